@@ -1,0 +1,84 @@
+//! 8-connected components of a mask (specification 5.2).
+
+use super::{BBox, Mask};
+
+/// One connected region.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Component {
+    /// Its pixels, as a mask of the whole image.
+    pub mask: Mask,
+    /// Its bounding box, far corner exclusive.
+    pub bbox: BBox,
+    /// Its size in pixels.
+    pub area: usize,
+}
+
+/// The 8-connected components of `mask` with more than `minimum_area` pixels, in the order of their
+/// first pixel, row by row.
+pub fn components(mask: &Mask, minimum_area: usize) -> Vec<Component> {
+    let (width, height) = (mask.width as isize, mask.height as isize);
+    let mut seen = Mask::empty(mask.width, mask.height);
+    let mut found = Vec::new();
+    let mut stack = Vec::new();
+    for start in 0..mask.pixels.len() {
+        if !mask.pixels[start] || seen.pixels[start] {
+            continue;
+        }
+        let mut region = Vec::new();
+        seen.pixels[start] = true;
+        stack.push(start);
+        while let Some(index) = stack.pop() {
+            region.push(index);
+            let (x, y) = ((index as isize) % width, (index as isize) / width);
+            for ny in (y - 1).max(0)..=(y + 1).min(height - 1) {
+                for nx in (x - 1).max(0)..=(x + 1).min(width - 1) {
+                    let neighbour = (ny * width + nx) as usize;
+                    if mask.pixels[neighbour] && !seen.pixels[neighbour] {
+                        seen.pixels[neighbour] = true;
+                        stack.push(neighbour);
+                    }
+                }
+            }
+        }
+        if region.len() > minimum_area {
+            found.push(component(mask, &region));
+        }
+    }
+    found
+}
+
+fn component(mask: &Mask, region: &[usize]) -> Component {
+    let mut own = Mask::empty(mask.width, mask.height);
+    let mut bbox = BBox::new(f32::MAX, f32::MAX, 0.0, 0.0);
+    for &index in region {
+        own.pixels[index] = true;
+        let (x, y) = ((index % mask.width) as f32, (index / mask.width) as f32);
+        bbox = BBox::new(bbox.x1.min(x), bbox.y1.min(y), bbox.x2.max(x + 1.0), bbox.y2.max(y + 1.0));
+    }
+    Component { mask: own, bbox, area: region.len() }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn mask(rows: &[&str]) -> Mask {
+        let pixels = rows.iter().flat_map(|r| r.bytes().map(|b| b == b'#')).collect();
+        Mask { width: rows[0].len(), height: rows.len(), pixels }
+    }
+
+    #[test]
+    fn diagonal_neighbours_are_connected() {
+        let found = components(&mask(&["#...", ".#..", "...#"]), 0);
+        assert_eq!(found.len(), 2);
+        assert_eq!(found[0].area, 2);
+        assert_eq!(found[0].bbox, BBox::new(0.0, 0.0, 2.0, 2.0));
+        assert_eq!(found[1].bbox, BBox::new(3.0, 2.0, 4.0, 3.0));
+    }
+
+    #[test]
+    fn a_region_of_exactly_the_minimum_is_removed() {
+        assert!(components(&mask(&["##..", "##.."]), 4).is_empty());
+        assert_eq!(components(&mask(&["##..", "##.."]), 3).len(), 1);
+    }
+}

@@ -1,0 +1,95 @@
+//! Pasting the mask head's small map into the slice (specification 1.6).
+
+use super::{BBox, Mask};
+
+/// Pastes a square `map` of `side` x `side` values (logits or probabilities) into a mask of
+/// `width` x `height` pixels at `bbox`, cut at `threshold`.
+///
+/// As the reference does it: pad by one cell of zeros, widen the box in proportion, truncate its
+/// corners towards zero, resize bilinearly (half-pixel centres), clip to the image.
+pub fn paste_mask(
+    map: &[f32],
+    side: usize,
+    bbox: &BBox,
+    (width, height): (usize, usize),
+    threshold: f32,
+) -> Mask {
+    let padded_side = side + 2;
+    let mut padded = vec![0.0; padded_side * padded_side];
+    for (row, values) in map.chunks_exact(side).enumerate() {
+        padded[(row + 1) * padded_side + 1..][..side].copy_from_slice(values);
+    }
+
+    let scale = padded_side as f32 / side as f32;
+    let half_width = bbox.width() * 0.5 * scale;
+    let half_height = bbox.height() * 0.5 * scale;
+    let center_x = (bbox.x1 + bbox.x2) * 0.5;
+    let center_y = (bbox.y1 + bbox.y2) * 0.5;
+    let x1 = (center_x - half_width) as i64;
+    let y1 = (center_y - half_height) as i64;
+    let x2 = (center_x + half_width) as i64;
+    let y2 = (center_y + half_height) as i64;
+
+    let columns = visible_span(x1, x2, width);
+    let rows = visible_span(y1, y2, height);
+    let mut mask = Mask::empty(width, height);
+    let samples_x = resize_samples(x1, x2, padded_side, columns.clone());
+    let samples_y = resize_samples(y1, y2, padded_side, rows.clone());
+    for (y, (top, bottom, fy)) in rows.zip(samples_y) {
+        for (x, &(left, right, fx)) in columns.clone().zip(&samples_x) {
+            let at = |row: usize, column: usize| padded[row * padded_side + column];
+            let upper = at(top, left) * (1.0 - fx) + at(top, right) * fx;
+            let lower = at(bottom, left) * (1.0 - fx) + at(bottom, right) * fx;
+            mask.pixels[y * width + x] = upper * (1.0 - fy) + lower * fy > threshold;
+        }
+    }
+    mask
+}
+
+/// The pixels from `first` to `last` (inclusive, at least one) that lie inside the image.
+fn visible_span(first: i64, last: i64, length: usize) -> std::ops::Range<usize> {
+    let end = last.max(first).saturating_add(1).clamp(0, length as i64) as usize;
+    let start = first.clamp(0, length as i64) as usize;
+    start..end.max(start)
+}
+
+/// Neighbours and fraction in a row of `source` cells for each visible pixel of `first..=last`.
+fn resize_samples(
+    first: i64,
+    last: i64,
+    source: usize,
+    visible: std::ops::Range<usize>,
+) -> Vec<(usize, usize, f32)> {
+    let length = (last - first + 1).max(1);
+    let ratio = source as f32 / length as f32;
+    visible
+        .map(|pixel| {
+            let position = ((pixel as i64 - first) as f32 + 0.5) * ratio - 0.5;
+            let position = position.max(0.0);
+            let low = (position as usize).min(source - 1);
+            (low, (low + 1).min(source - 1), position - low as f32)
+        })
+        .collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    #[test]
+    fn a_full_map_fills_its_box() {
+        let mask = paste_mask(&[1.0; 784], 28, &BBox::new(10.0, 20.0, 66.0, 48.0), (100, 80), 0.5);
+        let area = mask.area() as f32;
+        assert!((area - 56.0 * 28.0).abs() < 0.06 * 56.0 * 28.0, "{area}");
+        assert!(mask.get(38, 34) && !mask.get(8, 34) && !mask.get(38, 51));
+    }
+
+    proptest! {
+        #[test]
+        fn no_box_makes_it_fail(x1 in -2e4f32..2e4, y1 in -2e4f32..2e4, w in -10f32..4e4, h in -10f32..4e4) {
+            let mask = paste_mask(&[1.0; 784], 28, &BBox::new(x1, y1, x1 + w, y1 + h), (64, 48), 0.5);
+            prop_assert!(mask.area() <= 64 * 48);
+        }
+    }
+}

@@ -1,0 +1,175 @@
+//! Single-frame DICOM CT slices.
+
+use std::io::Cursor;
+
+use dicom_encoding::{Codec, TransferSyntaxIndex};
+use dicom_object::file::ReadPreamble;
+use dicom_object::{DefaultDicomObject, OpenFileOptions, Tag};
+use dicom_pixeldata::PixelDecoder;
+use dicom_transfer_syntax_registry::TransferSyntaxRegistry;
+
+use super::{CtSlice, ImageError, Window, check_size};
+
+const SAMPLES_PER_PIXEL: Tag = Tag(0x0028, 0x0002);
+const PHOTOMETRIC: Tag = Tag(0x0028, 0x0004);
+const FRAMES: Tag = Tag(0x0028, 0x0008);
+const ROWS: Tag = Tag(0x0028, 0x0010);
+const COLUMNS: Tag = Tag(0x0028, 0x0011);
+const SPACING: Tag = Tag(0x0028, 0x0030);
+const BITS_ALLOCATED: Tag = Tag(0x0028, 0x0100);
+const WINDOW_CENTER: Tag = Tag(0x0028, 0x1050);
+const WINDOW_WIDTH: Tag = Tag(0x0028, 0x1051);
+const PIXEL_DATA: Tag = Tag(0x7FE0, 0x0010);
+/// Offset of the `DICM` mark behind the preamble.
+const MARK: std::ops::Range<usize> = 128..132;
+
+/// Whether the bytes start like a DICOM file: with a preamble or straight with the meta group.
+pub fn is_dicom(bytes: &[u8]) -> bool {
+    bytes.get(MARK) == Some(b"DICM") || bytes.starts_with(b"DICM") || bytes.starts_with(&[2, 0, 0, 0])
+}
+
+/// Decodes the (first) frame.
+pub fn decode(bytes: &[u8], window: Option<Window>) -> Result<CtSlice, ImageError> {
+    let preamble =
+        if bytes.get(MARK) == Some(b"DICM") { ReadPreamble::Always } else { ReadPreamble::Never };
+    let object = OpenFileOptions::new()
+        .read_preamble(preamble)
+        .from_reader(Cursor::new(bytes))
+        .map_err(|error| unreadable(bytes, &error))?;
+    let (width, height) = checked_geometry(&object)?;
+
+    let frames = number(&object, FRAMES, 0).unwrap_or(1.0);
+    let mut warnings = Vec::new();
+    if frames > 1.0 {
+        warnings.push(format!("the file has {frames} frames; the first was read"));
+    }
+    let pixels = object.decode_pixel_data_frame(0).map_err(|error| damaged(&error))?;
+    // Rescale slope and intercept are applied here: Hounsfield units.
+    let mut values: Vec<f32> = pixels.to_vec_frame(0).map_err(|error| damaged(&error))?;
+    if values.len() != width * height {
+        let reason = format!("{} values for {width} x {height} pixels", values.len());
+        return Err(ImageError::Damaged { format: "DICOM", reason });
+    }
+    let inverted = text(&object, PHOTOMETRIC).is_some_and(|p| p == "MONOCHROME1");
+    let window = window.unwrap_or_else(|| choose_window(&object, &mut warnings));
+    if inverted {
+        // Low values are bright: mirror them at the window's centre.
+        values.iter_mut().for_each(|value| *value = 2.0 * window.center as f32 - *value);
+    }
+    Ok(CtSlice {
+        source: String::new(),
+        width,
+        height,
+        pixels: values.into_iter().map(|value| window.apply(value)).collect(),
+        spacing_mm: spacing(&object),
+        warnings,
+    })
+}
+
+/// Checks what the header says before any memory is taken for the picture.
+fn checked_geometry(object: &DefaultDicomObject) -> Result<(usize, usize), ImageError> {
+    let Ok(Some(pixel_data)) = object.element_opt(PIXEL_DATA) else {
+        return Err(ImageError::NoPixelData);
+    };
+    let needed = |tag, name: &str| {
+        number(object, tag, 0).ok_or_else(|| ImageError::Damaged {
+            format: "DICOM",
+            reason: format!("{name} is missing"),
+        })
+    };
+    let (height, width) = (needed(ROWS, "Rows")? as u64, needed(COLUMNS, "Columns")? as u64);
+    check_size(width, height)?;
+    let samples = number(object, SAMPLES_PER_PIXEL, 0).unwrap_or(1.0);
+    if samples != 1.0 {
+        let reason = format!("it has {samples} colour channels");
+        return Err(ImageError::NotGrey { reason });
+    }
+    check_transfer_syntax(object)?;
+    if let Some(stored) = pixel_data.value().primitive().map(|value| value.to_bytes().len()) {
+        let bits = number(object, BITS_ALLOCATED, 0).unwrap_or(16.0) as u64;
+        let expected = width * height * bits.div_ceil(8);
+        if (stored as u64) < expected {
+            let reason = format!("{expected} bytes of pixels were expected, {stored} are there");
+            return Err(ImageError::Damaged { format: "DICOM", reason });
+        }
+    }
+    Ok((width as usize, height as usize))
+}
+
+fn check_transfer_syntax(object: &DefaultDicomObject) -> Result<(), ImageError> {
+    let uid = object.meta().transfer_syntax().trim_end_matches('\0').trim();
+    match TransferSyntaxRegistry.get(uid) {
+        None => Err(ImageError::TransferSyntax { uid: uid.into() }),
+        Some(syntax) => match syntax.codec() {
+            Codec::EncapsulatedPixelData(None, _) | Codec::Dataset(None) => {
+                Err(ImageError::TransferSyntax { uid: format!("{uid} ({})", syntax.name()) })
+            }
+            _ => Ok(()),
+        },
+    }
+}
+
+/// The file's window where it shows the lungs, else the lung window, saying so.
+fn choose_window(object: &DefaultDicomObject, warnings: &mut Vec<String>) -> Window {
+    let given = number(object, WINDOW_CENTER, 0)
+        .zip(number(object, WINDOW_WIDTH, 0))
+        .map(|(center, width)| Window { center, width });
+    match given {
+        Some(given) if given.shows_lungs() => given,
+        Some(given) => {
+            warnings.push(format!(
+                "the file's window {given} does not show the lungs; {} was used",
+                Window::LUNG
+            ));
+            Window::LUNG
+        }
+        None => Window::LUNG,
+    }
+}
+
+fn spacing(object: &DefaultDicomObject) -> Option<[f64; 2]> {
+    let values = [number(object, SPACING, 0)?, number(object, SPACING, 1)?];
+    values.iter().all(|value| value.is_finite() && *value > 0.0).then_some(values)
+}
+
+fn text(object: &DefaultDicomObject, tag: Tag) -> Option<String> {
+    let element = object.element_opt(tag).ok()??;
+    Some(element.to_str().ok()?.trim_matches([' ', '\0']).to_owned())
+}
+
+/// Value `index` of a numeric element.
+fn number(object: &DefaultDicomObject, tag: Tag, index: usize) -> Option<f64> {
+    let element = object.element_opt(tag).ok()??;
+    element.to_multi_float64().ok()?.get(index).copied()
+}
+
+fn damaged(error: &dyn std::error::Error) -> ImageError {
+    ImageError::Damaged { format: "DICOM", reason: chain(error) }
+}
+
+/// A file that could not be opened: an unknown transfer syntax, or damage.
+fn unreadable(bytes: &[u8], error: &dyn std::error::Error) -> ImageError {
+    let reason = chain(error);
+    if reason.to_lowercase().contains("transfer syntax") {
+        let uid = dicom_object::FileMetaTable::from_reader(Cursor::new(&bytes[128.min(bytes.len())..]))
+            .map(|meta| meta.transfer_syntax().trim_end_matches('\0').to_owned());
+        if let Ok(uid) = uid {
+            return ImageError::TransferSyntax { uid };
+        }
+    }
+    ImageError::Damaged { format: "DICOM", reason }
+}
+
+/// An error with its causes, on one line.
+fn chain(error: &dyn std::error::Error) -> String {
+    let mut message = error.to_string();
+    let mut source = error.source();
+    while let Some(cause) = source {
+        let cause_text = cause.to_string();
+        if !message.contains(&cause_text) {
+            message = format!("{message}: {cause_text}");
+        }
+        source = cause.source();
+    }
+    message
+}

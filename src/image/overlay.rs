@@ -1,0 +1,69 @@
+//! A picture of a slice with its lesions drawn on it.
+
+use image::{Rgb, RgbImage};
+
+use super::CtSlice;
+use crate::geometry::contour::contours;
+use crate::predict::report::{Lesion, SliceReport};
+
+/// Share of the lesion's colour inside its mask.
+const OPACITY: f32 = 0.35;
+
+/// Colour of a lesion class; consolidation and ground glass differ in brightness too, so that the
+/// difference survives a grey print.
+pub fn lesion_colour(label: &str) -> [u8; 3] {
+    match label {
+        "consolidation" => [255, 196, 0],
+        _ => [235, 64, 52],
+    }
+}
+
+/// Draws masks (filled and outlined) and boxes over the slice.
+pub fn draw(slice: &CtSlice, report: &SliceReport) -> RgbImage {
+    let mut picture = RgbImage::from_fn(slice.width as u32, slice.height as u32, |x, y| {
+        Rgb([slice.pixels[y as usize * slice.width + x as usize]; 3])
+    });
+    for lesion in &report.lesions {
+        draw_lesion(&mut picture, lesion);
+    }
+    picture
+}
+
+fn draw_lesion(picture: &mut RgbImage, lesion: &Lesion) {
+    let colour = lesion_colour(&lesion.label);
+    let mut put = |x: u32, y: u32, share: f32| {
+        if let Some(pixel) = picture.get_pixel_mut_checked(x, y) {
+            for (value, wanted) in pixel.0.iter_mut().zip(colour) {
+                *value = (f32::from(*value) * (1.0 - share) + f32::from(wanted) * share) as u8;
+            }
+        }
+    };
+    if let Some(mask) = lesion.mask.as_ref().and_then(|rle| rle.decode().ok()) {
+        for (index, _) in mask.pixels.iter().enumerate().filter(|(_, set)| **set) {
+            put((index % mask.width) as u32, (index / mask.width) as u32, OPACITY);
+        }
+        for polygon in contours(&mask) {
+            for (i, &(x1, y1)) in polygon.iter().enumerate() {
+                let (x2, y2) = polygon[(i + 1) % polygon.len()];
+                for y in y1.min(y2)..=y1.max(y2) {
+                    for x in x1.min(x2)..=x1.max(x2) {
+                        put(x, y, 1.0);
+                    }
+                }
+            }
+        }
+    }
+    let corner = |value: f32| value.round().max(0.0) as u32;
+    let bbox = lesion.bbox;
+    let (x1, y1, x2, y2) = (corner(bbox.x1), corner(bbox.y1), corner(bbox.x2), corner(bbox.y2));
+    // Dashes of four pixels, to tell the box from the outline.
+    let dashed = |position: u32| position / 4 % 2 == 0;
+    for x in (x1..=x2).filter(|x| dashed(*x)) {
+        put(x, y1, 1.0);
+        put(x, y2, 1.0);
+    }
+    for y in (y1..=y2).filter(|y| dashed(*y)) {
+        put(x1, y, 1.0);
+        put(x2, y, 1.0);
+    }
+}

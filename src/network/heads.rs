@@ -1,0 +1,148 @@
+//! Box head, box predictor and mask branch (specification 1.5, 1.6).
+
+use burn::module::{Module, Param};
+use burn::nn::Initializer;
+use burn::tensor::activation::relu;
+use burn::tensor::module::conv_transpose2d;
+use burn::tensor::ops::ConvTransposeOptions;
+use burn::tensor::{Device, Tensor};
+
+use super::architecture::Architecture;
+use super::conv::{Conv2d, Conv2dConfig, ConvInit};
+use super::fpn;
+use super::linear::{Linear, LinearConfig};
+
+/// Side of the pooled region for the box head.
+pub const BOX_POOL: usize = 7;
+/// Side of the pooled region for the mask head.
+pub const MASK_POOL: usize = 14;
+/// Side of the mask head's output.
+pub const MASK_SIDE: usize = 2 * MASK_POOL;
+/// Features of the box head.
+pub const REPRESENTATION: usize = 128;
+
+/// Two fully connected layers over a pooled region.
+#[derive(Module, Debug)]
+pub struct BoxHead {
+    fc6: Linear,
+    fc7: Linear,
+}
+
+/// Class logits and box deltas per class.
+#[derive(Module, Debug)]
+pub struct BoxPredictor {
+    cls_score: Linear,
+    bbox_pred: Linear,
+}
+
+/// Convolutions over a pooled region: one in the lightweight variants, four in ResNet50.
+#[derive(Module, Debug)]
+pub struct MaskHead {
+    mask_fcn: Vec<Conv2d>,
+}
+
+/// Transposed convolution, kernel 2, stride 2.
+#[derive(Module, Debug)]
+pub struct Upscale {
+    weight: Param<Tensor<4>>,
+    bias: Param<Tensor<1>>,
+}
+
+/// Doubles the map and gives one logit map per class.
+#[derive(Module, Debug)]
+pub struct MaskPredictor {
+    conv5_mask: Upscale,
+    mask_fcn_logits: Conv2d,
+}
+
+/// Everything that looks at single regions.
+#[derive(Module, Debug)]
+pub struct RoiHeads {
+    box_head: BoxHead,
+    box_predictor: BoxPredictor,
+    mask_head: Option<MaskHead>,
+    mask_predictor: Option<MaskPredictor>,
+}
+
+impl RoiHeads {
+    /// Fresh heads.
+    pub fn init(architecture: &Architecture, device: &Device) -> Self {
+        let classes = architecture.masks.classes();
+        let linear = |inputs, outputs| LinearConfig::new(inputs, outputs).init(device);
+        let conv = |inputs, outputs, kernel| {
+            Conv2dConfig::new([inputs, outputs], kernel)
+                .with_init(ConvInit::KaimingFanOut)
+                .init(device)
+        };
+        let (depth, width) = if architecture.variant.is_bottleneck() { (4, 256) } else { (1, 128) };
+        Self {
+            box_head: BoxHead {
+                fc6: linear(fpn::CHANNELS * BOX_POOL * BOX_POOL, REPRESENTATION),
+                fc7: linear(REPRESENTATION, REPRESENTATION),
+            },
+            box_predictor: BoxPredictor {
+                cls_score: linear(REPRESENTATION, classes),
+                bbox_pred: linear(REPRESENTATION, 4 * classes),
+            },
+            mask_head: architecture.mask_branch.then(|| MaskHead {
+                mask_fcn: (0..depth)
+                    .map(|index| conv(if index == 0 { fpn::CHANNELS } else { width }, width, 3))
+                    .collect(),
+            }),
+            mask_predictor: architecture.mask_branch.then(|| MaskPredictor {
+                conv5_mask: Upscale {
+                    weight: Initializer::Normal { mean: 0.0, std: (2.0 / (width * 4) as f64).sqrt() }
+                        .init([width, width, 2, 2], device),
+                    bias: uniform_bias(width, width * 4, device),
+                },
+                mask_fcn_logits: conv(width, classes, 1),
+            }),
+        }
+    }
+
+    /// Whether the mask branch is there.
+    pub fn has_masks(&self) -> bool {
+        self.mask_head.is_some()
+    }
+
+    /// Prepares the convolutions for inference on a CPU.
+    pub fn prepare_cpu(mut self) -> Self {
+        self.mask_head = self.mask_head.map(|head| MaskHead {
+            mask_fcn: head.mask_fcn.into_iter().map(Conv2d::prepare_cpu).collect(),
+        });
+        self
+    }
+
+    /// Pooled regions `[rois, 256, 7, 7]` to logits `[rois, classes]` and deltas
+    /// `[rois, 4 * classes]`.
+    pub fn boxes(&self, pooled: Tensor<4>) -> (Tensor<2>, Tensor<2>) {
+        let hidden = relu(self.box_head.fc6.forward(pooled.flatten(1, 3)));
+        let hidden = relu(self.box_head.fc7.forward(hidden));
+        let logits = self.box_predictor.cls_score.forward(hidden.clone());
+        (logits, self.box_predictor.bbox_pred.forward(hidden))
+    }
+
+    /// Pooled regions `[rois, 256, 14, 14]` to mask logits `[rois, classes, 28, 28]`; `None`
+    /// without a mask branch.
+    pub fn masks(&self, pooled: Tensor<4>) -> Option<Tensor<4>> {
+        let (head, predictor) = self.mask_head.as_ref().zip(self.mask_predictor.as_ref())?;
+        let hidden = head
+            .mask_fcn
+            .iter()
+            .fold(pooled, |hidden, conv| conv.forward_fused(hidden, None, true));
+        let hidden = relu(predictor.conv5_mask.forward(hidden));
+        Some(predictor.mask_fcn_logits.forward(hidden))
+    }
+}
+
+impl Upscale {
+    fn forward(&self, input: Tensor<4>) -> Tensor<4> {
+        let options = ConvTransposeOptions::new([2, 2], [0, 0], [0, 0], [1, 1], 1);
+        conv_transpose2d(input, self.weight.val(), Some(self.bias.val()), options)
+    }
+}
+
+fn uniform_bias(length: usize, fan_in: usize, device: &Device) -> Param<Tensor<1>> {
+    let bound = 1.0 / (fan_in as f64).sqrt();
+    Initializer::Uniform { min: -bound, max: bound }.init([length], device)
+}

@@ -1,0 +1,26 @@
+//! The networks: Mask R-CNN on a truncated ResNet, and COVID-CT-Mask-Net on top of it.
+//!
+//! Tensors in, tensors out: nothing here reads files or draws boxes. Parameter names follow the
+//! author's checkpoints (specification 7.4), so a weight keeps its name from `.pth` to `.bpk`.
+
+pub mod architecture;
+pub mod backbone;
+pub mod batch_norm;
+pub mod candidates;
+pub mod conv;
+pub mod cpu_conv;
+pub mod fpn;
+pub mod heads;
+pub mod linear;
+pub mod mask_rcnn;
+pub mod parameters;
+pub mod resnet;
+pub mod roi_align;
+pub mod rpn;
+pub mod score_module;
+pub mod weights;
+pub mod winograd;
+
+pub use architecture::{Architecture, Backbone, Masks, Task, Truncation, Variant};
+pub use mask_rcnn::{MaskRcnn, MaskRcnnConfig};
+pub use weights::{StateDict, WeightsError};

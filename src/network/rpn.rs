@@ -1,0 +1,68 @@
+//! Region proposal network (specification 1.4).
+
+use burn::module::Module;
+use burn::tensor::{Device, Tensor};
+
+use super::conv::{Conv2d, Conv2dConfig, ConvInit};
+use super::fpn;
+
+/// What the head says about one pyramid level.
+#[derive(Clone, Debug)]
+pub struct RpnLevel {
+    /// Logits, `[batch, anchors, height, width]`.
+    pub objectness: Tensor<4>,
+    /// Box deltas, `[batch, anchors * 4, height, width]`, anchor-major.
+    pub deltas: Tensor<4>,
+}
+
+/// The convolutions, shared by all levels.
+#[derive(Module, Debug)]
+pub struct RpnHead {
+    conv: Conv2d,
+    cls_logits: Conv2d,
+    bbox_pred: Conv2d,
+}
+
+/// Region proposal network.
+#[derive(Module, Debug)]
+pub struct Rpn {
+    head: RpnHead,
+}
+
+impl Rpn {
+    /// A fresh network with `anchors` per location.
+    pub fn init(anchors: usize, device: &Device) -> Self {
+        let conv = |outputs, kernel| {
+            Conv2dConfig::new([fpn::CHANNELS, outputs], kernel)
+                .with_init(ConvInit::SmallNormal)
+                .init(device)
+        };
+        Self {
+            head: RpnHead {
+                conv: conv(fpn::CHANNELS, 3),
+                cls_logits: conv(anchors, 1),
+                bbox_pred: conv(anchors * 4, 1),
+            },
+        }
+    }
+
+    /// Objectness and deltas of every level `[batch, 256, h, w]`.
+    pub fn forward(&self, levels: &[Tensor<4>]) -> Vec<RpnLevel> {
+        levels
+            .iter()
+            .map(|level| {
+                let hidden = self.head.conv.forward_fused(level.clone(), None, true);
+                RpnLevel {
+                    objectness: self.head.cls_logits.forward(hidden.clone()),
+                    deltas: self.head.bbox_pred.forward(hidden),
+                }
+            })
+            .collect()
+    }
+
+    /// Prepares the convolutions for inference on a CPU.
+    pub fn prepare_cpu(self) -> Self {
+        let RpnHead { conv, cls_logits, bbox_pred } = self.head;
+        Self { head: RpnHead { conv: conv.prepare_cpu(), cls_logits, bbox_pred } }
+    }
+}

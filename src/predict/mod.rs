@@ -1,0 +1,19 @@
+//! From a slice to a report: one predictor for browser, command line and tests.
+
+pub mod canary;
+pub mod detections;
+pub mod manifest;
+pub mod model;
+pub mod monitor;
+mod predictor;
+pub mod proposals;
+pub mod report;
+pub mod roi_batch;
+pub mod settings;
+mod trunk;
+
+pub use model::{LoadedModel, ModelFile};
+pub use monitor::{Cancelled, Monitor, Stage, Unattended};
+pub use predictor::{PredictError, Predictor};
+pub use report::{Report, SliceReport};
+pub use settings::{MaskThreshold, Settings};

@@ -1,0 +1,338 @@
+//! The predictor: slice in, report out.
+
+use std::collections::BTreeMap;
+
+use burn::tensor::{Device, Tensor, TensorData};
+use thiserror::Error;
+use web_time::Instant;
+
+use super::canary::Canary;
+use super::detections::{Detection, softmax};
+use super::model::{LoadedModel, ModelFile};
+use super::monitor::{Cancelled, Monitor, Stage};
+use super::report::{ClassProbabilities, Lesion, ModelsInfo, Report, SliceReport};
+use super::roi_batch::RoiBatch;
+use super::settings::{MaskThreshold, Settings};
+use super::trunk::{Inspection, Trunk, TrunkOutput};
+use crate::geometry::paste::paste_mask;
+use crate::geometry::rle::Rle;
+use crate::image::{CtSlice, NetworkInput};
+use crate::network::cpu_conv::host_values;
+use crate::network::heads::MASK_SIDE;
+use crate::network::score_module::ScoreModule;
+use crate::network::{MaskRcnn, MaskRcnnConfig, Masks, WeightsError};
+
+/// Why a slice has no report.
+#[derive(Debug, Error)]
+pub enum PredictError {
+    /// The device failed: lost, out of memory, a kernel that does not run.
+    #[error("the device failed: {reason}")]
+    Device {
+        /// What it said.
+        reason: String,
+    },
+    /// The network gave NaN or infinity.
+    #[error("the network's {what} are not finite; the device or the weights are at fault")]
+    NotFinite {
+        /// Which output.
+        what: &'static str,
+    },
+    /// The device does not compute what it should.
+    #[error("the device computes wrong values ({difference})")]
+    Canary {
+        /// First difference from the stored values.
+        difference: String,
+    },
+    /// The user stopped it.
+    #[error(transparent)]
+    Cancelled(#[from] Cancelled),
+}
+
+/// Module S with its batch size. It runs on the CPU, on whatever device the rest is: it is small,
+/// and its input comes from the host.
+#[derive(Debug)]
+struct SliceClassifier {
+    module: ScoreModule,
+    roi_batch: usize,
+}
+
+/// Networks on a device.
+#[derive(Debug)]
+pub struct Predictor {
+    segmentation: Option<(Trunk, Masks)>,
+    /// The classifier's own trunk, unless it is the detector's.
+    classifier_trunk: Option<Trunk>,
+    classifier: Option<SliceClassifier>,
+    models: ModelsInfo,
+    device_name: String,
+}
+
+impl Predictor {
+    /// A predictor on the CPU.
+    ///
+    /// # Errors
+    /// If a weight is missing, misshapen or not finite.
+    pub fn on_cpu(model: &LoadedModel, device_name: &str) -> Result<Self, WeightsError> {
+        Self::new(model, &Device::flex(), true, device_name)
+    }
+
+    /// A predictor on a GPU that has been initialised.
+    ///
+    /// # Errors
+    /// If a weight is missing, misshapen or not finite.
+    pub fn on_gpu(
+        model: &LoadedModel,
+        device: &Device,
+        device_name: &str,
+    ) -> Result<Self, WeightsError> {
+        Self::new(model, device, false, device_name)
+    }
+
+    fn new(
+        model: &LoadedModel,
+        device: &Device,
+        is_cpu: bool,
+        device_name: &str,
+    ) -> Result<Self, WeightsError> {
+        let network = |file: &ModelFile, device: &Device| -> Result<MaskRcnn, WeightsError> {
+            MaskRcnnConfig::new(file.architecture.clone()).init_with(&file.state, device)
+        };
+        let trunk = |file: &ModelFile| -> Result<Trunk, WeightsError> {
+            Ok(Trunk::new(network(file, device)?, &file.architecture, device, is_cpu))
+        };
+        let segmentation = match &model.segmentation {
+            Some(file) => Some((trunk(file)?, file.architecture.masks)),
+            None => None,
+        };
+        let (mut classifier, mut classifier_trunk) = (None, None);
+        if let Some(file) = &model.classifier {
+            let module = network(file, &Device::flex())?.s2new;
+            classifier = module
+                .zip(file.architecture.score_module)
+                .map(|(module, (roi_batch, _))| SliceClassifier { module, roi_batch });
+            if !model.shares_trunk() {
+                classifier_trunk = Some(trunk(file)?);
+            }
+        }
+        let info = |file: &Option<ModelFile>| file.as_ref().map(|file| file.info.clone());
+        Ok(Self {
+            segmentation,
+            classifier_trunk,
+            classifier,
+            models: ModelsInfo {
+                segmentation: info(&model.segmentation),
+                classifier: info(&model.classifier),
+            },
+            device_name: device_name.into(),
+        })
+    }
+
+    /// An empty report that names the models and the device.
+    pub fn report(&self) -> Report {
+        Report::new(self.models.clone(), &self.device_name)
+    }
+
+    /// Whether one trunk serves detector and classifier.
+    pub fn shares_trunk(&self) -> bool {
+        self.classifier.is_some() && self.classifier_trunk.is_none()
+    }
+
+    fn any_trunk(&self) -> Result<&Trunk, PredictError> {
+        self.segmentation
+            .as_ref()
+            .map(|(trunk, _)| trunk)
+            .or(self.classifier_trunk.as_ref())
+            .ok_or_else(|| PredictError::Device { reason: "no network is loaded".into() })
+    }
+
+    /// Computes the canary on this device.
+    ///
+    /// # Errors
+    /// If the device fails.
+    pub async fn canary(&self) -> Result<Canary, PredictError> {
+        self.any_trunk()?.canary().await
+    }
+
+    /// Computes the canary and compares it.
+    ///
+    /// # Errors
+    /// If the device fails or computes other values.
+    pub async fn check(&self, expected: &Canary) -> Result<(), PredictError> {
+        match expected.disagreement(&self.canary().await?) {
+            None => Ok(()),
+            Some(difference) => Err(PredictError::Canary { difference }),
+        }
+    }
+
+    /// Outputs of the detector's convolutional part, for comparison with other implementations.
+    ///
+    /// # Errors
+    /// If the device fails.
+    pub async fn inspect(&self, input: &NetworkInput) -> Result<Inspection, PredictError> {
+        self.any_trunk()?.inspect(input).await
+    }
+
+    /// Finds and outlines lesions and classifies the slice.
+    ///
+    /// # Errors
+    /// If the device fails or `monitor` cancels.
+    pub async fn predict(
+        &self,
+        slice: &CtSlice,
+        settings: &Settings,
+        monitor: &mut impl Monitor,
+    ) -> Result<SliceReport, PredictError> {
+        let mut clock = Clock::start();
+        monitor.enter(Stage::Preprocess).await?;
+        let input = NetworkInput::new(slice);
+        clock.lap(Stage::Preprocess);
+
+        let mut warnings = slice.warnings.clone();
+        let mut lesions = Vec::new();
+        let mut batch = None;
+        if let Some((trunk, masks)) = &self.segmentation {
+            let output =
+                trunk.run(&input, Some(settings), monitor, &mut |stage| clock.lap(stage)).await?;
+            if self.shares_trunk() {
+                batch = self.roi_batch(&output, settings);
+            }
+            monitor.enter(Stage::Masks).await?;
+            lesions = self.lesions(trunk, *masks, output, &input, slice, settings).await?;
+            clock.lap(Stage::Masks);
+        }
+        if let Some(trunk) = &self.classifier_trunk {
+            let output = trunk.run(&input, None, monitor, &mut |stage| clock.lap(stage)).await?;
+            batch = self.roi_batch(&output, settings);
+        }
+        let mut logits = None;
+        if let (Some(classifier), Some(batch)) = (&self.classifier, batch) {
+            monitor.enter(Stage::Classification).await?;
+            if batch.regions.is_empty() {
+                warnings.push("no region was found at all; the class comes from an empty batch".into());
+            }
+            logits = Some(classifier.logits(&batch)?);
+            clock.lap(Stage::Classification);
+        }
+        Ok(SliceReport {
+            source: slice.source.clone(),
+            width: slice.width,
+            height: slice.height,
+            spacing_mm: slice.spacing_mm,
+            classes: logits.map(|logits| class_probabilities(&logits)),
+            logits,
+            lesions,
+            milliseconds: clock.finish(),
+            warnings,
+        })
+    }
+
+    fn roi_batch(&self, output: &TrunkOutput, settings: &Settings) -> Option<RoiBatch> {
+        let classifier = self.classifier.as_ref()?;
+        Some(RoiBatch::new(&output.boxes, classifier.roi_batch, settings.seed))
+    }
+
+    async fn lesions(
+        &self,
+        trunk: &Trunk,
+        masks: Masks,
+        output: TrunkOutput,
+        input: &NetworkInput,
+        slice: &CtSlice,
+        settings: &Settings,
+    ) -> Result<Vec<Lesion>, PredictError> {
+        let detections = output.boxes.detect(
+            settings.score_threshold,
+            settings.nms_threshold,
+            settings.detections,
+        );
+        let maps = trunk.masks(output, &detections).await?;
+        let lesion = |(detection, map): (&Detection, &Vec<f32>)| {
+            lesion(detection, map, masks, input, slice, settings.mask_threshold)
+        };
+        Ok(detections.iter().zip(&maps).map(lesion).collect())
+    }
+}
+
+impl SliceClassifier {
+    fn logits(&self, batch: &RoiBatch) -> Result<[f32; 3], PredictError> {
+        let values = batch.values(self.roi_batch);
+        let length = values.len();
+        let input = Tensor::from_data(TensorData::new(values, [1, length]), &Device::flex());
+        let logits = host_values(self.module.forward(input));
+        if !logits.iter().all(|logit| logit.is_finite()) {
+            return Err(PredictError::NotFinite { what: "class logits" });
+        }
+        logits
+            .try_into()
+            .map_err(|_| PredictError::Device { reason: "module S gave no three logits".into() })
+    }
+}
+
+/// A detection in the slice's own pixels.
+fn lesion(
+    detection: &Detection,
+    map: &[f32],
+    masks: Masks,
+    input: &NetworkInput,
+    slice: &CtSlice,
+    threshold: MaskThreshold,
+) -> Lesion {
+    let bbox = detection.bbox.scale(input.to_slice[0], input.to_slice[1]);
+    let size = (slice.width, slice.height);
+    let mask = match threshold {
+        MaskThreshold::Logit => paste_mask(map, MASK_SIDE, &bbox, size, 0.5),
+        MaskThreshold::Probability => {
+            let probabilities: Vec<f32> = map.iter().map(|l| 1.0 / (1.0 + (-l).exp())).collect();
+            paste_mask(&probabilities, MASK_SIDE, &bbox, size, 0.5)
+        }
+    };
+    let area_px = mask.area();
+    let label = match (masks, detection.class) {
+        (Masks::Merge, _) => "lesion",
+        (Masks::Both, 1) => "ground_glass",
+        (Masks::Both, _) => "consolidation",
+    };
+    Lesion {
+        label: label.into(),
+        score: detection.score,
+        bbox,
+        area_px,
+        area_mm2: slice.spacing_mm.map(|[row, column]| area_px as f64 * row * column),
+        mask: Some(Rle::encode(&mask)),
+    }
+}
+
+fn class_probabilities(logits: &[f32; 3]) -> ClassProbabilities {
+    let probabilities = softmax(logits);
+    ClassProbabilities {
+        control: probabilities[0],
+        common_pneumonia: probabilities[1],
+        covid19: probabilities[2],
+    }
+}
+
+/// Milliseconds by stage.
+struct Clock {
+    started: Instant,
+    lap: Instant,
+    milliseconds: BTreeMap<String, f64>,
+}
+
+impl Clock {
+    fn start() -> Self {
+        let now = Instant::now();
+        Self { started: now, lap: now, milliseconds: BTreeMap::new() }
+    }
+
+    fn lap(&mut self, stage: Stage) {
+        let spent = self.lap.elapsed().as_secs_f64() * 1e3;
+        *self.milliseconds.entry(stage.name().into()).or_default() += spent;
+        self.lap = Instant::now();
+    }
+
+    fn finish(mut self) -> BTreeMap<String, f64> {
+        let total = self.started.elapsed().as_secs_f64() * 1e3;
+        self.milliseconds.insert("total".into(), total);
+        self.milliseconds
+    }
+}

@@ -1,0 +1,112 @@
+//! The classifier's input: a fixed number of ranked regions (specification 2.2).
+
+use rand::SeedableRng;
+use rand::RngExt;
+use rand_chacha::ChaCha8Rng;
+
+use super::detections::{BoxOutputs, Detection};
+use crate::network::score_module::ROI_FEATURES;
+
+/// Every region is kept, however low its score: the threshold lies below zero.
+pub const SCORE_THRESHOLD: f32 = -0.01;
+/// IoU over which the weaker region is dropped.
+pub const NMS_THRESHOLD: f32 = 0.75;
+
+/// The regions that speak for a slice, strongest first.
+#[derive(Clone, Debug)]
+pub struct RoiBatch {
+    /// Distinct regions, at most the batch size.
+    pub regions: Vec<Detection>,
+    /// Slot where each region's copies start; one more entry, the batch size, ends the last.
+    pub starts: Vec<usize>,
+}
+
+impl RoiBatch {
+    /// Ranks the regions and spreads them over `size` slots.
+    ///
+    /// Fewer regions than slots are repeated: copies follow their original, and how often each is
+    /// repeated is drawn with `seed`. The law is the reference's: all ways of cutting the batch
+    /// into runs are equally likely, but the last run has at least two slots.
+    pub fn new(outputs: &BoxOutputs, size: usize, seed: u64) -> Self {
+        let regions = outputs.detect(SCORE_THRESHOLD, NMS_THRESHOLD, size);
+        let starts = draw_starts(regions.len(), size, seed);
+        Self { regions, starts }
+    }
+
+    /// `[size, 5]` values: score, then the four deltas, still encoded.
+    ///
+    /// Without any region (every proposal was empty) all values are zero; the reference fails there.
+    pub fn values(&self, size: usize) -> Vec<f32> {
+        let mut values = vec![0.0; size * ROI_FEATURES];
+        for (region, slots) in self.regions.iter().zip(self.starts.windows(2)) {
+            for row in values[slots[0] * ROI_FEATURES..slots[1] * ROI_FEATURES]
+                .chunks_exact_mut(ROI_FEATURES)
+            {
+                row[0] = region.score;
+                row[1..].copy_from_slice(&region.deltas);
+            }
+        }
+        values
+    }
+}
+
+fn draw_starts(regions: usize, size: usize, seed: u64) -> Vec<usize> {
+    if regions == 0 {
+        return vec![size];
+    }
+    if regions == size {
+        return (0..=size).collect();
+    }
+    let mut rng = ChaCha8Rng::seed_from_u64(seed);
+    // The first `regions - 1` of a shuffle of 1..=size-2.
+    let mut slots: Vec<usize> = (1..=size - 2).collect();
+    for index in 0..regions - 1 {
+        let other = rng.random_range(index..slots.len());
+        slots.swap(index, other);
+    }
+    let mut starts = slots[..regions - 1].to_vec();
+    starts.sort_unstable();
+    starts.insert(0, 0);
+    starts.push(size);
+    starts
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    proptest! {
+        #[test]
+        fn every_region_has_a_run_and_the_last_is_at_least_two_long(regions in 1usize..=128, seed: u64) {
+            let starts = draw_starts(regions, 128, seed);
+            prop_assert_eq!(starts.len(), regions + 1);
+            prop_assert_eq!((starts[0], starts[regions]), (0, 128));
+            prop_assert!(starts.windows(2).all(|pair| pair[0] < pair[1]));
+            if regions < 128 {
+                prop_assert!(starts[regions] - starts[regions - 1] >= 2);
+            }
+            prop_assert_eq!(starts, draw_starts(regions, 128, seed));
+        }
+    }
+
+    #[test]
+    fn all_compositions_are_equally_likely() {
+        // Three regions in six slots: two starts out of 1..=4, six ways.
+        let mut counts = std::collections::HashMap::new();
+        for seed in 0..6000 {
+            *counts.entry(draw_starts(3, 6, seed)).or_insert(0) += 1;
+        }
+        assert_eq!(counts.len(), 6);
+        assert!(counts.values().all(|count| (850..1150).contains(count)), "{counts:?}");
+    }
+
+    #[test]
+    fn no_region_gives_a_batch_of_zeros() {
+        let outputs = BoxOutputs {
+            proposals: Vec::new(), logits: Vec::new(), deltas: Vec::new(), classes: 2, image: (512, 512),
+        };
+        let batch = RoiBatch::new(&outputs, 128, 0);
+        assert_eq!(batch.values(128), vec![0.0; 640]);
+    }
+}
