@@ -17,3 +17,4 @@ pub use monitor::{Cancelled, Monitor, Stage, Unattended};
 pub use predictor::{PredictError, Predictor};
 pub use report::{Report, SliceReport};
 pub use settings::{MaskThreshold, Settings};
+pub use trunk::Inspection;

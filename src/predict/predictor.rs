@@ -205,12 +205,12 @@ impl Predictor {
             batch = self.roi_batch(&output, settings);
         }
         let mut logits = None;
-        if let (Some(classifier), Some(batch)) = (&self.classifier, batch) {
+        if let Some(batch) = batch {
             monitor.enter(Stage::Classification).await?;
             if batch.regions.is_empty() {
                 warnings.push("no region was found at all; the class comes from an empty batch".into());
             }
-            logits = Some(classifier.logits(&batch)?);
+            logits = self.classify(&batch)?;
             clock.lap(Stage::Classification);
         }
         Ok(SliceReport {
@@ -224,6 +224,14 @@ impl Predictor {
             milliseconds: clock.finish(),
             warnings,
         })
+    }
+
+    /// The class logits of a RoI batch; `None` without a classifier.
+    ///
+    /// # Errors
+    /// If they are not finite.
+    pub fn classify(&self, batch: &RoiBatch) -> Result<Option<[f32; 3]>, PredictError> {
+        self.classifier.as_ref().map(|classifier| classifier.logits(batch)).transpose()
     }
 
     fn roi_batch(&self, output: &TrunkOutput, settings: &Settings) -> Option<RoiBatch> {
@@ -279,13 +287,12 @@ fn lesion(
 ) -> Lesion {
     let bbox = detection.bbox.scale(input.to_slice[0], input.to_slice[1]);
     let size = (slice.width, slice.height);
-    let mask = match threshold {
-        MaskThreshold::Logit => paste_mask(map, MASK_SIDE, &bbox, size, 0.5),
-        MaskThreshold::Probability => {
-            let probabilities: Vec<f32> = map.iter().map(|l| 1.0 / (1.0 + (-l).exp())).collect();
-            paste_mask(&probabilities, MASK_SIDE, &bbox, size, 0.5)
-        }
+    let probabilities: Vec<f32> = map.iter().map(|logit| sigmoid(*logit)).collect();
+    let cut = match threshold {
+        MaskThreshold::Probability => 0.5,
+        MaskThreshold::Logit => sigmoid(0.5),
     };
+    let mask = paste_mask(&probabilities, MASK_SIDE, &bbox, size, cut);
     let area_px = mask.area();
     let label = match (masks, detection.class) {
         (Masks::Merge, _) => "lesion",
@@ -300,6 +307,10 @@ fn lesion(
         area_mm2: slice.spacing_mm.map(|[row, column]| area_px as f64 * row * column),
         mask: Some(Rle::encode(&mask)),
     }
+}
+
+fn sigmoid(logit: f32) -> f32 {
+    1.0 / (1.0 + (-logit).exp())
 }
 
 fn class_probabilities(logits: &[f32; 3]) -> ClassProbabilities {

@@ -10,7 +10,9 @@ pub enum MaskThreshold {
     /// Probability over 0.5, as the paper describes it.
     #[default]
     Probability,
-    /// Logit over 0.5 (probability over 0.62), as the reference code does it.
+    /// Logit over 0.5, that is probability over 0.62: the reference code's cut. As in torchvision,
+    /// probabilities are what is resized; the reference resizes logits, which moves some border
+    /// pixels.
     Logit,
 }
 

@@ -16,7 +16,7 @@ use super::settings::Settings;
 use crate::geometry::{AnchorGenerator, BBox};
 use crate::image::NetworkInput;
 use crate::network::candidates::{self, CandidateRule};
-use crate::network::cpu_conv::{channels_last, host_values};
+use crate::network::cpu_conv::channels_last;
 use crate::network::heads::{BOX_POOL, MASK_POOL, MASK_SIDE};
 use crate::network::roi_align::{HostLevel, by_lookup, by_matrices_per_level, level_scale};
 use crate::network::{Architecture, MaskRcnn};
@@ -310,16 +310,25 @@ impl Trunk {
     pub async fn inspect(&self, input: &NetworkInput) -> Result<Inspection, PredictError> {
         let levels = self.network.features(self.upload(input));
         let maps = self.read_rpn(&levels).await?;
-        let features = levels.iter().cloned().map(host_values).collect();
-        Ok(Inspection { features, maps })
+        let transaction =
+            levels.iter().fold(Transaction::default(), |all, level| all.register(level.clone()));
+        let features = transaction.execute_async().await.map_err(device_error)?;
+        let features = features.into_iter().map(values).collect::<Result<_, _>>()?;
+        let image = (input.image_height, input.image_width);
+        let proposals =
+            select_proposals(&maps, &self.anchors, (input.height, input.width), image);
+        let boxes = self.boxes(self.place(levels, input), proposals, image, None).await?.boxes;
+        Ok(Inspection { features, maps, boxes })
     }
 }
 
-/// Outputs of the convolutional part.
+/// Outputs of every stage before the choice of lesions.
 #[derive(Debug)]
 pub struct Inspection {
     /// Pyramid levels, `[256, height, width]` each.
     pub features: Vec<Vec<f32>>,
     /// Proposal maps.
     pub maps: Vec<RpnMaps>,
+    /// Proposals, their logits and deltas.
+    pub boxes: BoxOutputs,
 }

@@ -2,7 +2,8 @@
 
 use std::io::Cursor;
 
-use image::{DynamicImage, GrayImage, ImageFormat, ImageReader, Limits};
+use image::{DynamicImage, GrayImage, ImageFormat, ImageReader, Limits, RgbImage};
+use libjpeg_turbo_rs::{Decoder, PixelFormat};
 
 use super::{CtSlice, ImageError, MAX_SIDE, check_size};
 
@@ -11,26 +12,11 @@ const GREY_TOLERANCE: u8 = 24;
 
 /// Decodes to 8-bit grey; alpha shows black behind.
 pub fn decode(bytes: &[u8]) -> Result<CtSlice, ImageError> {
-    let format = image::guess_format(bytes).map_err(|_| ImageError::UnknownFormat)?;
-    let name = match format {
-        ImageFormat::Png => "PNG",
-        ImageFormat::Jpeg => "JPEG",
+    let picture = match image::guess_format(bytes) {
+        Ok(ImageFormat::Png) => decode_png(bytes)?,
+        Ok(ImageFormat::Jpeg) => decode_jpeg(bytes)?,
         _ => return Err(ImageError::UnknownFormat),
     };
-    let damaged =
-        |error: image::ImageError| ImageError::Damaged { format: name, reason: error.to_string() };
-    // The header alone first: a picture of a billion pixels must not be allocated.
-    let (width, height) = ImageReader::with_format(Cursor::new(bytes), format)
-        .into_dimensions()
-        .map_err(damaged)?;
-    check_size(width.into(), height.into())?;
-    let mut reader = ImageReader::with_format(Cursor::new(bytes), format);
-    let mut limits = Limits::default();
-    limits.max_image_width = Some(MAX_SIDE as u32);
-    limits.max_image_height = Some(MAX_SIDE as u32);
-    reader.limits(limits);
-    let picture = reader.decode().map_err(damaged)?;
-
     let mut warnings = Vec::new();
     if picture.color().has_color() && is_coloured(&picture) {
         warnings.push("the picture is coloured and was read as grey; annotations on a scan disturb the result".into());
@@ -41,12 +27,47 @@ pub fn decode(bytes: &[u8]) -> Result<CtSlice, ImageError> {
     }
     Ok(CtSlice {
         source: String::new(),
-        width: width as usize,
-        height: height as usize,
+        width: grey.width() as usize,
+        height: grey.height() as usize,
         pixels: grey.into_raw(),
         spacing_mm: None,
         warnings,
     })
+}
+
+fn decode_png(bytes: &[u8]) -> Result<DynamicImage, ImageError> {
+    let damaged =
+        |error: image::ImageError| ImageError::Damaged { format: "PNG", reason: error.to_string() };
+    // The header alone first: a picture of a billion pixels must not be allocated.
+    let (width, height) = ImageReader::with_format(Cursor::new(bytes), ImageFormat::Png)
+        .into_dimensions()
+        .map_err(damaged)?;
+    check_size(width.into(), height.into())?;
+    let mut reader = ImageReader::with_format(Cursor::new(bytes), ImageFormat::Png);
+    let mut limits = Limits::default();
+    limits.max_image_width = Some(MAX_SIDE as u32);
+    limits.max_image_height = Some(MAX_SIDE as u32);
+    reader.limits(limits);
+    reader.decode().map_err(damaged)
+}
+
+fn decode_jpeg(bytes: &[u8]) -> Result<DynamicImage, ImageError> {
+    let damaged = |reason: String| ImageError::Damaged { format: "JPEG", reason };
+    let mut decoder = Decoder::new(bytes).map_err(|error| damaged(error.to_string()))?;
+    let header = decoder.header();
+    let (width, height) = (header.width, header.height);
+    let is_grey = header.components.len() == 1;
+    check_size(width.into(), height.into())?;
+    decoder.set_output_format(if is_grey { PixelFormat::Grayscale } else { PixelFormat::Rgb });
+    decoder.set_stop_on_warning(true);
+    let image = decoder.decode_image().map_err(|error| damaged(error.to_string()))?;
+    let (width, height) = (width.into(), height.into());
+    let picture = if is_grey {
+        GrayImage::from_raw(width, height, image.data).map(DynamicImage::from)
+    } else {
+        RgbImage::from_raw(width, height, image.data).map(DynamicImage::from)
+    };
+    picture.ok_or_else(|| damaged("fewer pixels than its header says".into()))
 }
 
 fn is_coloured(picture: &DynamicImage) -> bool {
@@ -111,6 +132,22 @@ mod tests {
         assert!(slice.pixels.iter().all(|p| *p == 0));
         let red: DynamicImage = ImageBuffer::from_pixel(40, 40, Rgb([250u8, 0, 0])).into();
         assert!(decode(&png(red)).unwrap().warnings[0].contains("coloured"));
+    }
+
+    #[test]
+    fn a_jpeg_is_read_grey_and_refused_when_cut_off() {
+        let pixels: Vec<u8> = (0..64 * 48).map(|i| (i % 64 * 3) as u8).collect();
+        let grey = libjpeg_turbo_rs::compress(
+            &pixels, 64, 48, PixelFormat::Grayscale, 95, libjpeg_turbo_rs::Subsampling::S444,
+        );
+        let bytes = grey.unwrap();
+        let slice = decode(&bytes).unwrap();
+        assert_eq!((slice.width, slice.height), (64, 48));
+        let off = slice.pixels.iter().zip(&pixels).map(|(a, e)| a.abs_diff(*e)).max();
+        assert!(off < Some(12), "{off:?}");
+        for length in [bytes.len() / 2, bytes.len() - 20, 30] {
+            assert!(matches!(decode(&bytes[..length]), Err(ImageError::Damaged { .. })), "{length}");
+        }
     }
 
     #[test]

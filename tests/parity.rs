@@ -1,0 +1,332 @@
+//! Every stage against an independent implementation on torchvision.
+//!
+//! Needs the reference folder (see `common::reference`); without it every trial is reported as
+//! ignored, by name.
+
+mod common;
+
+use std::process::ExitCode;
+
+use common::{Golden, assert_close, reference};
+use groundglass::geometry::anchors::AnchorGenerator;
+use groundglass::geometry::nms::nms;
+use groundglass::geometry::paste::paste_mask;
+use groundglass::geometry::rle::Rle;
+use groundglass::geometry::roi_sampling::{SamplingRatio, axis_matrix};
+use groundglass::geometry::{BBox, BoxCoder, Mask};
+use groundglass::image::{CtSlice, NetworkInput, decode_slice};
+use groundglass::predict::roi_batch::RoiBatch;
+use groundglass::predict::{
+    LoadedModel, MaskThreshold, ModelFile, Predictor, Settings, SliceReport, Unattended,
+};
+use libtest_mimic::{Arguments, Trial};
+
+type Outcome = Result<(), libtest_mimic::Failed>;
+
+fn main() -> ExitCode {
+    let available = reference().join("golden").is_dir();
+    let mut trials = vec![
+        Trial::test("box_coding_matches", box_coding_matches),
+        Trial::test("overlaps_match_including_nan", overlaps_match),
+        Trial::test("suppression_matches", suppression_matches),
+        Trial::test("base_anchors_match", base_anchors_match),
+        Trial::test("roi_align_matches", roi_align_matches),
+        Trial::test("mask_targets_match", mask_targets_match),
+        Trial::test("pasting_matches", pasting_matches),
+    ];
+    for slice in ["2_10", "4_18", "4_32"] {
+        trials.push(Trial::test(format!("stages_match_on_{slice}"), move || {
+            stages_match("resnet18t1", slice)
+        }));
+        trials.push(Trial::test(format!("strict_detections_match_on_{slice}"), move || {
+            detections_match("resnet18t1", slice, "strict")
+        }));
+    }
+    trials.push(Trial::test("stages_match_with_the_papers_anchors", || {
+        stages_match("resnet18t1_paper", "4_18")
+    }));
+    trials.push(Trial::test("detections_match_with_the_papers_anchors", || {
+        detections_match("resnet18t1_paper", "4_18", "loose")
+    }));
+    for slice in ["2_10", "4_18", "4_32", "CP_002_1_0040", "NCP_002_1_0066", "Normal_002_1_0092"] {
+        trials.push(Trial::test(format!("loose_detections_match_on_{slice}"), move || {
+            detections_match("resnet18t1", slice, "loose")
+        }));
+        trials.push(Trial::test(format!("the_slice_class_matches_on_{slice}"), move || {
+            class_matches(slice)
+        }));
+    }
+    let trials = trials.into_iter().map(|trial| trial.with_ignored_flag(!available)).collect();
+    libtest_mimic::run(&Arguments::from_args(), trials).exit_code()
+}
+
+fn box_coding_matches() -> Outcome {
+    let golden = Golden::open("ops");
+    let targets: Vec<BBox> = golden.boxes("nms_boxes")[60..120]
+        .iter()
+        .map(|b| BBox::new(b.x1, b.y1, b.x2 + 1.0, b.y2 + 1.0))
+        .collect();
+    for (name, coder) in [("rpn", BoxCoder::RPN), ("roi", BoxCoder::ROI)] {
+        let references = golden.boxes(&format!("decode_{name}_boxes"));
+        let deltas = golden.values(&format!("decode_{name}_deltas"));
+        let decoded: Vec<f32> = references
+            .iter()
+            .zip(deltas.as_chunks::<4>().0)
+            .flat_map(|(reference, deltas)| <[f32; 4]>::from(coder.decode(*deltas, reference)))
+            .collect();
+        assert_close(name, &decoded, &golden.values(&format!("decode_{name}_out")), 1e-5);
+        let encoded: Vec<f32> = targets
+            .iter()
+            .zip(&references)
+            .flat_map(|(target, reference)| coder.encode(target, reference))
+            .collect();
+        assert_close(name, &encoded, &golden.values(&format!("encode_{name}_out")), 1e-5);
+    }
+    Ok(())
+}
+
+fn overlaps_match() -> Outcome {
+    let golden = Golden::open("ops");
+    let (expected, shape) = golden.get("iou");
+    let boxes = golden.boxes("nms_boxes");
+    let rows = &boxes[..shape[0]];
+    // The fixture does not name its columns; find the offset that its first row fits.
+    let row = |offset: usize, first: &BBox| -> Vec<f32> {
+        boxes[offset..][..shape[1]].iter().map(|b| first.iou(b)).collect()
+    };
+    let fits = |actual: &[f32], expected: &[f32]| {
+        actual.iter().zip(expected).all(|(a, e)| (a.is_nan() && e.is_nan()) || (a - e).abs() < 1e-5)
+    };
+    let offset = (0..=boxes.len() - shape[1])
+        .find(|offset| fits(&row(*offset, &rows[0]), &expected[..shape[1]]))
+        .ok_or("no offset fits the first row")?;
+    for (index, first) in rows.iter().enumerate() {
+        let actual = row(offset, first);
+        assert_close("overlap", &actual, &expected[index * shape[1]..][..shape[1]], 1e-5);
+    }
+    Ok(())
+}
+
+fn suppression_matches() -> Outcome {
+    let golden = Golden::open("ops");
+    let (boxes, scores) = (golden.boxes("nms_boxes"), golden.values("nms_scores"));
+    for (name, threshold) in [("nms_keep_075", 0.75), ("nms_keep_05", 0.5)] {
+        let kept: Vec<f32> =
+            nms(&boxes, &scores, |_| 0, threshold).into_iter().map(|i| i as f32).collect();
+        assert_eq!(kept, golden.values(name), "{name}");
+    }
+    Ok(())
+}
+
+fn base_anchors_match() -> Outcome {
+    let anchors: Vec<f32> =
+        AnchorGenerator::default().base_anchors().into_iter().flat_map(<[f32; 4]>::from).collect();
+    assert_eq!(anchors, Golden::open("ops").values("base_anchors"));
+    Ok(())
+}
+
+/// RoIAlign of `[channels, height, width]` by dense axis matrices.
+fn align(
+    map: &[f32],
+    [channels, height, width]: [usize; 3],
+    bbox: &BBox,
+    scale: f32,
+    bins: usize,
+    sampling: SamplingRatio,
+) -> Vec<f32> {
+    let rows = axis_matrix((bbox.y1, bbox.y2), scale, height, bins, sampling);
+    let columns = axis_matrix((bbox.x1, bbox.x2), scale, width, bins, sampling);
+    let mut out = Vec::new();
+    for plane in map.chunks_exact(height * width).take(channels) {
+        for row in rows.chunks_exact(height) {
+            for column in columns.chunks_exact(width) {
+                let mut sum = 0.0;
+                for (y, a) in row.iter().enumerate().filter(|(_, a)| **a != 0.0) {
+                    for (x, b) in column.iter().enumerate().filter(|(_, b)| **b != 0.0) {
+                        sum += a * b * plane[y * width + x];
+                    }
+                }
+                out.push(sum);
+            }
+        }
+    }
+    out
+}
+
+fn roi_align_matches() -> Outcome {
+    let golden = Golden::open("ops");
+    let (map, shape) = golden.get("align_feat");
+    for bins in [7, 14] {
+        let pooled: Vec<f32> = golden
+            .boxes("align_boxes")
+            .iter()
+            .flat_map(|b| {
+                let dims = [shape[1], shape[2], shape[3]];
+                align(&map, dims, b, 1.0 / 16.0, bins, SamplingRatio::Fixed(2))
+            })
+            .collect();
+        assert_close("roi align", &pooled, &golden.values(&format!("align_{bins}_s16")), 1e-4);
+    }
+    Ok(())
+}
+
+fn mask_targets_match() -> Outcome {
+    let golden = Golden::open("ops");
+    let (mask, shape) = golden.get("target_mask");
+    let (expected, targets) = golden.get("target_28");
+    // The boxes of the targets are the first of the alignment boxes that lie in the mask.
+    let dims = [1, shape[2], shape[3]];
+    let candidates: Vec<Vec<f32>> = golden
+        .boxes("align_boxes")
+        .iter()
+        .map(|b| align(&mask, dims, b, 1.0, 28, SamplingRatio::Adaptive))
+        .collect();
+    let mut matched = 0;
+    for target in expected.chunks_exact(784) {
+        let close = |c: &&Vec<f32>| c.iter().zip(target).all(|(a, e)| (a - e).abs() < 1e-4);
+        matched += usize::from(candidates.iter().find(close).is_some());
+    }
+    assert_eq!(matched, targets[0], "targets that one of the boxes gives");
+    Ok(())
+}
+
+fn pasting_matches() -> Outcome {
+    let golden = Golden::open("ops");
+    let (expected, shape) = golden.get("paste_out");
+    let (height, width) = (shape[2], shape[3]);
+    let logits = golden.values("paste_logits");
+    for (index, bbox) in golden.boxes("paste_boxes").iter().enumerate() {
+        let map = &logits[index * 784..][..784];
+        let expected = &expected[index * height * width..][..height * width];
+        // The fixture holds pasted values; cut both at several levels.
+        for threshold in [0.0, 0.5, 1.0] {
+            let mask = paste_mask(map, 28, bbox, (width, height), threshold);
+            let off = mask
+                .pixels
+                .iter()
+                .zip(expected)
+                .filter(|(set, value)| **set != (**value > threshold) && (**value - threshold).abs() > 1e-4)
+                .count();
+            assert_eq!(off, 0, "paste {index} at {threshold}");
+        }
+    }
+    Ok(())
+}
+
+fn slice_of(name: &str) -> CtSlice {
+    let data = reference().join("data");
+    let path = [
+        data.join(format!("lesions/test/imgs/{name}.jpg")),
+        data.join(format!("classes/images/{name}.png")),
+    ]
+    .into_iter()
+    .find(|path| path.exists())
+    .unwrap_or_else(|| panic!("no slice {name}"));
+    decode_slice(name, &std::fs::read(path).expect("a readable slice"), None).expect("a slice")
+}
+
+fn weights(name: &str) -> ModelFile {
+    let path = reference().join("golden").join(format!("{name}.pth"));
+    let bytes = std::fs::read(path).expect("readable weights");
+    ModelFile::read(name, &bytes).expect("weights")
+}
+
+fn predictor(segmentation: Option<&str>, classifier: Option<&str>) -> Predictor {
+    let model = LoadedModel::new(segmentation.map(weights), classifier.map(weights)).expect("a model");
+    Predictor::on_cpu(&model, "cpu").expect("a predictor")
+}
+
+fn stages_match(model: &str, slice: &str) -> Outcome {
+    let golden = Golden::open(&format!("{model}_{slice}_strict"));
+    let mut input = NetworkInput::new(&slice_of(slice));
+    if model == "resnet18t1" && slice == "4_18" {
+        let expected = golden.values("input");
+        assert_close("input", &input.values, &expected, 1e-3);
+        input.values = expected;
+    }
+    let found = pollster::block_on(predictor(Some(&format!("{model}_seg")), None).inspect(&input))?;
+    assert_close("features", &found.features[0], &golden.values("fpn"), 1e-3);
+    assert_close("objectness", &found.maps[0].objectness, &golden.values("objectness"), 1e-3);
+    assert_close("deltas", &found.maps[0].deltas, &golden.values("deltas"), 1e-3);
+
+    // Proposals of nearly equal score may swap places: each is looked up by its box.
+    let expected = golden.boxes("proposals");
+    assert_eq!(found.boxes.proposals.len(), expected.len(), "proposals");
+    let logits = golden.values("box_logits");
+    let deltas = golden.values("box_deltas");
+    let largest = logits.iter().chain(&deltas).fold(0.0f32, |m, v| m.max(v.abs()));
+    for (index, wanted) in expected.iter().enumerate() {
+        let own = found
+            .boxes
+            .proposals
+            .iter()
+            .position(|b| distance(b, wanted) < 0.05)
+            .ok_or(format!("proposal {index} {wanted:?} is missing"))?;
+        for (a, e) in found.boxes.logits[own * 2..][..2].iter().zip(&logits[index * 2..]) {
+            assert!((a - e).abs() < 1e-3 * largest, "logit of proposal {index}: {a} is not {e}");
+        }
+        for (a, e) in found.boxes.deltas[own * 8..][..8].iter().zip(&deltas[index * 8..]) {
+            assert!((a - e).abs() < 1e-3 * largest, "delta of proposal {index}: {a} is not {e}");
+        }
+    }
+    Ok(())
+}
+
+fn distance(a: &BBox, b: &BBox) -> f32 {
+    let (a, b) = (<[f32; 4]>::from(*a), <[f32; 4]>::from(*b));
+    a.iter().zip(b).map(|(a, b)| (a - b).abs()).fold(0.0, f32::max)
+}
+
+fn predict(slice: &str, predictor: &Predictor, settings: &Settings) -> SliceReport {
+    pollster::block_on(predictor.predict(&slice_of(slice), settings, &mut Unattended))
+        .expect("a report")
+}
+
+fn detections_match(model: &str, slice: &str, thresholds: &str) -> Outcome {
+    let golden = Golden::open(&format!("{model}_{slice}_{thresholds}"));
+    let (score_threshold, nms_threshold) =
+        if thresholds == "strict" { (0.75, 0.75) } else { (0.05, 0.5) };
+    let settings = Settings {
+        score_threshold,
+        nms_threshold,
+        mask_threshold: MaskThreshold::Logit,
+        ..Settings::default()
+    };
+    let report = predict(slice, &predictor(Some(&format!("{model}_seg")), None), &settings);
+    let (scores, boxes) = (golden.values("det_scores"), golden.boxes("out_boxes"));
+    assert_eq!(report.lesions.len(), scores.len(), "number of lesions");
+    let (masks, shape) = golden.get("masks");
+    for (index, (score, wanted)) in scores.iter().zip(&boxes).enumerate() {
+        let lesion = report
+            .lesions
+            .iter()
+            .find(|lesion| distance(&lesion.bbox, wanted) < 0.05)
+            .ok_or(format!("lesion {index} {wanted:?} is missing"))?;
+        assert!((lesion.score - score).abs() < 1e-3, "score {index}");
+        let pixels = &masks[index * shape[1] * shape[2]..][..shape[1] * shape[2]];
+        let expected = Mask {
+            width: shape[2],
+            height: shape[1],
+            pixels: pixels.iter().map(|v| *v > 0.5).collect(),
+        };
+        let own = lesion.mask.as_ref().map(Rle::decode).ok_or("no mask")??;
+        assert!(own.iou(&expected) >= 0.999, "mask {index}: {}", own.iou(&expected));
+    }
+    Ok(())
+}
+
+fn class_matches(slice: &str) -> Outcome {
+    let golden = Golden::open(&format!("resnet18t1_{slice}_class"));
+    let predictor = predictor(None, Some("resnet18t1_cls"));
+    let input = NetworkInput::new(&slice_of(slice));
+    let outputs = pollster::block_on(predictor.inspect(&input))?.boxes;
+    let mut batch = RoiBatch::new(&outputs, 128, 0);
+    let starts: Vec<usize> = golden.values("starts").into_iter().map(|s| s as usize).collect();
+    assert_eq!(batch.starts.len(), starts.len(), "distinct regions");
+    // How often a region is repeated is random in the reference; its draw is given.
+    batch.starts = starts;
+    assert_close("RoI batch", &batch.values(128), &golden.values("roi_batch"), 2e-3);
+    let logits = predictor.classify(&batch)?.ok_or("no classifier")?;
+    assert_close("logits", &logits, &golden.values("logits"), 2e-3);
+    Ok(())
+}
