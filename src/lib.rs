@@ -3,12 +3,15 @@
 //!
 //! | module | what it does |
 //! |---|---|
+//! | `cli` | the command line (native only) |
 //! | [`geometry`] | boxes, anchors, suppression, RoI sampling, masks: plain Rust |
 //! | [`image`] | from a PNG, JPEG or DICOM file to the network's input; phantoms |
 //! | [`network`] | Mask R-CNN and COVID-CT-Mask-Net on burn, and their weights |
 //! | [`predict`] | the predictor: slice in, report out; model list; start-up check |
 #![cfg_attr(test, allow(clippy::unwrap_used, clippy::expect_used, clippy::panic))]
 
+#[cfg(not(target_arch = "wasm32"))]
+pub mod cli;
 pub mod geometry;
 pub mod image;
 pub mod matmul;

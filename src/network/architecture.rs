@@ -146,6 +146,15 @@ pub enum Task {
     Classification,
 }
 
+impl fmt::Display for Task {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(match self {
+            Self::Segmentation => "segmentation",
+            Self::Classification => "classification",
+        })
+    }
+}
+
 /// Which lesion classes the detector tells apart.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
@@ -163,6 +172,15 @@ impl Masks {
             Self::Merge => 2,
             Self::Both => 3,
         }
+    }
+}
+
+impl fmt::Display for Masks {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(match self {
+            Self::Merge => "merge",
+            Self::Both => "both",
+        })
     }
 }
 

@@ -2,6 +2,7 @@
 
 use std::io::Cursor;
 
+use dicom_core::{DataElement, PrimitiveValue, VR};
 use dicom_encoding::{Codec, TransferSyntaxIndex};
 use dicom_object::file::ReadPreamble;
 use dicom_object::{DefaultDicomObject, OpenFileOptions, Tag};
@@ -17,6 +18,9 @@ const ROWS: Tag = Tag(0x0028, 0x0010);
 const COLUMNS: Tag = Tag(0x0028, 0x0011);
 const SPACING: Tag = Tag(0x0028, 0x0030);
 const BITS_ALLOCATED: Tag = Tag(0x0028, 0x0100);
+const BITS_STORED: Tag = Tag(0x0028, 0x0101);
+const HIGH_BIT: Tag = Tag(0x0028, 0x0102);
+const PIXEL_REPRESENTATION: Tag = Tag(0x0028, 0x0103);
 const WINDOW_CENTER: Tag = Tag(0x0028, 0x1050);
 const WINDOW_WIDTH: Tag = Tag(0x0028, 0x1051);
 const PIXEL_DATA: Tag = Tag(0x7FE0, 0x0010);
@@ -30,12 +34,12 @@ pub fn is_dicom(bytes: &[u8]) -> bool {
 
 /// Decodes the (first) frame.
 pub fn decode(bytes: &[u8], window: Option<Window>) -> Result<CtSlice, ImageError> {
-    let preamble =
-        if bytes.get(MARK) == Some(b"DICM") { ReadPreamble::Always } else { ReadPreamble::Never };
-    let object = OpenFileOptions::new()
-        .read_preamble(preamble)
-        .from_reader(Cursor::new(bytes))
-        .map_err(|error| unreadable(bytes, &error))?;
+    let file = with_plain_meta_group(bytes);
+    let mut object = OpenFileOptions::new()
+        .read_preamble(ReadPreamble::Never)
+        .from_reader(Cursor::new(&file))
+        .map_err(|error| unreadable(&file, &error))?;
+    fill_in_pixel_description(&mut object);
     let (width, height) = checked_geometry(&object)?;
 
     let frames = number(&object, FRAMES, 0).unwrap_or(1.0);
@@ -64,6 +68,66 @@ pub fn decode(bytes: &[u8], window: Option<Window>) -> Result<CtSlice, ImageErro
         spacing_mm: spacing(&object),
         warnings,
     })
+}
+
+/// The file without preamble, its meta group reduced to what reading needs.
+///
+/// Some writers pad titles beyond their type's length or miscount the group; the elements
+/// themselves are sound, so they are laid out anew. Bytes that are no such group stay as they are.
+fn with_plain_meta_group(bytes: &[u8]) -> Vec<u8> {
+    let start = if bytes.get(MARK) == Some(b"DICM") {
+        MARK.end
+    } else if bytes.starts_with(b"DICM") {
+        4
+    } else {
+        0
+    };
+    let mut kept = Vec::new();
+    let mut position = start;
+    while let Some(header) = bytes.get(position..position + 8) {
+        if header[..2] != [2, 0] {
+            break;
+        }
+        let element = u16::from_le_bytes([header[2], header[3]]);
+        let (header_length, value_length) = if matches!(&header[4..6], b"OB" | b"UN" | b"OW") {
+            let Some(long) = bytes.get(position + 8..position + 12) else { break };
+            (12, u32::from_le_bytes([long[0], long[1], long[2], long[3]]) as usize)
+        } else {
+            (8, u16::from_le_bytes([header[6], header[7]]) as usize)
+        };
+        let end = position.saturating_add(header_length).saturating_add(value_length);
+        let Some(whole) = bytes.get(position..end) else { break };
+        // Version, SOP class and instance, transfer syntax, implementation.
+        if matches!(element, 0x0001 | 0x0002 | 0x0003 | 0x0010 | 0x0012) {
+            kept.extend_from_slice(whole);
+        }
+        position = end;
+    }
+    let mut file = b"DICM".to_vec();
+    file.extend_from_slice(&[2, 0, 0, 0, b'U', b'L', 4, 0]);
+    file.extend_from_slice(&(kept.len() as u32).to_le_bytes());
+    file.extend_from_slice(&kept);
+    file.extend_from_slice(&bytes[position..]);
+    file
+}
+
+/// Adds what sparse files leave out of the pixels' description and can be told from the rest.
+fn fill_in_pixel_description(object: &mut DefaultDicomObject) {
+    let allocated = number(object, BITS_ALLOCATED, 0).unwrap_or(16.0) as u16;
+    let stored = number(object, BITS_STORED, 0).map_or(allocated, |bits| bits as u16);
+    let defaults = [
+        (SAMPLES_PER_PIXEL, VR::US, PrimitiveValue::from(1u16)),
+        (PHOTOMETRIC, VR::CS, PrimitiveValue::from("MONOCHROME2")),
+        (BITS_ALLOCATED, VR::US, PrimitiveValue::from(allocated)),
+        (BITS_STORED, VR::US, PrimitiveValue::from(stored)),
+        (HIGH_BIT, VR::US, PrimitiveValue::from(stored.saturating_sub(1))),
+        (PIXEL_REPRESENTATION, VR::US, PrimitiveValue::from(0u16)),
+    ];
+    for (tag, vr, value) in defaults {
+        if !matches!(object.element_opt(tag), Ok(Some(_))) {
+            object.put(DataElement::new(tag, vr, value));
+        }
+    }
 }
 
 /// Checks what the header says before any memory is taken for the picture.
@@ -148,10 +212,10 @@ fn damaged(error: &dyn std::error::Error) -> ImageError {
 }
 
 /// A file that could not be opened: an unknown transfer syntax, or damage.
-fn unreadable(bytes: &[u8], error: &dyn std::error::Error) -> ImageError {
+fn unreadable(file: &[u8], error: &dyn std::error::Error) -> ImageError {
     let reason = chain(error);
     if reason.to_lowercase().contains("transfer syntax") {
-        let uid = dicom_object::FileMetaTable::from_reader(Cursor::new(&bytes[128.min(bytes.len())..]))
+        let uid = dicom_object::FileMetaTable::from_reader(Cursor::new(file))
             .map(|meta| meta.transfer_syntax().trim_end_matches('\0').to_owned());
         if let Ok(uid) = uid {
             return ImageError::TransferSyntax { uid };

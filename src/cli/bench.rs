@@ -1,0 +1,144 @@
+//! `groundglass bench`.
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+
+use anyhow::{Context, Result, ensure};
+use clap::Args;
+use serde::Serialize;
+
+use super::model::{DeviceArgument, ModelArguments, predictor};
+use crate::image::phantom::{SliceClass, draw};
+use crate::predict::{Settings, Stage, Unattended};
+
+/// Arguments of `bench`.
+#[derive(Debug, Args)]
+pub struct Bench {
+    #[command(flatten)]
+    model: ModelArguments,
+    /// What computes
+    #[arg(long, value_enum, default_value_t)]
+    device: DeviceArgument,
+    /// Predictions measured, after one that is not
+    #[arg(long, default_value_t = 15)]
+    runs: usize,
+    /// The built site, whose download sizes are listed if it is there
+    #[arg(long, default_value = "dist")]
+    site: PathBuf,
+    /// Print JSON
+    #[arg(long)]
+    json: bool,
+}
+
+/// What was measured.
+#[derive(Debug, Serialize)]
+struct Measurement {
+    device: String,
+    runs: usize,
+    median_milliseconds: BTreeMap<String, f64>,
+    peak_memory_mib: Option<f64>,
+    download: Vec<Download>,
+}
+
+#[derive(Debug, Serialize)]
+struct Download {
+    file: String,
+    bytes: usize,
+    brotli: usize,
+}
+
+impl Bench {
+    /// Runs the command.
+    pub fn run(self) -> Result<ExitCode> {
+        ensure!(self.runs > 0, "--runs must be at least 1");
+        let predictor = predictor(&self.model.load()?, self.device)?;
+        let slice = draw(SliceClass::Covid19, 1).slice;
+        let mut laps: BTreeMap<String, Vec<f64>> = BTreeMap::new();
+        for run in 0..=self.runs {
+            let settings = Settings::default();
+            let report = pollster::block_on(predictor.predict(&slice, &settings, &mut Unattended))?;
+            if run > 0 {
+                for (stage, milliseconds) in report.milliseconds {
+                    laps.entry(stage).or_default().push(milliseconds);
+                }
+            }
+        }
+        let measurement = Measurement {
+            device: predictor.report().device,
+            runs: self.runs,
+            median_milliseconds: laps.into_iter().map(|(s, mut laps)| (s, median(&mut laps))).collect(),
+            peak_memory_mib: peak_memory_mib(),
+            download: downloads(&self.site)?,
+        };
+        if self.json {
+            println!("{}", serde_json::to_string_pretty(&measurement)?);
+        } else {
+            print(&measurement, &self.site);
+        }
+        Ok(ExitCode::SUCCESS)
+    }
+}
+
+fn print(measurement: &Measurement, site: &Path) {
+    println!("512 x 512 phantom, {}, median of {}", measurement.device, measurement.runs);
+    let stages = Stage::ALL.iter().map(|stage| stage.name()).chain(["total"]);
+    for stage in stages {
+        if let Some(milliseconds) = measurement.median_milliseconds.get(stage) {
+            println!("  {stage:<15} {milliseconds:8.1} ms");
+        }
+    }
+    match measurement.peak_memory_mib {
+        Some(mib) => println!("peak memory       {mib:8.0} MiB"),
+        None => println!("peak memory: this system does not tell"),
+    }
+    if measurement.download.is_empty() {
+        println!("download sizes: no site at {}; `make dist` builds it", site.display());
+    }
+    for download in &measurement.download {
+        println!("  {:<40} {:>10} bytes, {:>9} with brotli", download.file, download.bytes, download.brotli);
+    }
+}
+
+fn median(values: &mut [f64]) -> f64 {
+    values.sort_by(f64::total_cmp);
+    let middle = values.len() / 2;
+    if values.len().is_multiple_of(2) {
+        (values[middle - 1] + values[middle]) / 2.0
+    } else {
+        values[middle]
+    }
+}
+
+/// Largest resident memory so far, where `/proc` tells.
+fn peak_memory_mib() -> Option<f64> {
+    let status = std::fs::read_to_string("/proc/self/status").ok()?;
+    let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:"))?;
+    Some(line.split_whitespace().next()?.parse::<f64>().ok()? / 1024.0)
+}
+
+/// Program, style and weights of the built site; samples and cards are not part of a first visit.
+fn downloads(site: &Path) -> Result<Vec<Download>> {
+    let mut found = Vec::new();
+    for folder in [site.to_path_buf(), site.join("models")] {
+        let Ok(entries) = std::fs::read_dir(&folder) else { continue };
+        for path in entries.filter_map(|entry| Some(entry.ok()?.path())) {
+            let wanted = ["wasm", "js", "css", "html", "bpk", "json"];
+            if !path.extension().is_some_and(|e| wanted.contains(&&*e.to_string_lossy())) {
+                continue;
+            }
+            let bytes = std::fs::read(&path).with_context(|| format!("{}", path.display()))?;
+            let file = path.strip_prefix(site).unwrap_or(&path).display().to_string();
+            found.push(Download { file, bytes: bytes.len(), brotli: brotli_size(&bytes)? });
+        }
+    }
+    found.sort_by(|a, b| a.file.cmp(&b.file));
+    Ok(found)
+}
+
+fn brotli_size(bytes: &[u8]) -> Result<usize> {
+    let mut compressed = Vec::new();
+    let parameters = brotli::enc::BrotliEncoderParams { quality: 9, ..Default::default() };
+    brotli::BrotliCompress(&mut &bytes[..], &mut compressed, &parameters)?;
+    Ok(compressed.len())
+}

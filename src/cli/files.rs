@@ -1,0 +1,92 @@
+//! Finding and writing files.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context, Result, bail};
+
+/// Names that a slice's file may end in.
+const EXTENSIONS: [&str; 6] = ["png", "jpg", "jpeg", "dcm", "dicom", "ima"];
+
+/// The slices among `paths`: files as named, and from folders (sorted, with their subfolders) those
+/// that end like a slice or are DICOM without saying so.
+pub fn slices(paths: &[PathBuf]) -> Result<Vec<PathBuf>> {
+    let mut found = Vec::new();
+    for path in paths {
+        if path.is_dir() {
+            let before = found.len();
+            walk(path, &mut found)?;
+            if found.len() == before {
+                bail!("{}: no PNG, JPEG or DICOM file in this folder", path.display());
+            }
+        } else {
+            found.push(path.clone());
+        }
+    }
+    Ok(found)
+}
+
+fn walk(folder: &Path, found: &mut Vec<PathBuf>) -> Result<()> {
+    let reading = || format!("{}: the folder cannot be read", folder.display());
+    let mut entries = fs::read_dir(folder)
+        .with_context(reading)?
+        .map(|entry| entry.map(|entry| entry.path()))
+        .collect::<Result<Vec<_>, _>>()
+        .with_context(reading)?;
+    entries.sort();
+    for path in entries {
+        let hidden = path.file_name().is_some_and(|name| name.to_string_lossy().starts_with('.'));
+        if hidden {
+            continue;
+        }
+        if path.is_dir() {
+            walk(&path, found)?;
+        } else if looks_like_slice(&path) {
+            found.push(path);
+        }
+    }
+    Ok(())
+}
+
+fn looks_like_slice(path: &Path) -> bool {
+    match path.extension() {
+        Some(extension) => {
+            let extension = extension.to_string_lossy().to_lowercase();
+            EXTENSIONS.contains(&extension.as_str())
+        }
+        None => has_dicom_mark(path),
+    }
+}
+
+fn has_dicom_mark(path: &Path) -> bool {
+    use std::io::Read;
+    let mut start = [0; 132];
+    fs::File::open(path).and_then(|mut file| file.read_exact(&mut start)).is_ok()
+        && start.ends_with(b"DICM")
+}
+
+/// Reads a file that is at most `limit` bytes long.
+pub fn read(path: &Path, limit: u64) -> Result<Vec<u8>> {
+    let length = fs::metadata(path).with_context(|| format!("{}", path.display()))?.len();
+    if length > limit {
+        bail!("{}: {length} bytes; at most {limit} are read", path.display());
+    }
+    fs::read(path).with_context(|| format!("{}", path.display()))
+}
+
+/// Writes a file, with its folder if need be; a half-written one never takes its name.
+pub fn write(path: &Path, bytes: &[u8]) -> Result<()> {
+    let writing = || format!("{}: cannot be written", path.display());
+    if let Some(folder) = path.parent().filter(|folder| !folder.as_os_str().is_empty()) {
+        fs::create_dir_all(folder).with_context(writing)?;
+    }
+    let mut partial = path.as_os_str().to_owned();
+    partial.push(".partial");
+    fs::write(&partial, bytes).with_context(writing)?;
+    fs::rename(&partial, path).with_context(writing)
+}
+
+/// The last part of a path without its ending.
+pub fn stem(path: &Path) -> String {
+    path.file_stem().unwrap_or(path.as_os_str()).to_string_lossy().into_owned()
+}

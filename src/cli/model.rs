@@ -1,0 +1,130 @@
+//! Choosing weights and a device.
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context, Result};
+use clap::{Args, ValueEnum};
+
+use super::files;
+use crate::predict::manifest::{MAX_BYTES, Manifest};
+use crate::predict::{LoadedModel, ModelFile, Predictor};
+
+/// Which weights.
+#[derive(Clone, Debug, Args)]
+pub struct ModelArguments {
+    /// A model of the models' folder. Default: the one that its manifest names
+    #[arg(long, conflicts_with_all = ["segmentation", "classifier"])]
+    model: Option<String>,
+    /// Weights of the segmentation network (.bpk or .pth)
+    #[arg(long)]
+    segmentation: Option<PathBuf>,
+    /// Weights of the classifier (.bpk or .pth)
+    #[arg(long)]
+    classifier: Option<PathBuf>,
+    /// The models' folder. Default: $GROUNDGLASS_MODELS, ./models, or the one beside the program
+    #[arg(long)]
+    models: Option<PathBuf>,
+}
+
+/// What computes.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
+pub enum DeviceArgument {
+    /// The processor.
+    #[default]
+    Cpu,
+    /// The graphics card, through wgpu.
+    Gpu,
+}
+
+impl ModelArguments {
+    /// Reads the weights.
+    pub fn load(&self) -> Result<LoadedModel> {
+        if self.segmentation.is_none() && self.classifier.is_none() {
+            return self.load_listed();
+        }
+        let read = |path: &Option<PathBuf>| path.as_deref().map(read_weights).transpose();
+        let (segmentation, classifier) = (read(&self.segmentation)?, read(&self.classifier)?);
+        LoadedModel::new(segmentation, classifier)
+            .with_context(|| format!("{}{}", name(&self.segmentation), name(&self.classifier)))
+    }
+
+    fn load_listed(&self) -> Result<LoadedModel> {
+        let folder = self.folder()?;
+        let manifest = read_manifest(&folder)?;
+        let listed = || format!("{}", folder.join("manifest.json").display());
+        let (name, entry) = manifest.model(self.model.as_deref()).with_context(listed)?;
+        let mut bytes = BTreeMap::new();
+        for file in entry.files() {
+            bytes.insert(file.to_owned(), files::read(&folder.join(file), MAX_BYTES)?);
+        }
+        manifest.load(name, entry, &bytes).with_context(|| format!("{}", folder.display()))
+    }
+
+    fn folder(&self) -> Result<PathBuf> {
+        if let Some(folder) = &self.models {
+            return Ok(folder.clone());
+        }
+        if let Some(folder) = std::env::var_os("GROUNDGLASS_MODELS") {
+            return Ok(folder.into());
+        }
+        let program = std::env::current_exe().unwrap_or_default();
+        std::iter::once(PathBuf::from("."))
+            .chain(program.ancestors().skip(1).map(Path::to_path_buf))
+            .map(|place| place.join("models"))
+            .find(|folder| folder.join("manifest.json").is_file())
+            .context("no models' folder was found; name one with --models, or weights with --segmentation and --classifier")
+    }
+}
+
+fn name(path: &Option<PathBuf>) -> String {
+    path.as_ref().map(|path| format!("{} ", path.display())).unwrap_or_default()
+}
+
+/// Reads the weights of a file.
+pub fn read_weights(path: &Path) -> Result<ModelFile> {
+    let bytes = files::read(path, MAX_BYTES)?;
+    ModelFile::read(&files::stem(path), &bytes).with_context(|| format!("{}", path.display()))
+}
+
+/// Reads `manifest.json` of a folder.
+pub fn read_manifest(folder: &Path) -> Result<Manifest> {
+    let path = folder.join("manifest.json");
+    let text = std::fs::read_to_string(&path).with_context(|| format!("{}", path.display()))?;
+    Manifest::parse(&text).with_context(|| format!("{}", path.display()))
+}
+
+/// Puts a model on a device.
+pub fn predictor(model: &LoadedModel, device: DeviceArgument) -> Result<Predictor> {
+    match device {
+        DeviceArgument::Cpu => {
+            let name = format!("cpu ({} threads)", rayon::current_num_threads());
+            Ok(Predictor::on_cpu(model, &name)?)
+        }
+        DeviceArgument::Gpu => gpu::predictor(model),
+    }
+}
+
+#[cfg(feature = "webgpu")]
+mod gpu {
+    use super::*;
+    use burn::tensor::Device;
+
+    pub fn predictor(model: &LoadedModel) -> Result<Predictor> {
+        let (device, setup) = Device::wgpu_options()
+            .init_with_setup()
+            .context("no graphics card can be used; try --device cpu")?;
+        let info = setup.adapter.get_info();
+        let name = format!("gpu ({}, {:?})", info.name, info.backend);
+        Ok(Predictor::on_gpu(model, &device, &name)?)
+    }
+}
+
+#[cfg(not(feature = "webgpu"))]
+mod gpu {
+    use super::*;
+
+    pub fn predictor(_: &LoadedModel) -> Result<Predictor> {
+        anyhow::bail!("this program was built without GPU support; build it with `cargo build --release --features gpu`, or use --device cpu")
+    }
+}
