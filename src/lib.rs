@@ -18,3 +18,5 @@ pub mod matmul;
 pub mod network;
 pub mod parallel;
 pub mod predict;
+#[cfg(target_arch = "wasm32")]
+pub mod web;

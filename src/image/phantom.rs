@@ -116,14 +116,14 @@ pub fn draw(class: SliceClass, seed: u64) -> Phantom {
     let mut rng = ChaCha8Rng::seed_from_u64(seed.wrapping_mul(3).wrapping_add(class as u64));
     let mut vary = |value: f32, by: f32| value + rng.random_range(-by..by);
 
-    let body = Ellipse { x: vary(256.0, 4.0), y: vary(262.0, 5.0), rx: vary(222.0, 12.0), ry: vary(158.0, 10.0), angle: 0.0 };
-    let height = vary(112.0, 10.0);
+    let body = Ellipse { x: vary(256.0, 4.0), y: vary(262.0, 5.0), rx: vary(238.0, 8.0), ry: vary(180.0, 8.0), angle: 0.0 };
+    let height = vary(128.0, 8.0);
     let lungs = [
-        Ellipse { x: vary(162.0, 5.0), y: vary(256.0, 5.0), rx: vary(82.0, 6.0), ry: height, angle: vary(0.14, 0.05) },
-        Ellipse { x: vary(354.0, 5.0), y: vary(258.0, 5.0), rx: vary(78.0, 6.0), ry: height, angle: vary(-0.14, 0.05) },
+        Ellipse { x: vary(154.0, 5.0), y: vary(256.0, 5.0), rx: vary(92.0, 5.0), ry: height, angle: vary(0.14, 0.05) },
+        Ellipse { x: vary(360.0, 5.0), y: vary(258.0, 5.0), rx: vary(88.0, 5.0), ry: height, angle: vary(-0.14, 0.05) },
     ];
-    let heart = Ellipse { x: vary(285.0, 8.0), y: vary(232.0, 8.0), rx: vary(62.0, 6.0), ry: vary(58.0, 6.0), angle: vary(0.5, 0.2) };
-    let spine = Ellipse { x: body.x, y: body.y + vary(92.0, 4.0), rx: 27.0, ry: 23.0, angle: 0.0 };
+    let heart = Ellipse { x: vary(285.0, 8.0), y: vary(232.0, 8.0), rx: vary(56.0, 6.0), ry: vary(60.0, 6.0), angle: vary(0.5, 0.2) };
+    let spine = Ellipse { x: body.x, y: body.y + vary(108.0, 4.0), rx: 27.0, ry: 23.0, angle: 0.0 };
     let canal = Ellipse { x: body.x, y: spine.y + 30.0, rx: 10.0, ry: 9.0, angle: 0.0 };
     let aorta = Ellipse { x: spine.x + 26.0, y: spine.y - 22.0, rx: 14.0, ry: 14.0, angle: 0.0 };
     let sternum = Ellipse { x: body.x, y: body.y - body.ry + 22.0, rx: 26.0, ry: 8.0, angle: 0.0 };
@@ -150,13 +150,15 @@ pub fn draw(class: SliceClass, seed: u64) -> Phantom {
     let vessels = draw_vessels(&lungs, &body, &mut rng);
     let texture = SmoothNoise::new(&mut rng, 24.0);
     let ragged = SmoothNoise::new(&mut rng, 13.0);
+    let patchy = SmoothNoise::new(&mut rng, 7.0);
     let fine = SmoothNoise::new(&mut rng, 3.0);
 
     let mut mask = vec![mask_value::BACKGROUND; SIDE * SIDE];
-    let mut pixels = Vec::with_capacity(SIDE * SIDE);
+    let mut hounsfield = Vec::with_capacity(SIDE * SIDE);
     for (index, mask) in mask.iter_mut().enumerate() {
         let (x, y) = ((index % SIDE) as f32, (index / SIDE) as f32);
-        let mut value = -1000.0;
+        // Nothing is measured outside the scanner's round field of view.
+        let mut value = if (x - 256.0).hypot(y - 256.0) < 256.0 { -1000.0 } else { -2000.0 };
         let mut mix = |cover: f32, hounsfield: f32| value += (hounsfield - value) * cover;
         mix(body.cover(x, y), -95.0);
         let muscle = Ellipse { rx: body.rx - 14.0, ry: body.ry - 13.0, ..body };
@@ -168,15 +170,17 @@ pub fn draw(class: SliceClass, seed: u64) -> Phantom {
         let lung = inside_lung(x, y);
         // Gravity: the back of a lying patient's lung is denser.
         mix(lung, -875.0 + (y - 150.0) * 0.35 + 30.0 * texture.at(x, y));
-        mix(vessels[index] * lung, 10.0);
+        mix(vessels[index] * lung * 0.85, -20.0);
         if lung > 0.5 {
             *mask = mask_value::LUNG;
         }
         for lesion in &lesions {
-            let edge = 1.0 - lesion.shape.radius(x, y) + 0.45 * ragged.at(x, y);
-            let softness = if lesion.consolidation { 0.08 } else { 0.2 };
+            let edge = 1.0 - lesion.shape.radius(x, y) + 0.35 * ragged.at(x, y) + 0.25 * patchy.at(x, y);
+            let softness = if lesion.consolidation { 0.15 } else { 0.4 };
             let cover = (edge / softness + 0.5).clamp(0.0, 1.0) * lung;
-            mix(cover, lesion.hounsfield + 50.0 * fine.at(x, y));
+            // Lesions are patchy: aerated and dense lung side by side.
+            let patches = if lesion.consolidation { 130.0 } else { 190.0 };
+            mix(cover, lesion.hounsfield + patches * patchy.at(x, y) + 60.0 * fine.at(x, y));
             if cover > 0.5 {
                 let kind = if lesion.consolidation {
                     mask_value::CONSOLIDATION
@@ -190,9 +194,17 @@ pub fn draw(class: SliceClass, seed: u64) -> Phantom {
         mix(aorta.cover(x, y), 48.0);
         mix(spine.cover(x, y), 260.0 + 80.0 * fine.at(x, y));
         mix(canal.cover(x, y), 30.0);
-        let grain: f32 = (0..4).map(|_| rng.random_range(-1.0f32..1.0)).sum();
-        pixels.push(Window::LUNG.apply(value + 16.0 * grain + 12.0 * fine.at(x, y)));
+        hounsfield.push(value);
     }
+    let pixels = blurred(&hounsfield)
+        .into_iter()
+        .enumerate()
+        .map(|(index, value)| {
+            let (x, y) = ((index % SIDE) as f32, (index / SIDE) as f32);
+            let grain: f32 = (0..4).map(|_| rng.random_range(-1.0f32..1.0)).sum();
+            Window::LUNG.apply(value + 13.0 * grain + 14.0 * fine.at(x, y))
+        })
+        .collect();
     let slice = CtSlice {
         source: format!("phantom {seed}"),
         width: SIDE,
@@ -202,6 +214,20 @@ pub fn draw(class: SliceClass, seed: u64) -> Phantom {
         warnings: Vec::new(),
     };
     Phantom { slice, mask, class }
+}
+
+/// The scanner's point spread: weights 1, 2, 1 along both axes.
+fn blurred(values: &[f32]) -> Vec<f32> {
+    let along = |values: &[f32], step: usize| -> Vec<f32> {
+        (0..values.len())
+            .map(|index| {
+                let before = values[index.saturating_sub(step)];
+                let after = values[(index + step).min(values.len() - 1)];
+                (before + 2.0 * values[index] + after) / 4.0
+            })
+            .collect()
+    };
+    along(&along(values, 1), SIDE)
 }
 
 fn plan_lesions(class: SliceClass, lungs: &[Ellipse; 2], rng: &mut ChaCha8Rng) -> Vec<LesionPlan> {
@@ -235,9 +261,9 @@ fn plan_lesions(class: SliceClass, lungs: &[Ellipse; 2], rng: &mut ChaCha8Rng) -
                 },
                 consolidation,
                 hounsfield: if consolidation {
-                    rng.random_range(-90.0f32..30.0)
+                    rng.random_range(-160.0f32..0.0)
                 } else {
-                    rng.random_range(-620.0f32..-430.0)
+                    rng.random_range(-560.0f32..-330.0)
                 },
             });
         }
@@ -245,33 +271,46 @@ fn plan_lesions(class: SliceClass, lungs: &[Ellipse; 2], rng: &mut ChaCha8Rng) -
     lesions
 }
 
-/// Vessels as branching walks from each hilum; cover per pixel.
+/// Vessels: a few branches at each hilum, and the many that cross the slice as short strokes,
+/// thinner with the distance from the hilum; cover per pixel.
 fn draw_vessels(lungs: &[Ellipse; 2], body: &Ellipse, rng: &mut ChaCha8Rng) -> Vec<f32> {
     let mut cover = vec![0.0f32; SIDE * SIDE];
     for lung in lungs {
         let hilum = (lung.x + (body.x - lung.x) * 0.55, lung.y + 5.0);
         let outward = if lung.x < body.x { std::f32::consts::PI } else { 0.0 };
-        let mut branches: Vec<(f32, f32, f32, f32)> = (0..7)
-            .map(|_| (hilum.0, hilum.1, outward + rng.random_range(-1.5f32..1.5), rng.random_range(3.0f32..5.5)))
-            .collect();
-        while let Some((mut x, mut y, mut heading, mut radius)) = branches.pop() {
-            for _ in 0..130 {
-                radius *= 0.987;
-                if radius < 0.7 || lung.radius(x, y) > 1.1 {
-                    break;
-                }
-                stamp(&mut cover, x, y, radius);
-                heading += rng.random_range(-0.16f32..0.16);
-                x += heading.cos() * 1.5;
-                y += heading.sin() * 1.5;
-                if rng.random_bool(0.035) {
-                    let turn = if rng.random_bool(0.5) { 0.7 } else { -0.7 };
-                    branches.push((x, y, heading + turn, radius * 0.75));
-                }
-            }
+        for _ in 0..4 {
+            let heading = outward + rng.random_range(-1.4f32..1.4);
+            let (length, radius) = (rng.random_range(18.0f32..50.0), rng.random_range(2.0f32..4.0));
+            stroke(&mut cover, hilum, heading, length, radius, rng);
+        }
+        for _ in 0..150 {
+            let turn = rng.random_range(0.0..std::f32::consts::TAU);
+            let reach = rng.random_range(0.0f32..0.92).sqrt();
+            let start = (lung.x + turn.cos() * lung.rx * reach, lung.y + turn.sin() * lung.ry * reach);
+            let (dx, dy) = (start.0 - hilum.0, start.1 - hilum.1);
+            let radius = 1.9 - dx.hypot(dy) / 130.0 + rng.random_range(-0.3f32..0.3);
+            let heading = dy.atan2(dx) + rng.random_range(-0.5f32..0.5);
+            stroke(&mut cover, start, heading, rng.random_range(0.0f32..13.0), radius.max(0.5), rng);
         }
     }
     cover
+}
+
+fn stroke(
+    cover: &mut [f32],
+    (mut x, mut y): (f32, f32),
+    mut heading: f32,
+    length: f32,
+    radius: f32,
+    rng: &mut ChaCha8Rng,
+) {
+    let steps = length.ceil() as usize + 1;
+    for step in 0..steps {
+        stamp(cover, x, y, radius * (1.0 - 0.5 * step as f32 / steps as f32));
+        heading += rng.random_range(-0.12f32..0.12);
+        x += heading.cos();
+        y += heading.sin();
+    }
 }
 
 fn stamp(cover: &mut [f32], x: f32, y: f32, radius: f32) {

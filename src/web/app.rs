@@ -1,0 +1,122 @@
+//! The page as a whole.
+
+use std::rc::Rc;
+
+use yew::prelude::*;
+
+use super::components::{Bench, LesionList, Probabilities, SliceCanvas, SliceInput, Status};
+use super::session::{PageOptions, Session};
+use super::state::{Action, State};
+
+/// Draws the page.
+pub fn run() {
+    console_error_panic_hook::set_once();
+    if console_log::init_with_level(log::Level::Warn).is_err() {
+        web_sys::console::warn_1(&"a logger was installed already".into());
+    }
+    yew::Renderer::<App>::new().render();
+}
+
+/// The page.
+#[component]
+fn App() -> Html {
+    let state = use_reducer(State::default);
+    let session = {
+        let dispatch = state.dispatcher();
+        use_memo((), |()| Session::start(PageOptions::from_address(), dispatch))
+    };
+    let on_slice = {
+        let (session, dispatch) = (session.clone(), state.dispatcher());
+        Callback::from(move |slice: Result<(String, Vec<u8>), String>| match slice {
+            Ok((source, bytes)) => session.submit(source, bytes),
+            Err(message) => dispatch.dispatch(Action::Refused(message)),
+        })
+    };
+    let on_cancel = {
+        let session = session.clone();
+        Callback::from(move |()| session.cancel())
+    };
+    let on_highlight = {
+        let dispatch = state.dispatcher();
+        Callback::from(move |lesion| dispatch.dispatch(Action::Highlight(lesion)))
+    };
+    let on_opacity = {
+        let dispatch = state.dispatcher();
+        Callback::from(move |opacity| dispatch.dispatch(Action::Opacity(opacity)))
+    };
+    html! {
+        <>
+            <header>
+                <h1>{"groundglass"}</h1>
+                <p>{"Lesions on chest CT slices, found and outlined on your own machine."}</p>
+            </header>
+            <aside class="notice" aria-label="Notice">
+                <strong>{"Research use only, not a medical device."}</strong>
+                {" Your images stay on this machine: they are never uploaded."}
+            </aside>
+            <main>
+                <SliceInput {on_slice} />
+                <Status state={state.clone()} {on_cancel} />
+                if let Some(error) = &state.error {
+                    <p class="error" role="alert">{error}</p>
+                }
+                if let Some(notice) = &state.notice {
+                    <p class="session-notice">{notice}</p>
+                }
+                if session.options().bench {
+                    <Bench state={state.clone()} session={(*session).clone()} />
+                }
+                { result(&state, on_highlight, on_opacity) }
+            </main>
+            <footer>{ footer(&state) }</footer>
+        </>
+    }
+}
+
+fn result(
+    state: &UseReducerHandle<State>,
+    on_highlight: Callback<Option<usize>>,
+    on_opacity: Callback<f64>,
+) -> Html {
+    let Some(picture) = state.picture.clone() else { return Html::default() };
+    let report = state.report.clone();
+    html! {
+        <div class="result">
+            <SliceCanvas
+                {picture}
+                report={report.clone()}
+                highlighted={state.highlighted}
+                opacity={state.opacity}
+                {on_opacity}
+            />
+            if let Some(report) = report {
+                <div class="findings">
+                    if let Some(classes) = report.classes {
+                        <Probabilities {classes} />
+                    }
+                    <LesionList report={Rc::clone(&report)} highlighted={state.highlighted} {on_highlight} />
+                    for warning in report.warnings.iter() {
+                        <p class="warning">{format!("Note: {warning}.")}</p>
+                    }
+                </div>
+            }
+        </div>
+    }
+}
+
+fn footer(state: &State) -> Html {
+    let Some(model) = &state.model else { return Html::default() };
+    let hash = model.models.segmentation.as_ref().or(model.models.classifier.as_ref());
+    html! {
+        <>
+            <p>
+                {"Computing on "}<span class="device">{&model.device}</span>
+                {format!(", model {}", model.name)}
+                if let Some(info) = hash {
+                    {format!(" (SHA-256 {}…)", &info.sha256[..12])}
+                }
+            </p>
+            <p>{format!("Weights: {}.", model.licence)}</p>
+        </>
+    }
+}

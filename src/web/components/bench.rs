@@ -1,0 +1,99 @@
+//! `?bench=1`: the same slice again and again, and the median of each stage.
+
+use std::collections::BTreeMap;
+use std::rc::Rc;
+
+use wasm_bindgen_futures::spawn_local;
+use yew::prelude::*;
+
+use crate::predict::Stage;
+use crate::predict::report::SliceReport;
+use crate::web::environment;
+use crate::web::protocol::Download;
+use crate::web::session::{Session, fetch_bytes};
+use crate::web::state::{Phase, State};
+
+/// Predictions measured, after one that is not.
+const RUNS: usize = 5;
+const SAMPLE: &str = "samples/phantom-covid19.png";
+
+/// What it needs.
+#[derive(Properties, PartialEq)]
+pub struct Props {
+    /// The page's state.
+    pub state: UseReducerHandle<State>,
+    /// The worker.
+    pub session: Session,
+}
+
+fn median(mut values: Vec<f64>) -> f64 {
+    values.sort_by(f64::total_cmp);
+    values.get(values.len() / 2).copied().unwrap_or_default()
+}
+
+/// Submits the sample until it has been measured often enough, then shows a table.
+#[component]
+pub fn Bench(props: &Props) -> Html {
+    let reports = use_mut_ref(Vec::<Rc<SliceReport>>::new);
+    let count = use_state(|| 0);
+    {
+        let (session, reports, count) = (props.session.clone(), reports.clone(), count.clone());
+        let dependencies = (props.state.phase.clone(), props.state.report.clone());
+        use_effect_with(dependencies, move |(phase, report)| {
+            if let Some(report) = report.clone().filter(|_| *phase == Phase::Idle) {
+                reports.borrow_mut().push(report);
+                count.set(reports.borrow().len());
+            }
+            if *phase == Phase::Idle && reports.borrow().len() <= RUNS {
+                spawn_local(async move {
+                    match fetch_bytes(SAMPLE).await {
+                        Ok(bytes) => session.submit(SAMPLE.into(), bytes),
+                        Err(error) => log::error!("{error}"),
+                    }
+                });
+            }
+        });
+    }
+    if *count <= RUNS {
+        return html! { <p class="bench">{format!("Measuring: {} of {RUNS}", count.saturating_sub(1))}</p> };
+    }
+    let mut laps: BTreeMap<String, Vec<f64>> = BTreeMap::new();
+    for report in &reports.borrow()[1..] {
+        for (stage, milliseconds) in &report.milliseconds {
+            laps.entry(stage.clone()).or_default().push(*milliseconds);
+        }
+    }
+    let rows = Stage::ALL.iter().map(|stage| stage.name()).chain(["total"]);
+    let model = props.state.model.as_ref();
+    let device = model.map(|model| model.device.clone()).unwrap_or_default();
+    let mut downloads = environment::downloads();
+    downloads.extend(model.map(|model| model.downloads.clone()).unwrap_or_default());
+    html! {
+        <section class="bench" aria-label="Benchmark">
+            <h2>{format!("512 × 512 phantom, {device}, median of {RUNS}")}</h2>
+            <table>
+                <tbody>
+                    for stage in rows {
+                        <tr>
+                            <th scope="row">{stage}</th>
+                            <td data-stage={stage}>
+                                {format!("{:.1} ms", median(laps.get(stage).cloned().unwrap_or_default()))}
+                            </td>
+                        </tr>
+                    }
+                </tbody>
+            </table>
+            <h2>{"Downloads"}</h2>
+            <table>
+                <tbody>
+                    for Download { name, decoded_bytes, transferred_bytes } in downloads {
+                        <tr>
+                            <th scope="row">{name}</th>
+                            <td>{format!("{decoded_bytes:.0} bytes, sent as {transferred_bytes:.0}")}</td>
+                        </tr>
+                    }
+                </tbody>
+            </table>
+        </section>
+    }
+}

@@ -1,0 +1,69 @@
+//! The lesions, strongest first; pointing at one highlights it on the slice.
+
+use std::rc::Rc;
+
+use yew::prelude::*;
+
+use crate::predict::report::{Lesion, SliceReport};
+
+/// What to show.
+#[derive(Properties, PartialEq)]
+pub struct Props {
+    /// The report with the lesions.
+    pub report: Rc<SliceReport>,
+    /// The lesion pointed at.
+    pub highlighted: Option<usize>,
+    /// Called when the reader points at another.
+    pub on_highlight: Callback<Option<usize>>,
+}
+
+fn describe(lesion: &Lesion) -> String {
+    let area = match lesion.area_mm2 {
+        Some(area) => format!("{area:.0} mm²"),
+        None => format!("{} px", lesion.area_px),
+    };
+    format!("score {:.2}, {area}", lesion.score)
+}
+
+fn label(lesion: &Lesion) -> &'static str {
+    match lesion.label.as_str() {
+        "ground_glass" => "Ground-glass opacity",
+        "consolidation" => "Consolidation",
+        _ => "Lesion",
+    }
+}
+
+/// The list.
+#[component]
+pub fn LesionList(props: &Props) -> Html {
+    let point = |lesion: Option<usize>| {
+        let on_highlight = props.on_highlight.clone();
+        move || on_highlight.emit(lesion)
+    };
+    html! {
+        <section class="lesions">
+            <h2 id="lesions-title">{"Lesions"}</h2>
+            if props.report.lesions.is_empty() {
+                <p>{"No lesion was found with a score over 0.75."}</p>
+            }
+            <ul aria-labelledby="lesions-title">
+                for (index, lesion) in props.report.lesions.iter().enumerate() {
+                    <li key={index}>
+                        <button
+                            type="button"
+                            class={classes!((props.highlighted == Some(index)).then_some("highlighted"))}
+                            onmouseenter={let point = point(Some(index)); move |_| point()}
+                            onmouseleave={let point = point(None); move |_| point()}
+                            onfocus={let point = point(Some(index)); move |_| point()}
+                            onblur={let point = point(None); move |_| point()}
+                        >
+                            <span class="number">{index + 1}</span>
+                            <span>{label(lesion)}</span>
+                            <span class="detail">{describe(lesion)}</span>
+                        </button>
+                    </li>
+                }
+            </ul>
+        </section>
+    }
+}

@@ -1,0 +1,12 @@
+//! The page (Yew) and its workers. wasm only.
+//!
+//! The page itself links no network code: it shows, and asks a worker. There are two worker
+//! binaries with the same protocol, one on WebGPU and one on the CPU.
+
+pub mod app;
+mod components;
+mod environment;
+pub mod protocol;
+mod session;
+mod state;
+pub mod worker;

@@ -1,0 +1,173 @@
+//! Fetching a model: manifest, then its files from the Cache API or the network, checked by hash.
+
+use std::collections::BTreeMap;
+
+use js_sys::{Reflect, Uint8Array};
+use wasm_bindgen::{JsCast, JsValue};
+use wasm_bindgen_futures::JsFuture;
+use web_sys::{Cache, ReadableStreamDefaultReader, RequestInit, Response};
+
+use super::{post, scope, text};
+use crate::predict::LoadedModel;
+use crate::predict::canary::Canary;
+use crate::predict::manifest::{MAX_BYTES, Manifest};
+use crate::web::protocol::Event;
+
+/// Name of the cache; raise the number if what is stored changes its meaning.
+const CACHE: &str = "groundglass-weights-1";
+/// Folder of the models, seen from the worker's script.
+const FOLDER: &str = "models";
+
+/// A model that is ready for a device.
+pub struct FetchedModel {
+    /// Name in the manifest.
+    pub name: String,
+    /// The weights.
+    pub model: LoadedModel,
+    /// What the device must compute.
+    pub canary: Canary,
+    /// Licence of the weights.
+    pub licence: String,
+}
+
+/// Fetches the model `name`, or the default one.
+pub async fn fetch_model(name: Option<&str>) -> Result<FetchedModel, String> {
+    let manifest = fetch_manifest().await?;
+    let (name, entry) = manifest.model(name).map_err(|error| error.to_string())?;
+    // A browser may forbid storage; then weights are fetched anew each time.
+    let cache = open_cache().await.ok();
+    if let Some(cache) = &cache {
+        forget_old(cache, &manifest).await;
+    }
+    let total: u64 = entry.files().iter().filter_map(|f| manifest.files.get(*f)).map(|f| f.bytes).sum();
+    let mut received = 0;
+    let mut files = BTreeMap::new();
+    for file in entry.files() {
+        let bytes = fetch_file(&manifest, file, cache.as_ref(), &mut received, total).await?;
+        files.insert(file.to_owned(), bytes);
+    }
+    let model = manifest.load(name, entry, &files).map_err(|error| error.to_string())?;
+    Ok(FetchedModel {
+        name: name.into(),
+        model,
+        canary: entry.canary.clone(),
+        licence: entry.licence.clone(),
+    })
+}
+
+async fn fetch_manifest() -> Result<Manifest, String> {
+    let url = format!("{FOLDER}/manifest.json");
+    let response = get(&url, "no-cache").await?;
+    let body = response.text().map_err(text)?;
+    let body = JsFuture::from(body).await.map_err(text)?.as_string().unwrap_or_default();
+    Manifest::parse(&body).map_err(|error| format!("{url}: {error}"))
+}
+
+/// Requests an address of this origin.
+async fn get(url: &str, cache_mode: &str) -> Result<Response, String> {
+    let failed = |reason: String| format!("{url} could not be loaded: {reason}");
+    let options = RequestInit::new();
+    Reflect::set(&options, &"cache".into(), &cache_mode.into()).map_err(|e| failed(text(e)))?;
+    let response = JsFuture::from(scope().fetch_with_str_and_init(url, &options))
+        .await
+        .map_err(|error| failed(text(error)))?;
+    let response: Response = response.dyn_into().map_err(|error| failed(text(error)))?;
+    if !response.ok() {
+        return Err(failed(format!("the server answered {}", response.status())));
+    }
+    Ok(response)
+}
+
+async fn open_cache() -> Result<Cache, JsValue> {
+    let cache = JsFuture::from(scope().caches()?.open(CACHE)).await?;
+    cache.dyn_into()
+}
+
+/// Address under which a file of a certain content is kept.
+fn cache_key(manifest: &Manifest, file: &str) -> Option<String> {
+    let entry = manifest.files.get(file)?;
+    Some(format!("{FOLDER}/{file}?sha256={}", entry.sha256))
+}
+
+/// Removes weights that no model uses any more.
+async fn forget_old(cache: &Cache, manifest: &Manifest) {
+    let wanted: Vec<String> =
+        manifest.files.keys().filter_map(|file| cache_key(manifest, file)).collect();
+    let Ok(keys) = JsFuture::from(cache.keys()).await else { return };
+    for request in js_sys::Array::from(&keys).iter() {
+        let url = Reflect::get(&request, &"url".into()).ok().and_then(|url| url.as_string());
+        let known = url.is_some_and(|url| wanted.iter().any(|key| url.ends_with(key.as_str())));
+        if !known && let Ok(request) = request.dyn_into() {
+            // Left-over weights only cost space: a failure to delete them changes nothing.
+            JsFuture::from(cache.delete_with_request(&request)).await.ok();
+        }
+    }
+}
+
+async fn fetch_file(
+    manifest: &Manifest,
+    file: &str,
+    cache: Option<&Cache>,
+    received: &mut u64,
+    total: u64,
+) -> Result<Vec<u8>, String> {
+    let key = cache_key(manifest, file)
+        .ok_or_else(|| format!("the manifest does not describe the file `{file}`"))?;
+    if let Some(cache) = cache
+        && let Some(bytes) = cached(cache, &key).await
+        && manifest.check(file, &bytes).is_ok()
+    {
+        *received += bytes.len() as u64;
+        post(&Event::Loading { received: *received as f64, total: total as f64 }, None);
+        return Ok(bytes);
+    }
+    let response = get(&format!("{FOLDER}/{file}"), "default").await?;
+    let bytes = read_body(&response, received, total).await.map_err(|error| format!("{file}: {error}"))?;
+    manifest.check(file, &bytes).map_err(|error| error.to_string())?;
+    if let Some(cache) = cache {
+        keep(cache, &key, &bytes).await;
+    }
+    Ok(bytes)
+}
+
+async fn cached(cache: &Cache, key: &str) -> Option<Vec<u8>> {
+    let response = JsFuture::from(cache.match_with_str(key)).await.ok()?;
+    let response: Response = response.dyn_into().ok()?;
+    let buffer = JsFuture::from(response.array_buffer().ok()?).await.ok()?;
+    Some(Uint8Array::new(&buffer).to_vec())
+}
+
+/// Stores checked bytes; a full or forbidden storage only means fetching them again.
+async fn keep(cache: &Cache, key: &str, bytes: &[u8]) {
+    let body = Uint8Array::from(bytes);
+    let stored = Response::new_with_opt_js_u8_array(Some(&body))
+        .map(|response| JsFuture::from(cache.put_with_str(key, &response)));
+    if let Ok(stored) = stored
+        && let Err(error) = stored.await
+    {
+        log::warn!("the weights could not be cached: {}", text(error));
+    }
+}
+
+/// Reads a body in pieces and reports progress.
+async fn read_body(response: &Response, received: &mut u64, total: u64) -> Result<Vec<u8>, String> {
+    let stream = response.body().ok_or("the server sent nothing")?;
+    let reader: ReadableStreamDefaultReader =
+        stream.get_reader().dyn_into().map_err(|error| text(error.into()))?;
+    let mut bytes = Vec::new();
+    loop {
+        let piece = JsFuture::from(reader.read()).await.map_err(text)?;
+        let done = Reflect::get(&piece, &"done".into()).map_err(text)?.is_truthy();
+        if done {
+            return Ok(bytes);
+        }
+        let value = Reflect::get(&piece, &"value".into()).map_err(text)?;
+        let value: Uint8Array = value.dyn_into().map_err(text)?;
+        bytes.extend_from_slice(&value.to_vec());
+        if bytes.len() as u64 > MAX_BYTES {
+            return Err(format!("more than {MAX_BYTES} bytes"));
+        }
+        *received += u64::from(value.length());
+        post(&Event::Loading { received: *received as f64, total: total as f64 }, None);
+    }
+}
