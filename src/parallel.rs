@@ -24,11 +24,7 @@ mod native {
 #[cfg(target_arch = "wasm32")]
 mod browser {
     /// Calls `work(index, chunk)` for every chunk of `length` values.
-    pub fn for_each_chunk<T>(
-        values: &mut [T],
-        length: usize,
-        work: impl Fn(usize, &mut [T]),
-    ) {
+    pub fn for_each_chunk<T>(values: &mut [T], length: usize, work: impl Fn(usize, &mut [T])) {
         values.chunks_mut(length).enumerate().for_each(|(index, chunk)| work(index, chunk));
     }
 

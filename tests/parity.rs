@@ -194,7 +194,9 @@ fn pasting_matches() -> Outcome {
                 .pixels
                 .iter()
                 .zip(expected)
-                .filter(|(set, value)| **set != (**value > threshold) && (**value - threshold).abs() > 1e-4)
+                .filter(|(set, value)| {
+                    **set != (**value > threshold) && (**value - threshold).abs() > 1e-4
+                })
                 .count();
             assert_eq!(off, 0, "paste {index} at {threshold}");
         }
@@ -221,7 +223,8 @@ fn weights(name: &str) -> ModelFile {
 }
 
 fn predictor(segmentation: Option<&str>, classifier: Option<&str>) -> Predictor {
-    let model = LoadedModel::new(segmentation.map(weights), classifier.map(weights)).expect("a model");
+    let model =
+        LoadedModel::new(segmentation.map(weights), classifier.map(weights)).expect("a model");
     Predictor::on_cpu(&model, "cpu").expect("a predictor")
 }
 

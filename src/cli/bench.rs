@@ -67,7 +67,10 @@ impl Bench {
         let measurement = Measurement {
             device: predictor.report().device,
             runs: self.runs,
-            median_milliseconds: laps.into_iter().map(|(s, mut laps)| (s, median(&mut laps))).collect(),
+            median_milliseconds: laps
+                .into_iter()
+                .map(|(s, mut laps)| (s, median(&mut laps)))
+                .collect(),
             peak_memory_mib: peak_memory_mib(),
             download: downloads(&self.site)?,
         };
@@ -96,7 +99,10 @@ fn print(measurement: &Measurement, site: &Path) {
         println!("download sizes: no site at {}; `make dist` builds it", site.display());
     }
     for download in &measurement.download {
-        println!("  {:<40} {:>10} bytes, {:>9} with brotli", download.file, download.bytes, download.brotli);
+        println!(
+            "  {:<40} {:>10} bytes, {:>9} with brotli",
+            download.file, download.bytes, download.brotli
+        );
     }
 }
 

@@ -63,10 +63,8 @@ fn describe(path: &Path, name: &str, file: &str, old: Option<&ModelEntry>) -> Re
     let architecture = weights.architecture.clone();
     let part = |has: bool| has.then(|| file.to_owned());
     let (segments, classifies) = (architecture.mask_branch, architecture.score_module.is_some());
-    let model = LoadedModel::new(
-        segments.then(|| weights.clone()),
-        classifies.then(|| weights.clone()),
-    )?;
+    let model =
+        LoadedModel::new(segments.then(|| weights.clone()), classifies.then(|| weights.clone()))?;
     let predictor = Predictor::on_cpu(&model, "cpu")?;
     Ok(ModelEntry {
         variant: architecture.variant,

@@ -125,6 +125,8 @@ mod gpu {
     use super::*;
 
     pub fn predictor(_: &LoadedModel) -> Result<Predictor> {
-        anyhow::bail!("this program was built without GPU support; build it with `cargo build --release --features gpu`, or use --device cpu")
+        anyhow::bail!(
+            "this program was built without GPU support; build it with `cargo build --release --features gpu`, or use --device cpu"
+        )
     }
 }

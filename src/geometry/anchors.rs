@@ -64,9 +64,8 @@ impl AnchorGenerator {
         for row in 0..feature.0 {
             for column in 0..feature.1 {
                 let (x, y) = (column as f32 * stride_x, row as f32 * stride_y);
-                anchors.extend(
-                    base.iter().map(|b| BBox::new(b.x1 + x, b.y1 + y, b.x2 + x, b.y2 + y)),
-                );
+                anchors
+                    .extend(base.iter().map(|b| BBox::new(b.x1 + x, b.y1 + y, b.x2 + x, b.y2 + y)));
             }
         }
         anchors

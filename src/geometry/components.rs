@@ -53,7 +53,8 @@ fn component(mask: &Mask, region: &[usize]) -> Component {
     for &index in region {
         own.pixels[index] = true;
         let (x, y) = ((index % mask.width) as f32, (index / mask.width) as f32);
-        bbox = BBox::new(bbox.x1.min(x), bbox.y1.min(y), bbox.x2.max(x + 1.0), bbox.y2.max(y + 1.0));
+        bbox =
+            BBox::new(bbox.x1.min(x), bbox.y1.min(y), bbox.x2.max(x + 1.0), bbox.y2.max(y + 1.0));
     }
     Component { mask: own, bbox, area: region.len() }
 }

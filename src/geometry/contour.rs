@@ -63,12 +63,7 @@ fn take(slot: &mut [Option<u8>; 2], arriving: Option<u8>) -> Option<u8> {
     slot[index].take()
 }
 
-fn trace(
-    leaving: &mut [[Option<u8>; 2]],
-    corners: usize,
-    start: usize,
-    first: u8,
-) -> Polygon {
+fn trace(leaving: &mut [[Option<u8>; 2]], corners: usize, start: usize, first: u8) -> Polygon {
     let point = |at: usize| ((at % corners) as u32, (at / corners) as u32);
     let mut polygon = vec![point(start)];
     let (mut at, mut direction) = (start, first);

@@ -19,7 +19,8 @@ impl Mask {
 
     /// Whether the pixel is set; outside the mask nothing is.
     pub fn get(&self, x: isize, y: isize) -> bool {
-        let inside = (0..self.width as isize).contains(&x) && (0..self.height as isize).contains(&y);
+        let inside =
+            (0..self.width as isize).contains(&x) && (0..self.height as isize).contains(&y);
         inside && self.pixels[y as usize * self.width + x as usize]
     }
 

@@ -102,8 +102,7 @@ mod tests {
             for (q, value) in out_row.iter_mut().enumerate() {
                 for y in 0..side {
                     for x in 0..side {
-                        *value +=
-                            rows[p * side + y] * columns[q * side + x] * plane[y * side + x];
+                        *value += rows[p * side + y] * columns[q * side + x] * plane[y * side + x];
                     }
                 }
             }

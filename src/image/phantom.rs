@@ -4,8 +4,8 @@
 //! ground-glass and consolidation lesions. It is a drawing, not a simulation of a scanner: good for
 //! trying the program, no basis for any claim about patients.
 
-use rand::SeedableRng;
 use rand::RngExt;
+use rand::SeedableRng;
 use rand_chacha::ChaCha8Rng;
 
 use super::{CtSlice, Window};
@@ -116,13 +116,37 @@ pub fn draw(class: SliceClass, seed: u64) -> Phantom {
     let mut rng = ChaCha8Rng::seed_from_u64(seed.wrapping_mul(3).wrapping_add(class as u64));
     let mut vary = |value: f32, by: f32| value + rng.random_range(-by..by);
 
-    let body = Ellipse { x: vary(256.0, 4.0), y: vary(262.0, 5.0), rx: vary(238.0, 8.0), ry: vary(180.0, 8.0), angle: 0.0 };
+    let body = Ellipse {
+        x: vary(256.0, 4.0),
+        y: vary(262.0, 5.0),
+        rx: vary(238.0, 8.0),
+        ry: vary(180.0, 8.0),
+        angle: 0.0,
+    };
     let height = vary(128.0, 8.0);
     let lungs = [
-        Ellipse { x: vary(154.0, 5.0), y: vary(256.0, 5.0), rx: vary(92.0, 5.0), ry: height, angle: vary(0.14, 0.05) },
-        Ellipse { x: vary(360.0, 5.0), y: vary(258.0, 5.0), rx: vary(88.0, 5.0), ry: height, angle: vary(-0.14, 0.05) },
+        Ellipse {
+            x: vary(154.0, 5.0),
+            y: vary(256.0, 5.0),
+            rx: vary(92.0, 5.0),
+            ry: height,
+            angle: vary(0.14, 0.05),
+        },
+        Ellipse {
+            x: vary(360.0, 5.0),
+            y: vary(258.0, 5.0),
+            rx: vary(88.0, 5.0),
+            ry: height,
+            angle: vary(-0.14, 0.05),
+        },
     ];
-    let heart = Ellipse { x: vary(285.0, 8.0), y: vary(232.0, 8.0), rx: vary(56.0, 6.0), ry: vary(60.0, 6.0), angle: vary(0.5, 0.2) };
+    let heart = Ellipse {
+        x: vary(285.0, 8.0),
+        y: vary(232.0, 8.0),
+        rx: vary(56.0, 6.0),
+        ry: vary(60.0, 6.0),
+        angle: vary(0.5, 0.2),
+    };
     let spine = Ellipse { x: body.x, y: body.y + vary(108.0, 4.0), rx: 27.0, ry: 23.0, angle: 0.0 };
     let canal = Ellipse { x: body.x, y: spine.y + 30.0, rx: 10.0, ry: 9.0, angle: 0.0 };
     let aorta = Ellipse { x: spine.x + 26.0, y: spine.y - 22.0, rx: 14.0, ry: 14.0, angle: 0.0 };
@@ -175,7 +199,8 @@ pub fn draw(class: SliceClass, seed: u64) -> Phantom {
             *mask = mask_value::LUNG;
         }
         for lesion in &lesions {
-            let edge = 1.0 - lesion.shape.radius(x, y) + 0.35 * ragged.at(x, y) + 0.25 * patchy.at(x, y);
+            let edge =
+                1.0 - lesion.shape.radius(x, y) + 0.35 * ragged.at(x, y) + 0.25 * patchy.at(x, y);
             let softness = if lesion.consolidation { 0.15 } else { 0.4 };
             let cover = (edge / softness + 0.5).clamp(0.0, 1.0) * lung;
             // Lesions are patchy: aerated and dense lung side by side.
@@ -243,7 +268,9 @@ fn plan_lesions(class: SliceClass, lungs: &[Ellipse; 2], rng: &mut ChaCha8Rng) -
             let outward = if side == 0 { -1.0 } else { 1.0 };
             // COVID-19 lies at the outer and rear edge, common pneumonia anywhere.
             let (along, reach) = match class {
-                SliceClass::Covid19 => (rng.random_range(-0.2f32..1.1), rng.random_range(0.62f32..0.9)),
+                SliceClass::Covid19 => {
+                    (rng.random_range(-0.2f32..1.1), rng.random_range(0.62f32..0.9))
+                }
                 _ => (rng.random_range(-1.2f32..1.2), rng.random_range(0.2f32..0.75)),
             };
             let consolidation = match class {
@@ -286,11 +313,19 @@ fn draw_vessels(lungs: &[Ellipse; 2], body: &Ellipse, rng: &mut ChaCha8Rng) -> V
         for _ in 0..150 {
             let turn = rng.random_range(0.0..std::f32::consts::TAU);
             let reach = rng.random_range(0.0f32..0.92).sqrt();
-            let start = (lung.x + turn.cos() * lung.rx * reach, lung.y + turn.sin() * lung.ry * reach);
+            let start =
+                (lung.x + turn.cos() * lung.rx * reach, lung.y + turn.sin() * lung.ry * reach);
             let (dx, dy) = (start.0 - hilum.0, start.1 - hilum.1);
             let radius = 1.9 - dx.hypot(dy) / 130.0 + rng.random_range(-0.3f32..0.3);
             let heading = dy.atan2(dx) + rng.random_range(-0.5f32..0.5);
-            stroke(&mut cover, start, heading, rng.random_range(0.0f32..13.0), radius.max(0.5), rng);
+            stroke(
+                &mut cover,
+                start,
+                heading,
+                rng.random_range(0.0f32..13.0),
+                radius.max(0.5),
+                rng,
+            );
         }
     }
     cover

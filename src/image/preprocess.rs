@@ -41,7 +41,8 @@ impl NetworkInput {
     /// Prepares a slice for a network input of another size (the start-up check uses a small one).
     pub fn with_sides(slice: &CtSlice, short_side: usize, long_side: usize) -> Self {
         let (rows, columns) = (slice.height as f64, slice.width as f64);
-        let scale = (short_side as f64 / rows.min(columns)).min(long_side as f64 / rows.max(columns));
+        let scale =
+            (short_side as f64 / rows.min(columns)).min(long_side as f64 / rows.max(columns));
         // A hair above, so that rounding cannot turn 512 into 511.
         let resized = |side: f64| ((side * scale + 1e-6).floor() as usize).max(1);
         let (image_height, image_width) = (resized(rows), resized(columns));

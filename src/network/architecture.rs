@@ -211,8 +211,11 @@ impl Architecture {
             masks,
             anchors: AnchorGenerator::default(),
             mask_branch: task == Task::Segmentation || heavy,
-            score_module: (task == Task::Classification)
-                .then_some(if heavy { (256, 1024) } else { (128, 512) }),
+            score_module: (task == Task::Classification).then_some(if heavy {
+                (256, 1024)
+            } else {
+                (128, 512)
+            }),
         }
     }
 
@@ -237,9 +240,10 @@ impl Architecture {
             .find(|variant| variant.blocks() == counts && variant.is_bottleneck() == bottleneck)
             .ok_or_else(|| unknown(format!("a backbone with {counts:?} blocks")))?;
         let rows = |name: &str| {
-            state.shape(name).and_then(|shape| shape.first().copied()).ok_or_else(|| {
-                WeightsError::Missing { name: name.into() }
-            })
+            state
+                .shape(name)
+                .and_then(|shape| shape.first().copied())
+                .ok_or_else(|| WeightsError::Missing { name: name.into() })
         };
         let masks = match rows("roi_heads.box_predictor.cls_score.weight")? {
             2 => Masks::Merge,

@@ -56,9 +56,7 @@ impl BatchNorm {
     pub fn forward(&self, input: Tensor<4>) -> Tensor<4> {
         let (mean, variance) = match self.statistics {
             Statistics::Batch => self.batch_statistics(&input),
-            Statistics::Running => {
-                (self.running_mean.value_sync(), self.running_var.value_sync())
-            }
+            Statistics::Running => (self.running_mean.value_sync(), self.running_var.value_sync()),
         };
         let scale = self.weight.val() / (variance + EPSILON).sqrt();
         let shift = self.bias.val() - mean * scale.clone();
@@ -86,8 +84,7 @@ impl BatchNorm {
 
     /// Folds the running statistics and the affine parameters into the convolution before.
     pub fn fold_into(&self, conv: Conv2d) -> Conv2d {
-        let scale =
-            self.weight.val() / (self.running_var.value_sync() + EPSILON).sqrt();
+        let scale = self.weight.val() / (self.running_var.value_sync() + EPSILON).sqrt();
         let shift = self.bias.val() - self.running_mean.value_sync() * scale.clone();
         let [outputs] = scale.dims();
         let weight = conv.weight.val() * scale.reshape([outputs, 1, 1, 1]);

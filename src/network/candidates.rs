@@ -63,8 +63,10 @@ pub fn choose(
     let valid = scores.clone().greater_elem(rule.score_threshold).float()
         * area.clone().greater_elem(0.0).float();
     let across = |column: &Tensor<2>| column.clone().transpose();
-    let width = (x2.clone().min_pair(across(&x2)) - x1.clone().max_pair(across(&x1))).clamp_min(0.0);
-    let height = (y2.clone().min_pair(across(&y2)) - y1.clone().max_pair(across(&y1))).clamp_min(0.0);
+    let width =
+        (x2.clone().min_pair(across(&x2)) - x1.clone().max_pair(across(&x1))).clamp_min(0.0);
+    let height =
+        (y2.clone().min_pair(across(&y2)) - y1.clone().max_pair(across(&y1))).clamp_min(0.0);
     let intersection = width * height;
     let union = area.clone() + across(&area) - intersection.clone();
     // Without a division: IoU > t as intersection > t * union, which also holds NaN off.
@@ -128,10 +130,7 @@ pub fn pool(features: &Tensor<4>, boxes: Tensor<2>, scale: f32, bins: usize) -> 
         .reshape([count * bins, height])
         .matmul(by_row.reshape([height, channels * width]))
         .reshape([count, bins * channels, width]);
-    pooled
-        .matmul(columns.swap_dims(1, 2))
-        .reshape([count, bins, channels, bins])
-        .swap_dims(1, 2)
+    pooled.matmul(columns.swap_dims(1, 2)).reshape([count, bins, channels, bins]).swap_dims(1, 2)
 }
 
 /// `[boxes, bins, length]`.
@@ -148,9 +147,8 @@ fn axis_matrices(
     let start = boxes.clone().narrow(1, low, 1).mul_scalar(scale);
     let end = boxes.clone().narrow(1, high, 1).mul_scalar(scale);
     let bin = (end - start.clone()).clamp_min(1.0) / bins as f32;
-    let offsets: Vec<f32> = (0..bins * SAMPLES)
-        .map(|index| (index as f32 + 0.5) / SAMPLES as f32)
-        .collect();
+    let offsets: Vec<f32> =
+        (0..bins * SAMPLES).map(|index| (index as f32 + 0.5) / SAMPLES as f32).collect();
     let offsets = Tensor::<2>::from_data(TensorData::new(offsets, [1, bins * SAMPLES]), &device);
     let position = start + bin * offsets;
     let inside = position.clone().greater_equal_elem(-1.0).float()
@@ -159,10 +157,7 @@ fn axis_matrices(
     let cells = Tensor::<1, Int>::arange(0..length as i64, &device).float();
     let distance = (position - cells.reshape([1, 1, length])).abs();
     let weight = (distance.neg() + 1.0).clamp_min(0.0) * inside.reshape([count, bins * SAMPLES, 1]);
-    weight
-        .reshape([count * bins, SAMPLES, length])
-        .mean_dim(1)
-        .reshape([count, bins, length])
+    weight.reshape([count * bins, SAMPLES, length]).mean_dim(1).reshape([count, bins, length])
 }
 
 #[cfg(test)]

@@ -60,10 +60,9 @@ impl Conv2dConfig {
         let bound = 1.0 / (fan_in as f64).sqrt();
         let uniform = Initializer::Uniform { min: -bound, max: bound };
         let (weight, bias) = match self.init {
-            ConvInit::KaimingFanOut => (
-                Initializer::Normal { mean: 0.0, std: (2.0 / fan_out as f64).sqrt() },
-                uniform,
-            ),
+            ConvInit::KaimingFanOut => {
+                (Initializer::Normal { mean: 0.0, std: (2.0 / fan_out as f64).sqrt() }, uniform)
+            }
             ConvInit::Uniform => (uniform.clone(), uniform),
             ConvInit::SmallNormal => {
                 (Initializer::Normal { mean: 0.0, std: 0.01 }, Initializer::Zeros)
@@ -119,11 +118,7 @@ impl Conv2d {
 
     /// The layer with weight and bias replaced (batch norm folded into it).
     pub fn with_weights(self, weight: Tensor<4>, bias: Tensor<1>) -> Self {
-        Self {
-            weight: Param::from_tensor(weight),
-            bias: Some(Param::from_tensor(bias)),
-            ..self
-        }
+        Self { weight: Param::from_tensor(weight), bias: Some(Param::from_tensor(bias)), ..self }
     }
 
     /// Lays the weights out for inference on a CPU (see [`super::cpu_conv`]).

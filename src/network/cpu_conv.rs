@@ -112,7 +112,14 @@ impl CpuConv {
             };
             let input = &input[index * image..][..image];
             if self.shape.uses_winograd() {
-                winograd::forward(&self.weights, &self.shape, input, (height, width), out, &epilogue);
+                winograd::forward(
+                    &self.weights,
+                    &self.shape,
+                    input,
+                    (height, width),
+                    out,
+                    &epilogue,
+                );
             } else {
                 self.forward_im2col(input, (height, width), out, &epilogue);
             }

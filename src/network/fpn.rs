@@ -56,10 +56,7 @@ impl Fpn {
     /// Prepares the convolutions for inference on a CPU.
     pub fn prepare_cpu(self) -> Self {
         let prepare = |convs: Vec<Conv2d>| convs.into_iter().map(Conv2d::prepare_cpu).collect();
-        Self {
-            inner_blocks: prepare(self.inner_blocks),
-            layer_blocks: prepare(self.layer_blocks),
-        }
+        Self { inner_blocks: prepare(self.inner_blocks), layer_blocks: prepare(self.layer_blocks) }
     }
 }
 

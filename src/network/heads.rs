@@ -91,8 +91,11 @@ impl RoiHeads {
             }),
             mask_predictor: architecture.mask_branch.then(|| MaskPredictor {
                 conv5_mask: Upscale {
-                    weight: Initializer::Normal { mean: 0.0, std: (2.0 / (width * 4) as f64).sqrt() }
-                        .init([width, width, 2, 2], device),
+                    weight: Initializer::Normal {
+                        mean: 0.0,
+                        std: (2.0 / (width * 4) as f64).sqrt(),
+                    }
+                    .init([width, width, 2, 2], device),
                     bias: uniform_bias(width, width * 4, device),
                 },
                 mask_fcn_logits: conv(width, classes, 1),

@@ -121,8 +121,16 @@ mod tests {
                 MaskRcnnConfig::new(architecture).init(&Device::flex()).count()
             };
             let (stage1, stage2) = (count(Task::Segmentation), count(Task::Classification));
-            assert_eq!((stage1.parameters, stage1.state_dict_entries), (seg, seg_entries), "{name}");
-            assert_eq!((stage2.parameters, stage2.state_dict_entries), (cls, cls_entries), "{name}");
+            assert_eq!(
+                (stage1.parameters, stage1.state_dict_entries),
+                (seg, seg_entries),
+                "{name}"
+            );
+            assert_eq!(
+                (stage2.parameters, stage2.state_dict_entries),
+                (cls, cls_entries),
+                "{name}"
+            );
             assert_eq!(stage2.trainable_stage_two, trainable, "{name}");
         }
     }

@@ -38,7 +38,11 @@ impl Block {
         let norm = |channels| Some(BatchNorm::init(channels, device));
         let outputs = if bottleneck { width * 4 } else { width };
         let (conv1, conv2, conv3) = if bottleneck {
-            (conv([inputs, width], 1, 1), conv([width, width], 3, stride), Some(conv([width, outputs], 1, 1)))
+            (
+                conv([inputs, width], 1, 1),
+                conv([width, width], 3, stride),
+                Some(conv([width, outputs], 1, 1)),
+            )
         } else {
             (conv([inputs, width], 3, stride), conv([width, width], 3, 1), None)
         };
@@ -73,7 +77,10 @@ impl Block {
         }
     }
 
-    fn map_units(self, unit: &mut impl FnMut(Conv2d, Option<BatchNorm>) -> (Conv2d, Option<BatchNorm>)) -> Self {
+    fn map_units(
+        self,
+        unit: &mut impl FnMut(Conv2d, Option<BatchNorm>) -> (Conv2d, Option<BatchNorm>),
+    ) -> Self {
         let (conv1, bn1) = unit(self.conv1, self.bn1);
         let (conv2, bn2) = unit(self.conv2, self.bn2);
         let (conv3, bn3) = match self.conv3 {
@@ -179,9 +186,8 @@ impl ResNet {
         unit: &mut impl FnMut(Conv2d, Option<BatchNorm>) -> (Conv2d, Option<BatchNorm>),
     ) -> Self {
         let (conv1, bn1) = unit(self.conv1, self.bn1);
-        let mut layer = |blocks: Vec<Block>| {
-            blocks.into_iter().map(|block| block.map_units(unit)).collect()
-        };
+        let mut layer =
+            |blocks: Vec<Block>| blocks.into_iter().map(|block| block.map_units(unit)).collect();
         Self {
             conv1,
             bn1,
@@ -207,8 +213,6 @@ impl ResNet {
 
     /// Sets which statistics every batch norm uses.
     pub fn with_statistics(self, statistics: Statistics) -> Self {
-        self.map_units(&mut |conv, norm| {
-            (conv, norm.map(|norm| BatchNorm { statistics, ..norm }))
-        })
+        self.map_units(&mut |conv, norm| (conv, norm.map(|norm| BatchNorm { statistics, ..norm })))
     }
 }

@@ -23,9 +23,8 @@ pub struct ScoreModule {
 impl ScoreModule {
     /// A fresh module for batches of `roi_batch` regions.
     pub fn init(roi_batch: usize, features: usize, device: &Device) -> Self {
-        let linear = |inputs, outputs| {
-            LinearConfig { inputs, outputs, kaiming_fan_out: true }.init(device)
-        };
+        let linear =
+            |inputs, outputs| LinearConfig { inputs, outputs, kaiming_fan_out: true }.init(device);
         Self {
             fc_scores: linear(roi_batch * ROI_FEATURES, features),
             fc_scores_2: linear(features, features),

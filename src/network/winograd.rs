@@ -130,8 +130,7 @@ fn transform_patch<'a>(
     for i in 0..PATCH {
         let row: [&[f32]; PATCH] =
             std::array::from_fn(|j| &scratch[(j * PATCH + i) * channels..][..channels]);
-        let out: [&mut [f32]; PATCH] =
-            std::array::from_fn(|_| slots.next().unwrap_or_default());
+        let out: [&mut [f32]; PATCH] = std::array::from_fn(|_| slots.next().unwrap_or_default());
         input_transform(row, out);
     }
 }

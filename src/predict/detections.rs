@@ -88,7 +88,13 @@ mod tests {
             .iter()
             .flat_map(|s| (0..classes).map(move |c| if c == 0 { 0.0 } else { s - c as f32 }))
             .collect();
-        BoxOutputs { proposals, logits, deltas: vec![0.0; 16 * classes], classes, image: (100, 100) }
+        BoxOutputs {
+            proposals,
+            logits,
+            deltas: vec![0.0; 16 * classes],
+            classes,
+            image: (100, 100),
+        }
     }
 
     #[test]

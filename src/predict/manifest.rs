@@ -74,7 +74,9 @@ pub enum ManifestError {
     #[error("the manifest does not describe the file `{0}`")]
     UnknownFile(String),
     /// Another size or hash than listed.
-    #[error("`{file}` is not the file that the manifest lists ({what}); load it again or restore it")]
+    #[error(
+        "`{file}` is not the file that the manifest lists ({what}); load it again or restore it"
+    )]
     Mismatch {
         /// The file.
         file: String,
@@ -110,10 +112,12 @@ impl Manifest {
     /// If there is none of that name.
     pub fn model(&self, name: Option<&str>) -> Result<(&str, &ModelEntry), ManifestError> {
         let name = name.unwrap_or(&self.default);
-        self.models.get_key_value(name).map(|(name, entry)| (name.as_str(), entry)).ok_or_else(|| {
-            let known: Vec<_> = self.models.keys().map(String::as_str).collect();
-            ManifestError::UnknownModel { name: name.into(), known: known.join(", ") }
-        })
+        self.models.get_key_value(name).map(|(name, entry)| (name.as_str(), entry)).ok_or_else(
+            || {
+                let known: Vec<_> = self.models.keys().map(String::as_str).collect();
+                ManifestError::UnknownModel { name: name.into(), known: known.join(", ") }
+            },
+        )
     }
 
     /// Checks the bytes of a listed file against its size and hash.
@@ -121,8 +125,7 @@ impl Manifest {
     /// # Errors
     /// If the file is not listed or differs.
     pub fn check(&self, file: &str, bytes: &[u8]) -> Result<(), ManifestError> {
-        let entry =
-            self.files.get(file).ok_or_else(|| ManifestError::UnknownFile(file.into()))?;
+        let entry = self.files.get(file).ok_or_else(|| ManifestError::UnknownFile(file.into()))?;
         let mismatch = |what| Err(ManifestError::Mismatch { file: file.into(), what });
         if bytes.len() as u64 != entry.bytes {
             return mismatch(format!("{} bytes, not {}", bytes.len(), entry.bytes));
@@ -167,8 +170,11 @@ impl Manifest {
 impl ModelEntry {
     /// The files it needs, each once.
     pub fn files(&self) -> Vec<&str> {
-        let mut files: Vec<&str> =
-            [&self.segmentation, &self.classifier].into_iter().flatten().map(String::as_str).collect();
+        let mut files: Vec<&str> = [&self.segmentation, &self.classifier]
+            .into_iter()
+            .flatten()
+            .map(String::as_str)
+            .collect();
         files.dedup();
         files
     }

@@ -208,7 +208,8 @@ impl Predictor {
         if let Some(batch) = batch {
             monitor.enter(Stage::Classification).await?;
             if batch.regions.is_empty() {
-                warnings.push("no region was found at all; the class comes from an empty batch".into());
+                warnings
+                    .push("no region was found at all; the class comes from an empty batch".into());
             }
             logits = self.classify(&batch)?;
             clock.lap(Stage::Classification);

@@ -41,9 +41,8 @@ pub fn select_proposals(
         let cells = maps.height * maps.width;
         let per_location = grid.len() / cells;
         // Flat index `cell * anchors + anchor`, as the anchors are laid out.
-        let score = |index: usize| {
-            maps.objectness[index % per_location * cells + index / per_location]
-        };
+        let score =
+            |index: usize| maps.objectness[index % per_location * cells + index / per_location];
         for index in top(grid.len(), PRE_NMS, score) {
             let (cell, anchor) = (index / per_location, index % per_location);
             let deltas = std::array::from_fn(|k| maps.deltas[(anchor * 4 + k) * cells + cell]);

@@ -1,7 +1,7 @@
 //! The classifier's input: a fixed number of ranked regions (specification 2.2).
 
-use rand::SeedableRng;
 use rand::RngExt;
+use rand::SeedableRng;
 use rand_chacha::ChaCha8Rng;
 
 use super::detections::{BoxOutputs, Detection};
@@ -104,7 +104,11 @@ mod tests {
     #[test]
     fn no_region_gives_a_batch_of_zeros() {
         let outputs = BoxOutputs {
-            proposals: Vec::new(), logits: Vec::new(), deltas: Vec::new(), classes: 2, image: (512, 512),
+            proposals: Vec::new(),
+            logits: Vec::new(),
+            deltas: Vec::new(),
+            classes: 2,
+            image: (512, 512),
         };
         let batch = RoiBatch::new(&outputs, 128, 0);
         assert_eq!(batch.values(128), vec![0.0; 640]);

@@ -69,7 +69,12 @@ fn finite(values: &[f32], what: &'static str) -> Result<(), PredictError> {
 
 impl Trunk {
     /// Folds and prepares `network` for inference on `device`.
-    pub fn new(network: MaskRcnn, architecture: &Architecture, device: &Device, is_cpu: bool) -> Self {
+    pub fn new(
+        network: MaskRcnn,
+        architecture: &Architecture,
+        device: &Device,
+        is_cpu: bool,
+    ) -> Self {
         let network = network.fold_batch_norm();
         Self {
             network: if is_cpu { network.prepare_cpu() } else { network },
@@ -109,8 +114,7 @@ impl Trunk {
 
         monitor.enter(Stage::Proposals).await?;
         let image = (input.image_height, input.image_width);
-        let proposals =
-            select_proposals(&maps, &self.anchors, (input.height, input.width), image);
+        let proposals = select_proposals(&maps, &self.anchors, (input.height, input.width), image);
         clock(Stage::Proposals);
 
         monitor.enter(Stage::Boxes).await?;
@@ -144,10 +148,8 @@ impl Trunk {
     }
 
     fn place(&self, levels: Vec<Tensor<4>>, input: &NetworkInput) -> Levels {
-        let scales = levels
-            .iter()
-            .map(|level| level_scale(level.dims()[2], input.height))
-            .collect();
+        let scales =
+            levels.iter().map(|level| level_scale(level.dims()[2], input.height)).collect();
         if !self.is_cpu {
             return Levels::Device { levels, scales };
         }
@@ -220,7 +222,9 @@ impl Trunk {
         }
         let mut data = transaction.execute_async().await.map_err(device_error)?.into_iter();
         let mut next = || {
-            data.next().ok_or_else(|| device_error("the device returned too few tensors")).and_then(values)
+            data.next()
+                .ok_or_else(|| device_error("the device returned too few tensors"))
+                .and_then(values)
         };
         let (logits, deltas) = (next()?, next()?);
         finite(&logits, "box scores")?;
@@ -245,8 +249,7 @@ impl Trunk {
         detections: &[Detection],
     ) -> Result<Vec<Vec<f32>>, PredictError> {
         let cells = MASK_SIDE * MASK_SIDE;
-        let own_class =
-            |maps: &[f32], class: usize| maps[class * cells..][..cells].to_vec();
+        let own_class = |maps: &[f32], class: usize| maps[class * cells..][..cells].to_vec();
         let mut found: Vec<Option<Vec<f32>>> = detections
             .iter()
             .map(|detection| {
@@ -292,12 +295,14 @@ impl Trunk {
         let levels = self.place(levels, &input);
         let image = (input.image_height, input.image_width);
         // Everything is a candidate, so the choice on the device is exercised as well.
-        let settings = Settings { score_threshold: -1.0, nms_threshold: 1.0, ..Settings::default() };
+        let settings =
+            Settings { score_threshold: -1.0, nms_threshold: 1.0, ..Settings::default() };
         let output = self.boxes(levels, canary::boxes().to_vec(), image, Some(&settings)).await?;
         let boxes = output.boxes.logits.iter().chain(&output.boxes.deltas).copied().collect();
         let mut masks = Vec::new();
         if self.network.roi_heads.has_masks() {
-            let mut detections = output.boxes.detect(-1.0, 1.0, canary::boxes().len() * self.classes);
+            let mut detections =
+                output.boxes.detect(-1.0, 1.0, canary::boxes().len() * self.classes);
             detections.sort_by_key(|detection| (detection.proposal, detection.class));
             for map in self.masks(output, &detections).await? {
                 masks.extend(canary::sample(&map));
@@ -315,8 +320,7 @@ impl Trunk {
         let features = transaction.execute_async().await.map_err(device_error)?;
         let features = features.into_iter().map(values).collect::<Result<_, _>>()?;
         let image = (input.image_height, input.image_width);
-        let proposals =
-            select_proposals(&maps, &self.anchors, (input.height, input.width), image);
+        let proposals = select_proposals(&maps, &self.anchors, (input.height, input.width), image);
         let boxes = self.boxes(self.place(levels, input), proposals, image, None).await?.boxes;
         Ok(Inspection { features, maps, boxes })
     }

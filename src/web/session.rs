@@ -134,7 +134,8 @@ impl Session {
                     } else {
                         if wished == Some(Device::Gpu) {
                             chosen.dispatch(Action::Notice(
-                                "This browser offers no WebGPU adapter, so the CPU computes.".into(),
+                                "This browser offers no WebGPU adapter, so the CPU computes."
+                                    .into(),
                             ));
                         }
                         Device::Cpu
@@ -160,17 +161,19 @@ impl Session {
         let worker = match Worker::new(device.script()) {
             Ok(worker) => worker,
             Err(error) => {
-                let message = format!("The worker did not start: {}", environment::describe(&error));
+                let message =
+                    format!("The worker did not start: {}", environment::describe(&error));
                 return self.dispatch(Action::Broken(message));
             }
         };
         let session = self.clone();
-        let on_message = Closure::<dyn Fn(MessageEvent)>::new(move |event: MessageEvent| {
-            match protocol::decode::<Event>(&event.data()) {
-                Ok((event, buffer)) => session.hear(event, buffer),
-                Err(error) => session.device_failed(&environment::describe(&error)),
-            }
-        });
+        let on_message =
+            Closure::<dyn Fn(MessageEvent)>::new(
+                move |event: MessageEvent| match protocol::decode::<Event>(&event.data()) {
+                    Ok((event, buffer)) => session.hear(event, buffer),
+                    Err(error) => session.device_failed(&environment::describe(&error)),
+                },
+            );
         let session = self.clone();
         let on_error = Closure::<dyn Fn(ErrorEvent)>::new(move |event: ErrorEvent| {
             event.prevent_default();

@@ -32,7 +32,9 @@ impl Golden {
         let data = view.data();
         let values = match view.dtype() {
             Dtype::F32 => data.as_chunks().0.iter().map(|b| f32::from_le_bytes(*b)).collect(),
-            Dtype::I64 => data.as_chunks().0.iter().map(|b| i64::from_le_bytes(*b) as f32).collect(),
+            Dtype::I64 => {
+                data.as_chunks().0.iter().map(|b| i64::from_le_bytes(*b) as f32).collect()
+            }
             Dtype::U8 | Dtype::BOOL => data.iter().map(|b| f32::from(*b)).collect(),
             other => panic!("{name}: {other:?}"),
         };

@@ -29,7 +29,9 @@ const MARK: std::ops::Range<usize> = 128..132;
 
 /// Whether the bytes start like a DICOM file: with a preamble or straight with the meta group.
 pub fn is_dicom(bytes: &[u8]) -> bool {
-    bytes.get(MARK) == Some(b"DICM") || bytes.starts_with(b"DICM") || bytes.starts_with(&[2, 0, 0, 0])
+    bytes.get(MARK) == Some(b"DICM")
+        || bytes.starts_with(b"DICM")
+        || bytes.starts_with(&[2, 0, 0, 0])
 }
 
 /// Decodes the (first) frame.

@@ -30,7 +30,9 @@ pub enum ImageError {
         reason: String,
     },
     /// A picture too large or too small.
-    #[error("the picture has {width} x {height} pixels; slices from {MIN_SIDE} to {MAX_SIDE} pixels a side are read")]
+    #[error(
+        "the picture has {width} x {height} pixels; slices from {MIN_SIDE} to {MAX_SIDE} pixels a side are read"
+    )]
     Size {
         /// Columns.
         width: u64,
@@ -38,10 +40,14 @@ pub enum ImageError {
         height: u64,
     },
     /// A DICOM file without a picture.
-    #[error("the DICOM file holds no pixel data; it may be a report, a directory or a structure set")]
+    #[error(
+        "the DICOM file holds no pixel data; it may be a report, a directory or a structure set"
+    )]
     NoPixelData,
     /// A DICOM encoding not decoded here.
-    #[error("the DICOM transfer syntax {uid} is not supported; read are uncompressed little endian, RLE, JPEG baseline and lossless, and JPEG 2000")]
+    #[error(
+        "the DICOM transfer syntax {uid} is not supported; read are uncompressed little endian, RLE, JPEG baseline and lossless, and JPEG 2000"
+    )]
     TransferSyntax {
         /// Its identifier, with a name where one is known.
         uid: String,
@@ -69,11 +75,8 @@ pub fn decode_slice(
     if bytes.is_empty() {
         return Err(ImageError::Empty);
     }
-    let mut slice = if dicom::is_dicom(bytes) {
-        dicom::decode(bytes, window)?
-    } else {
-        raster::decode(bytes)?
-    };
+    let mut slice =
+        if dicom::is_dicom(bytes) { dicom::decode(bytes, window)? } else { raster::decode(bytes)? };
     slice.source = source.to_owned();
     Ok(slice)
 }

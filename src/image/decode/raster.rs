@@ -138,7 +138,12 @@ mod tests {
     fn a_jpeg_is_read_grey_and_refused_when_cut_off() {
         let pixels: Vec<u8> = (0..64 * 48).map(|i| (i % 64 * 3) as u8).collect();
         let grey = libjpeg_turbo_rs::compress(
-            &pixels, 64, 48, PixelFormat::Grayscale, 95, libjpeg_turbo_rs::Subsampling::S444,
+            &pixels,
+            64,
+            48,
+            PixelFormat::Grayscale,
+            95,
+            libjpeg_turbo_rs::Subsampling::S444,
         );
         let bytes = grey.unwrap();
         let slice = decode(&bytes).unwrap();
@@ -146,7 +151,10 @@ mod tests {
         let off = slice.pixels.iter().zip(&pixels).map(|(a, e)| a.abs_diff(*e)).max();
         assert!(off < Some(12), "{off:?}");
         for length in [bytes.len() / 2, bytes.len() - 20, 30] {
-            assert!(matches!(decode(&bytes[..length]), Err(ImageError::Damaged { .. })), "{length}");
+            assert!(
+                matches!(decode(&bytes[..length]), Err(ImageError::Damaged { .. })),
+                "{length}"
+            );
         }
     }
 

@@ -20,11 +20,7 @@ fn damaged(what: impl Into<String>) -> WeightsError {
 
 /// Reads a checkpoint of either layout.
 pub fn read(bytes: &[u8]) -> Result<StateDict, WeightsError> {
-    if bytes.starts_with(b"PK\x03\x04") {
-        read_zip(bytes)
-    } else {
-        read_legacy(bytes)
-    }
+    if bytes.starts_with(b"PK\x03\x04") { read_zip(bytes) } else { read_legacy(bytes) }
 }
 
 fn read_legacy(bytes: &[u8]) -> Result<StateDict, WeightsError> {
@@ -46,9 +42,13 @@ fn read_legacy(bytes: &[u8]) -> Result<StateDict, WeightsError> {
     let mut storages = HashMap::new();
     for id in ids {
         let key = keys.text(*id).ok_or_else(|| damaged("a storage without name"))?;
-        let kind = declared.get(key).ok_or_else(|| damaged(format!("no tensor uses storage {key}")))?;
-        let count = usize::try_from(cursor.int64()?).map_err(|_| damaged("a negative storage size"))?;
-        let length = count.checked_mul(kind.bytes()).ok_or_else(|| damaged("a storage size that overflows"))?;
+        let kind =
+            declared.get(key).ok_or_else(|| damaged(format!("no tensor uses storage {key}")))?;
+        let count =
+            usize::try_from(cursor.int64()?).map_err(|_| damaged("a negative storage size"))?;
+        let length = count
+            .checked_mul(kind.bytes())
+            .ok_or_else(|| damaged("a storage size that overflows"))?;
         storages.insert(key.to_owned(), kind.decode(cursor.take(length)?));
     }
     collect(&object, &storages)
@@ -185,8 +185,8 @@ fn collect(
         if name.ends_with("num_batches_tracked") {
             continue;
         }
-        if let Some(parameter) = tensor(object, *value, storages)
-            .map_err(|what| damaged(format!("`{name}`: {what}")))?
+        if let Some(parameter) =
+            tensor(object, *value, storages).map_err(|what| damaged(format!("`{name}`: {what}")))?
         {
             state.insert(name, parameter);
         }
@@ -262,5 +262,8 @@ fn anchors(object: &Pickle) -> Option<AnchorGenerator> {
         let Value::Sequence(values) = object.get(*levels.first()?) else { return None };
         values.iter().map(|value| object.number(*value).map(|v| v as f32)).collect()
     };
-    Some(AnchorGenerator { sizes: first_level("sizes")?, aspect_ratios: first_level("aspect_ratios")? })
+    Some(AnchorGenerator {
+        sizes: first_level("sizes")?,
+        aspect_ratios: first_level("aspect_ratios")?,
+    })
 }

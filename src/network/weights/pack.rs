@@ -30,12 +30,9 @@ pub fn read(bytes: &[u8]) -> Result<StateDict, WeightsError> {
         let (name, dtype, shape, _, data) = tensor.into_parts().map_err(damaged)?;
         let shape: Vec<usize> = shape.iter().copied().collect();
         let values: Vec<f32> = match dtype {
-            DType::F32 => data
-                .as_chunks::<4>()
-                .0
-                .iter()
-                .map(|bytes| f32::from_le_bytes(*bytes))
-                .collect(),
+            DType::F32 => {
+                data.as_chunks::<4>().0.iter().map(|bytes| f32::from_le_bytes(*bytes)).collect()
+            }
             DType::F16 => data
                 .as_chunks::<2>()
                 .0
@@ -85,10 +82,8 @@ mod tests {
     use crate::geometry::AnchorGenerator;
 
     fn state() -> StateDict {
-        let mut state = StateDict {
-            anchors: Some(AnchorGenerator::default()),
-            ..StateDict::default()
-        };
+        let mut state =
+            StateDict { anchors: Some(AnchorGenerator::default()), ..StateDict::default() };
         let kernel = Parameter { shape: vec![2, 3], values: vec![0.5, -1.0, 2.0, 0.25, 8.0, -3.5] };
         state.insert("kernel", kernel);
         state.insert("variance", Parameter { shape: vec![1], values: vec![1.3e-9] });

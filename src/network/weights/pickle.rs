@@ -125,7 +125,11 @@ impl<'a> Cursor<'a> {
     pub fn take(&mut self, length: usize) -> Result<&'a [u8], WeightsError> {
         let end = self.position.checked_add(length).filter(|end| *end <= self.bytes.len());
         let end = end.ok_or_else(|| {
-            damaged(format!("it ends at byte {}, {length} more were expected at {}", self.bytes.len(), self.position))
+            damaged(format!(
+                "it ends at byte {}, {length} more were expected at {}",
+                self.bytes.len(),
+                self.position
+            ))
         })?;
         let taken = &self.bytes[self.position..end];
         self.position = end;
@@ -153,7 +157,8 @@ impl<'a> Cursor<'a> {
 
     fn line(&mut self) -> Result<String, WeightsError> {
         let rest = &self.bytes[self.position..];
-        let length = rest.iter().position(|b| *b == b'\n').ok_or_else(|| damaged("a line without end"))?;
+        let length =
+            rest.iter().position(|b| *b == b'\n').ok_or_else(|| damaged("a line without end"))?;
         let line = String::from_utf8_lossy(self.take(length)?).into_owned();
         self.position += 1;
         Ok(line)
@@ -202,7 +207,8 @@ impl Machine {
     }
 
     fn pop_tuple(&mut self, length: usize) -> Result<(), WeightsError> {
-        let start = self.stack.len().checked_sub(length).ok_or_else(|| damaged("a tuple of too few"))?;
+        let start =
+            self.stack.len().checked_sub(length).ok_or_else(|| damaged("a tuple of too few"))?;
         let items = self.stack.split_off(start);
         self.push(Value::Sequence(items))
     }
@@ -275,7 +281,8 @@ impl Machine {
     }
 
     fn recall(&mut self, key: usize) -> Result<(), WeightsError> {
-        let id = *self.memo.get(&key).ok_or_else(|| damaged(format!("memo {key} was never set")))?;
+        let id =
+            *self.memo.get(&key).ok_or_else(|| damaged(format!("memo {key} was never set")))?;
         self.stack.push(id);
         if self.stack.len() > MAX_VALUES {
             return Err(WeightsError::TooLarge { what: "the pickle's stack".into() });
@@ -376,7 +383,8 @@ impl Machine {
                     self.text(bytes)?;
                 }
                 0x8d | 0x8e | 0x96 => {
-                    let length = usize::try_from(cursor.int64()?).map_err(|_| damaged("a negative length"))?;
+                    let length = usize::try_from(cursor.int64()?)
+                        .map_err(|_| damaged("a negative length"))?;
                     let bytes = cursor.take(length)?;
                     self.text(bytes)?;
                 }
@@ -442,7 +450,8 @@ impl Machine {
                     self.push(Value::Persistent(id))?;
                 }
                 b'p' => {
-                    let key = cursor.line()?.parse().map_err(|_| damaged("a memo without number"))?;
+                    let key =
+                        cursor.line()?.parse().map_err(|_| damaged("a memo without number"))?;
                     self.remember(key)?;
                 }
                 b'q' => {
@@ -455,7 +464,8 @@ impl Machine {
                 }
                 0x94 => self.remember(self.memo.len())?,
                 b'g' => {
-                    let key = cursor.line()?.parse().map_err(|_| damaged("a memo without number"))?;
+                    let key =
+                        cursor.line()?.parse().map_err(|_| damaged("a memo without number"))?;
                     self.recall(key)?;
                 }
                 b'h' => {
@@ -467,7 +477,11 @@ impl Machine {
                     self.recall(key)?;
                 }
                 other => {
-                    return Err(damaged(format!("byte {:#04x} at {} is no pickle instruction", other, cursor.position - 1)));
+                    return Err(damaged(format!(
+                        "byte {:#04x} at {} is no pickle instruction",
+                        other,
+                        cursor.position - 1
+                    )));
                 }
             }
         }

@@ -15,11 +15,8 @@ pub struct Props {
 #[component]
 pub fn Probabilities(props: &Props) -> Html {
     let ClassProbabilities { control, common_pneumonia, covid19 } = props.classes;
-    let bars = [
-        ("Control", control),
-        ("Common Pneumonia", common_pneumonia),
-        ("COVID-19", covid19),
-    ];
+    let bars =
+        [("Control", control), ("Common Pneumonia", common_pneumonia), ("COVID-19", covid19)];
     html! {
         <section class="probabilities" aria-label="Class probabilities">
             <h2>{"This slice"}</h2>

@@ -3,9 +3,7 @@
 use std::rc::Rc;
 
 use wasm_bindgen::{Clamped, JsCast, JsValue};
-use web_sys::{
-    CanvasRenderingContext2d, HtmlCanvasElement, HtmlInputElement, ImageData, Path2d,
-};
+use web_sys::{CanvasRenderingContext2d, HtmlCanvasElement, HtmlInputElement, ImageData, Path2d};
 use yew::prelude::*;
 
 use crate::geometry::contour::{Polygon, contours};
@@ -51,16 +49,14 @@ pub fn SliceCanvas(props: &Props) -> Html {
     });
     {
         let canvas = canvas.clone();
-        let dependencies = (
-            props.picture.clone(),
-            props.report.clone(),
-            props.highlighted,
-            props.opacity,
-        );
+        let dependencies =
+            (props.picture.clone(), props.report.clone(), props.highlighted, props.opacity);
         use_effect_with(dependencies, move |(picture, report, highlighted, opacity)| {
             if let Some(canvas) = canvas.cast::<HtmlCanvasElement>() {
                 let drawn = draw_slice(&canvas, picture).and_then(|context| match report {
-                    Some(report) => draw_lesions(&context, report, &outlines, *highlighted, *opacity),
+                    Some(report) => {
+                        draw_lesions(&context, report, &outlines, *highlighted, *opacity)
+                    }
                     None => Ok(()),
                 });
                 if let Err(error) = drawn {
@@ -109,7 +105,11 @@ fn outlines(report: &SliceReport) -> Vec<Vec<Polygon>> {
 }
 
 fn context(canvas: &HtmlCanvasElement) -> Result<CanvasRenderingContext2d, JsValue> {
-    canvas.get_context("2d")?.ok_or("the canvas has no 2d context")?.dyn_into().map_err(JsValue::from)
+    canvas
+        .get_context("2d")?
+        .ok_or("the canvas has no 2d context")?
+        .dyn_into()
+        .map_err(JsValue::from)
 }
 
 fn draw_slice(

@@ -60,7 +60,11 @@ mod gpu {
             failed(format!("the graphics device failed: {error}"));
         }));
         let info = setup.adapter.get_info();
-        let name = if info.name.is_empty() { "WebGPU".to_owned() } else { format!("WebGPU, {}", info.name) };
+        let name = if info.name.is_empty() {
+            "WebGPU".to_owned()
+        } else {
+            format!("WebGPU, {}", info.name)
+        };
         Ok(Predictor::on_gpu(model, &device, &format!("gpu ({name})"))?)
     }
 }

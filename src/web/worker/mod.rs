@@ -34,16 +34,13 @@ pub fn run(kind: DeviceKind) {
     if console_log::init_with_level(log::Level::Warn).is_err() {
         web_sys::console::warn_1(&"a logger was installed already".into());
     }
-    let worker = Rc::new(Worker {
-        kind,
-        predictor: RefCell::new(None),
-        cancelled: Cell::new(0),
-    });
+    let worker = Rc::new(Worker { kind, predictor: RefCell::new(None), cancelled: Cell::new(0) });
     let listener = Closure::<dyn Fn(MessageEvent)>::new(move |event: MessageEvent| {
         match protocol::decode::<Request>(&event.data()) {
             Ok((request, bytes)) => worker.clone().hear(request, bytes),
             Err(error) => {
-                let message = format!("a message was not understood: {}", environment::describe(&error));
+                let message =
+                    format!("a message was not understood: {}", environment::describe(&error));
                 post(&Event::LoadFailed { message }, None);
             }
         }

@@ -39,7 +39,8 @@ pub async fn fetch_model(name: Option<&str>) -> Result<FetchedModel, String> {
     if let Some(cache) = &cache {
         forget_old(cache, &manifest).await;
     }
-    let total: u64 = entry.files().iter().filter_map(|f| manifest.files.get(*f)).map(|f| f.bytes).sum();
+    let total: u64 =
+        entry.files().iter().filter_map(|f| manifest.files.get(*f)).map(|f| f.bytes).sum();
     let mut received = 0;
     let mut files = BTreeMap::new();
     for file in entry.files() {
@@ -122,7 +123,8 @@ async fn fetch_file(
         return Ok(bytes);
     }
     let response = get(&format!("{FOLDER}/{file}"), "default").await?;
-    let bytes = read_body(&response, received, total).await.map_err(|error| format!("{file}: {error}"))?;
+    let bytes =
+        read_body(&response, received, total).await.map_err(|error| format!("{file}: {error}"))?;
     manifest.check(file, &bytes).map_err(|error| error.to_string())?;
     if let Some(cache) = cache {
         keep(cache, &key, &bytes).await;

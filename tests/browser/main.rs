@@ -1,0 +1,422 @@
+//! The built page in headless Chromium, driven as a person would.
+//!
+//! Needs `dist/` (`make dist`), Chromium and ChromeDriver; without one of them every trial is
+//! reported as ignored, by name. Each trial leaves a screenshot in `artifacts/`.
+
+mod site;
+mod visitor;
+
+use std::collections::BTreeMap;
+use std::future::Future;
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+
+use dicom_core::{DataElement, PrimitiveValue, VR};
+use dicom_object::{FileMetaTableBuilder, InMemDicomObject, Tag};
+use groundglass::image::decode_slice;
+use groundglass::image::phantom::{SliceClass, draw};
+use groundglass::predict::manifest::Manifest;
+use groundglass::predict::{Predictor, Settings, SliceReport, Unattended};
+use libtest_mimic::{Arguments, Trial};
+use site::Site;
+use visitor::{Visitor, WebGpu};
+
+/// Patience for the CPU worker: starting, loading, one slice.
+const SOON: u64 = 60;
+/// Patience for WebGPU on SwiftShader, which compiles and runs shaders on the CPU.
+const GPU_SOON: u64 = 240;
+
+fn main() -> ExitCode {
+    let missing: Vec<&str> = [
+        (!site::folder().join("index.html").is_file()).then_some("dist/ (run `make dist`)"),
+        visitor::find("chromedriver").is_none().then_some("chromedriver"),
+    ]
+    .into_iter()
+    .flatten()
+    .collect();
+    if !missing.is_empty() {
+        println!("the browser trials are ignored: {} not found", missing.join(", "));
+    }
+    let mut arguments = Arguments::from_args();
+    // Two browsers at once would only measure each other.
+    arguments.test_threads = Some(1);
+    let trials = vec![
+        trial("a_sample_is_outlined_and_classified_as_natively", a_sample),
+        trial("an_own_picture_is_read_and_stays_here", an_own_picture),
+        trial("a_dicom_slice_is_read_with_its_spacing", a_dicom_slice),
+        trial("a_reference_slice_matches_the_native_result", a_reference_slice),
+        trial("a_running_slice_can_be_cancelled_and_the_page_goes_on", cancelling),
+        trial("files_that_are_no_slices_are_named_and_the_page_goes_on", bad_files),
+        trial("without_webgpu_the_cpu_computes_and_the_page_says_so", without_web_gpu),
+        trial("webgpu_passes_the_start_up_check_and_a_lost_device_is_replaced", a_lost_device),
+        trial("a_device_that_computes_wrong_values_is_not_believed", a_wrong_device),
+        trial("damaged_weights_are_refused", damaged_weights),
+        trial("an_unknown_model_is_named", an_unknown_model),
+        trial("weights_come_from_the_cache_the_second_time", cached_weights),
+        trial("the_benchmark_shows_a_median_for_each_stage", the_benchmark),
+        trial("the_page_fits_a_phone", a_phone),
+    ];
+    let trials = trials.into_iter().map(|t| t.with_ignored_flag(!missing.is_empty())).collect();
+    libtest_mimic::run(&arguments, trials).exit_code()
+}
+
+fn trial<F: Future<Output = ()> + Send>(name: &str, body: fn() -> F) -> Trial
+where
+    F: 'static,
+{
+    Trial::test(name, move || {
+        let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
+        runtime.block_on(body());
+        Ok(())
+    })
+}
+
+fn repository() -> &'static Path {
+    Path::new(env!("CARGO_MANIFEST_DIR"))
+}
+
+fn manifest() -> Manifest {
+    let text = std::fs::read_to_string(repository().join("models/manifest.json"));
+    Manifest::parse(&text.expect("the manifest")).expect("the manifest")
+}
+
+/// What the native predictor says with the site's weights.
+fn native(file: &Path) -> SliceReport {
+    let manifest = manifest();
+    let (name, entry) = manifest.model(None).expect("the default model");
+    let files: BTreeMap<String, Vec<u8>> = entry
+        .files()
+        .into_iter()
+        .map(|file| {
+            let bytes = std::fs::read(repository().join("models").join(file));
+            (file.to_owned(), bytes.expect("the weights"))
+        })
+        .collect();
+    let model = manifest.load(name, entry, &files).expect("the model");
+    let predictor = Predictor::on_cpu(&model, "cpu").expect("a predictor");
+    let bytes = std::fs::read(file).expect("the slice");
+    let slice = decode_slice("slice", &bytes, None).expect("a slice");
+    pollster::block_on(predictor.predict(&slice, &Settings::default(), &mut Unattended))
+        .expect("a report")
+}
+
+/// Asserts that the page shows what the native predictor says.
+async fn assert_shows(visitor: &Visitor, report: &SliceReport) {
+    let classes = report.classes.expect("classes");
+    let expected = [
+        ("Control", classes.control),
+        ("Common Pneumonia", classes.common_pneumonia),
+        ("COVID-19", classes.covid19),
+    ];
+    let meters = visitor.meters().await;
+    assert_eq!(meters.len(), 3);
+    for ((label, value), (name, probability)) in meters.iter().zip(expected) {
+        assert_eq!(label, name);
+        assert!((value - f64::from(probability) * 100.0).abs() < 0.2, "{label}: {value}");
+    }
+    let lesions = visitor.lesions().await;
+    assert_eq!(lesions.len(), report.lesions.len(), "{lesions:?}");
+    for (shown, lesion) in lesions.iter().zip(&report.lesions) {
+        assert!(shown.contains(&format!("score {:.2}", lesion.score)), "{shown}: {lesion:?}");
+    }
+}
+
+async fn ready_on_cpu(site: &Site) -> Visitor {
+    let visitor = Visitor::new(WebGpu::Off).await;
+    visitor.open(&site.url("?device=cpu")).await;
+    visitor.wait_for("Ready.", SOON).await;
+    visitor
+}
+
+async fn a_sample() {
+    let site = Site::serve(BTreeMap::new());
+    let visitor = ready_on_cpu(&site).await;
+    visitor.press("COVID-19 phantom").await;
+    visitor.wait_for("Done:", SOON).await;
+    let report = native(&repository().join("www/samples/phantom-covid19.png"));
+    assert!(!report.lesions.is_empty(), "the sample shows lesions");
+    assert_shows(&visitor, &report).await;
+    let body = visitor.text("body").await.unwrap_or_default();
+    assert!(body.contains("Research use only, not a medical device."));
+    assert!(body.contains("Your images stay on this machine"));
+    assert!(body.contains("cpu (WebAssembly)"));
+    visitor.picture("sample").await;
+    visitor.leave().await;
+}
+
+fn write_picture(folder: &Path, name: &str, class: SliceClass, seed: u64) -> PathBuf {
+    let phantom = draw(class, seed);
+    let side = phantom.slice.width as u32;
+    let path = folder.join(name);
+    image::GrayImage::from_raw(side, side, phantom.slice.pixels)
+        .expect("a picture")
+        .save(&path)
+        .expect("a written picture");
+    path
+}
+
+async fn an_own_picture() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let file = write_picture(folder.path(), "my scan.png", SliceClass::CommonPneumonia, 11);
+    let site = Site::serve(BTreeMap::new());
+    let visitor = ready_on_cpu(&site).await;
+    visitor.choose(&file).await;
+    visitor.wait_for("Done:", SOON).await;
+    assert_shows(&visitor, &native(&file)).await;
+    assert!(visitor.text("figcaption").await.unwrap_or_default().contains("my scan.png"));
+    let origin = site.url("").split("/some").next().unwrap_or_default().to_owned();
+    for address in visitor.resources().await {
+        assert!(address.starts_with(&origin), "{address} is foreign");
+    }
+    visitor.picture("own-picture").await;
+    visitor.leave().await;
+}
+
+/// A phantom as a DICOM file in Hounsfield units.
+fn write_dicom(path: &Path) {
+    const CT_IMAGE: &str = "1.2.840.10008.5.1.4.1.1.2";
+    const EXPLICIT_LITTLE_ENDIAN: &str = "1.2.840.10008.1.2.1";
+    let phantom = draw(SliceClass::Covid19, 21);
+    let stored: Vec<u16> = phantom
+        .slice
+        .pixels
+        .iter()
+        .map(|grey| (f64::from(*grey) / 255.0 * 1500.0 - 1350.0 + 1024.0).max(0.0) as u16)
+        .collect();
+    let text = |tag, vr, value: &str| DataElement::new(tag, vr, PrimitiveValue::from(value));
+    let short = |tag, value: u16| DataElement::new(tag, VR::US, PrimitiveValue::from(value));
+    let side = phantom.slice.width as u16;
+    let mut object = InMemDicomObject::new_empty();
+    for element in [
+        text(Tag(0x0008, 0x0016), VR::UI, CT_IMAGE),
+        text(Tag(0x0008, 0x0018), VR::UI, "1.2.3.4"),
+        short(Tag(0x0028, 0x0002), 1),
+        text(Tag(0x0028, 0x0004), VR::CS, "MONOCHROME2"),
+        short(Tag(0x0028, 0x0010), side),
+        short(Tag(0x0028, 0x0011), side),
+        text(Tag(0x0028, 0x0030), VR::DS, "0.5\\0.5"),
+        short(Tag(0x0028, 0x0100), 16),
+        short(Tag(0x0028, 0x0101), 16),
+        short(Tag(0x0028, 0x0102), 15),
+        short(Tag(0x0028, 0x0103), 0),
+        text(Tag(0x0028, 0x1052), VR::DS, "-1024"),
+        text(Tag(0x0028, 0x1053), VR::DS, "1"),
+        DataElement::new(Tag(0x7FE0, 0x0010), VR::OW, PrimitiveValue::U16(stored.into())),
+    ] {
+        object.put(element);
+    }
+    let meta = FileMetaTableBuilder::new()
+        .transfer_syntax(EXPLICIT_LITTLE_ENDIAN)
+        .media_storage_sop_class_uid(CT_IMAGE)
+        .media_storage_sop_instance_uid("1.2.3.4");
+    object.with_meta(meta).expect("a meta group").write_to_file(path).expect("a written file");
+}
+
+async fn a_dicom_slice() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let file = folder.path().join("slice.dcm");
+    write_dicom(&file);
+    let site = Site::serve(BTreeMap::new());
+    let visitor = ready_on_cpu(&site).await;
+    visitor.choose(&file).await;
+    visitor.wait_for("Done:", SOON).await;
+    let report = native(&file);
+    assert_eq!(report.spacing_mm, Some([0.5, 0.5]));
+    assert_shows(&visitor, &report).await;
+    visitor.picture("dicom").await;
+    visitor.leave().await;
+}
+
+/// A real slice at full size, where the reference data is at hand.
+async fn a_reference_slice() {
+    let folder = std::env::var_os("GROUNDGLASS_REFERENCE")
+        .map_or_else(|| repository().join("../shared"), PathBuf::from);
+    let file = folder.join("data/lesions/test/imgs/2_10.jpg");
+    if !file.is_file() {
+        println!("skipped a_reference_slice_matches_the_native_result: no {}", file.display());
+        return;
+    }
+    let site = Site::serve(BTreeMap::new());
+    let visitor = ready_on_cpu(&site).await;
+    visitor.choose(&file).await;
+    visitor.wait_for("Done:", SOON).await;
+    assert_shows(&visitor, &native(&file)).await;
+    visitor.leave().await;
+}
+
+async fn cancelling() {
+    let site = Site::serve(BTreeMap::new());
+    let visitor = ready_on_cpu(&site).await;
+    visitor.press("COVID-19 phantom").await;
+    visitor.wait_for("Working", SOON).await;
+    visitor.press("Cancel").await;
+    visitor.wait_for("Cancelled.", SOON).await;
+    assert!(visitor.meters().await.is_empty());
+    visitor.picture("cancelled").await;
+    visitor.press("Healthy phantom").await;
+    visitor.wait_for("Done:", SOON).await;
+    assert_eq!(visitor.meters().await.len(), 3);
+    visitor.leave().await;
+}
+
+async fn bad_files() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let write = |name: &str, bytes: &[u8]| {
+        let path = folder.path().join(name);
+        std::fs::write(&path, bytes).expect("a written file");
+        path
+    };
+    let whole =
+        std::fs::read(repository().join("www/samples/phantom-control.png")).expect("a file");
+    let dot = folder.path().join("dot.png");
+    image::GrayImage::from_pixel(1, 1, image::Luma([7])).save(&dot).expect("a dot");
+    let mut bomb = whole.clone();
+    // Width and height of the header, with its checksum.
+    bomb[16..24].copy_from_slice(&[0, 0, 0x4e, 0x20, 0, 0, 0x4e, 0x20]);
+    let checksum = crc32(&bomb[12..29]);
+    bomb[29..33].copy_from_slice(&checksum.to_be_bytes());
+    let cases = [
+        (write("empty.png", b""), "empty"),
+        (write("cut.png", &whole[..whole.len() / 2]), "cut off"),
+        (write("notes.png", b"these are notes"), "not a PNG, JPEG or DICOM"),
+        (dot, "1 x 1"),
+        (write("bomb.png", &bomb), "20000 x 20000"),
+    ];
+    let site = Site::serve(BTreeMap::new());
+    let visitor = ready_on_cpu(&site).await;
+    for (file, reason) in &cases {
+        visitor.choose(file).await;
+        visitor.wait_for(reason, SOON).await;
+        let alert = visitor.alert().await.expect("an alert");
+        let name = file.file_name().expect("a name").to_string_lossy();
+        assert!(alert.contains(&*name) && alert.contains(reason), "{alert}");
+    }
+    visitor.picture("bad-file").await;
+    visitor.press("Healthy phantom").await;
+    visitor.wait_for("Done:", SOON).await;
+    assert_eq!(visitor.alert().await, None);
+    visitor.leave().await;
+}
+
+/// The checksum of PNG chunks.
+fn crc32(bytes: &[u8]) -> u32 {
+    let step = |crc: u32, _| if crc & 1 == 1 { 0xedb8_8320 ^ (crc >> 1) } else { crc >> 1 };
+    !bytes.iter().fold(!0u32, |crc, byte| (0..8).fold(crc ^ u32::from(*byte), step))
+}
+
+async fn without_web_gpu() {
+    let site = Site::serve(BTreeMap::new());
+    let visitor = Visitor::new(WebGpu::Off).await;
+    visitor.open(&site.url("?device=gpu")).await;
+    visitor.wait_for("Ready.", SOON).await;
+    let body = visitor.text("body").await.unwrap_or_default();
+    assert!(body.contains("no WebGPU adapter") && body.contains("cpu (WebAssembly)"), "{body}");
+    assert_eq!(site.requests("worker_gpu_bg.wasm"), 0, "the large worker is not fetched");
+    visitor.picture("without-webgpu").await;
+    visitor.leave().await;
+}
+
+async fn a_lost_device() {
+    let site = Site::serve(BTreeMap::new());
+    let visitor = Visitor::new(WebGpu::On).await;
+    visitor.open(&site.url("")).await;
+    visitor.wait_for("Ready.", GPU_SOON).await;
+    // Ready means that WebGPU's answer on the canary agrees with the stored values.
+    let body = visitor.text("body").await.unwrap_or_default();
+    assert!(body.contains("gpu (WebGPU"), "{body}");
+    visitor.picture("webgpu").await;
+    visitor.press("COVID-19 phantom").await;
+    visitor.wait_for("Working", SOON).await;
+    visitor.crash_graphics();
+    visitor.wait_for("The graphics card is no longer used", SOON).await;
+    visitor.wait_for("Done:", SOON).await;
+    let report = native(&repository().join("www/samples/phantom-covid19.png"));
+    assert_shows(&visitor, &report).await;
+    visitor.picture("lost-device").await;
+    visitor.leave().await;
+}
+
+/// The site with another manifest.
+fn with_manifest(change: impl FnOnce(&mut Manifest)) -> Site {
+    let mut manifest = manifest();
+    change(&mut manifest);
+    let text = serde_json::to_vec(&manifest).expect("JSON");
+    Site::serve(BTreeMap::from([("models/manifest.json".to_owned(), text)]))
+}
+
+async fn a_wrong_device() {
+    // No device computes these values, so each is refused in turn.
+    let site = with_manifest(|manifest| {
+        for model in manifest.models.values_mut() {
+            model.canary.boxes[0] += 5.0;
+        }
+    });
+    let visitor = Visitor::new(WebGpu::On).await;
+    visitor.open(&site.url("")).await;
+    visitor.wait_for("The graphics card is no longer used", GPU_SOON).await;
+    visitor.wait_for("Nothing can be computed here", SOON).await;
+    let alert = visitor.alert().await.expect("an alert");
+    assert!(alert.contains("wrong values"), "{alert}");
+    visitor.picture("wrong-device").await;
+    visitor.leave().await;
+}
+
+async fn damaged_weights() {
+    let file = manifest().files.keys().next().cloned().expect("a file");
+    let mut bytes = std::fs::read(repository().join("models").join(&file)).expect("the weights");
+    let middle = bytes.len() / 2;
+    bytes[middle] ^= 1;
+    let site = Site::serve(BTreeMap::from([(format!("models/{file}"), bytes)]));
+    let visitor = Visitor::new(WebGpu::Off).await;
+    visitor.open(&site.url("")).await;
+    visitor.wait_for("The model cannot be used", SOON).await;
+    let alert = visitor.alert().await.expect("an alert");
+    assert!(alert.contains(&file) && alert.contains("SHA-256"), "{alert}");
+    visitor.picture("damaged-weights").await;
+    visitor.leave().await;
+}
+
+async fn an_unknown_model() {
+    let site = Site::serve(BTreeMap::new());
+    let visitor = Visitor::new(WebGpu::Off).await;
+    visitor.open(&site.url("?model=resnet99")).await;
+    visitor.wait_for("there is no model `resnet99`", SOON).await;
+    visitor.leave().await;
+}
+
+async fn cached_weights() {
+    let site = Site::serve(BTreeMap::new());
+    let file = format!("models/{}", manifest().files.keys().next().expect("a file"));
+    let visitor = ready_on_cpu(&site).await;
+    assert_eq!(site.requests(&file), 1);
+    visitor.open(&site.url("?device=cpu&again")).await;
+    visitor.wait_for("Ready.", SOON).await;
+    assert_eq!(site.requests(&file), 1);
+    visitor.leave().await;
+}
+
+async fn the_benchmark() {
+    let site = Site::serve(BTreeMap::new());
+    let visitor = Visitor::new(WebGpu::Off).await;
+    visitor.open(&site.url("?device=cpu&bench=1")).await;
+    visitor.wait_for("median of 5", 2 * SOON).await;
+    let total = visitor.text("[data-stage=total]").await.expect("a total");
+    let total: f64 = total.trim_end_matches(" ms").parse().expect("a number");
+    assert!(total > 1.0, "{total}");
+    println!("{}", visitor.text(".bench").await.unwrap_or_default());
+    visitor.picture("bench").await;
+    visitor.leave().await;
+}
+
+async fn a_phone() {
+    let site = Site::serve(BTreeMap::new());
+    let visitor = ready_on_cpu(&site).await;
+    visitor.client.set_window_size(500, 900).await.expect("another size");
+    visitor.press("COVID-19 phantom").await;
+    visitor.wait_for("Done:", SOON).await;
+    let script = "return document.documentElement.scrollWidth - window.innerWidth";
+    let overflow = visitor.client.execute(script, Vec::new()).await.expect("a number");
+    assert!(overflow.as_i64().is_some_and(|pixels| pixels <= 0), "{overflow} px too wide");
+    visitor.picture("phone").await;
+    visitor.leave().await;
+}

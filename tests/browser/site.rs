@@ -1,0 +1,87 @@
+//! The built site behind a server of our own, below a sub-path, with files that a test replaces.
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex};
+
+use tiny_http::{Header, Response, Server};
+
+/// The site lies as deep as a project page of a static host.
+const BELOW: &str = "/some/project/";
+
+/// A running server.
+pub struct Site {
+    server: Arc<Server>,
+    requested: Arc<Mutex<Vec<String>>>,
+}
+
+/// The folder of the built site.
+pub fn folder() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("dist")
+}
+
+impl Site {
+    /// Serves the site; `replaced` maps paths within it to other contents.
+    pub fn serve(replaced: BTreeMap<String, Vec<u8>>) -> Self {
+        let server = Arc::new(Server::http("127.0.0.1:0").expect("a free port"));
+        let requested = Arc::new(Mutex::new(Vec::new()));
+        let (listener, log) = (server.clone(), requested.clone());
+        std::thread::spawn(move || {
+            for request in listener.incoming_requests() {
+                let url = request.url().to_owned();
+                let path = url.split('?').next().unwrap_or_default();
+                let within = path.strip_prefix(BELOW).unwrap_or("nothing/lies/outside");
+                log.lock().expect("the log").push(within.to_owned());
+                let within = if within.is_empty() { "index.html" } else { within };
+                let body = replaced
+                    .get(within)
+                    .cloned()
+                    .or_else(|| std::fs::read(folder().join(within)).ok());
+                let sent = match body {
+                    Some(body) => {
+                        let kind = Header::from_bytes("Content-Type", content_type(within));
+                        let response = Response::from_data(body);
+                        request.respond(response.with_header(kind.expect("a header")))
+                    }
+                    None => request.respond(Response::empty(404)),
+                };
+                // A browser that closed the connection wants no answer.
+                sent.ok();
+            }
+        });
+        Self { server, requested }
+    }
+
+    /// Address of the page with a query such as `?device=cpu`.
+    pub fn url(&self, query: &str) -> String {
+        format!("http://localhost:{}{BELOW}{query}", self.port())
+    }
+
+    fn port(&self) -> u16 {
+        self.server.server_addr().to_ip().map(|address| address.port()).expect("an IP address")
+    }
+
+    /// How often a path was requested.
+    pub fn requests(&self, path: &str) -> usize {
+        self.requested.lock().expect("the log").iter().filter(|p| *p == path).count()
+    }
+}
+
+impl Drop for Site {
+    fn drop(&mut self) {
+        self.server.unblock();
+    }
+}
+
+fn content_type(path: &str) -> &'static str {
+    match path.rsplit('.').next().unwrap_or_default() {
+        "html" => "text/html; charset=utf-8",
+        "js" => "text/javascript",
+        "wasm" => "application/wasm",
+        "css" => "text/css",
+        "json" => "application/json",
+        "svg" => "image/svg+xml",
+        "png" => "image/png",
+        _ => "application/octet-stream",
+    }
+}

@@ -1,0 +1,190 @@
+//! A person before a headless Chromium: looks at roles and labels, clicks, waits, takes pictures.
+
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+use std::time::{Duration, Instant};
+
+use fantoccini::{Client, ClientBuilder, Locator};
+use hyper_util::client::legacy::connect::HttpConnector;
+use serde_json::json;
+
+/// Whether the browser offers WebGPU (on the CPU, through SwiftShader).
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub enum WebGpu {
+    On,
+    Off,
+}
+
+/// A browser with its driver; both end with it.
+pub struct Visitor {
+    pub client: Client,
+    driver: Child,
+    profile: tempfile::TempDir,
+}
+
+/// Programs that the tests need.
+pub fn find(program: &str) -> Option<PathBuf> {
+    std::env::split_paths(&std::env::var_os("PATH")?)
+        .map(|folder| folder.join(program))
+        .find(|path| path.is_file())
+}
+
+impl Visitor {
+    pub async fn new(web_gpu: WebGpu) -> Self {
+        let port = std::net::TcpListener::bind("127.0.0.1:0")
+            .and_then(|listener| listener.local_addr())
+            .expect("a free port")
+            .port();
+        let driver = Command::new("chromedriver")
+            .arg(format!("--port={port}"))
+            .stdout(Stdio::null())
+            .stderr(Stdio::null())
+            .spawn()
+            .expect("chromedriver");
+        let profile = tempfile::tempdir().expect("a folder for the profile");
+        let mut arguments = vec![
+            "--headless=new".to_owned(),
+            "--no-sandbox".into(),
+            "--disable-dev-shm-usage".into(),
+            "--disable-quic".into(),
+            "--no-first-run".into(),
+            "--disable-background-networking".into(),
+            "--disable-component-update".into(),
+            "--disable-sync".into(),
+            "--window-size=1200,1000".into(),
+            format!("--user-data-dir={}", profile.path().display()),
+        ];
+        if web_gpu == WebGpu::On {
+            arguments.push("--enable-unsafe-webgpu".into());
+        }
+        let mut capabilities = serde_json::Map::new();
+        capabilities.insert("goog:chromeOptions".into(), json!({ "args": arguments }));
+        capabilities.insert("goog:loggingPrefs".into(), json!({ "browser": "ALL" }));
+
+        let mut builder = ClientBuilder::new(HttpConnector::new());
+        builder.capabilities(capabilities);
+        let started = Instant::now();
+        let client = loop {
+            match builder.connect(&format!("http://127.0.0.1:{port}")).await {
+                Ok(client) => break client,
+                Err(error) if started.elapsed() > Duration::from_secs(30) => panic!("{error}"),
+                Err(_) => tokio::time::sleep(Duration::from_millis(200)).await,
+            }
+        };
+        Self { client, driver, profile }
+    }
+
+    pub async fn open(&self, url: &str) {
+        self.client.goto(url).await.expect("the page");
+    }
+
+    /// What the page says in its status line.
+    pub async fn status(&self) -> String {
+        self.text("[role=status]").await.unwrap_or_default()
+    }
+
+    /// What the page says in an alert.
+    pub async fn alert(&self) -> Option<String> {
+        self.text("[role=alert]").await
+    }
+
+    /// Text of the first match.
+    pub async fn text(&self, css: &str) -> Option<String> {
+        self.client.find(Locator::Css(css)).await.ok()?.text().await.ok()
+    }
+
+    /// Waits until the page as a whole shows `wanted`; fails with what it shows instead.
+    pub async fn wait_for(&self, wanted: &str, seconds: u64) {
+        let started = Instant::now();
+        loop {
+            let shown = self.text("body").await.unwrap_or_default();
+            if shown.contains(wanted) {
+                return;
+            }
+            assert!(
+                started.elapsed() < Duration::from_secs(seconds),
+                "the page does not show `{wanted}` after {seconds} s, but:\n{shown}"
+            );
+            tokio::time::sleep(Duration::from_millis(100)).await;
+        }
+    }
+
+    /// Clicks the button with this text.
+    pub async fn press(&self, button: &str) {
+        let path = format!("//button[normalize-space()='{button}']");
+        let button = self.client.find(Locator::XPath(&path)).await.expect("the button");
+        button.click().await.expect("a click");
+    }
+
+    /// Gives a file to the labelled input.
+    pub async fn choose(&self, file: &Path) {
+        let label = "//input[@id=//label[contains(., 'Open a slice')]/@for]";
+        let input = self.client.find(Locator::XPath(label)).await.expect("the labelled input");
+        input.send_keys(&file.display().to_string()).await.expect("a path");
+    }
+
+    /// Values of the three meters, in percent, by label.
+    pub async fn meters(&self) -> Vec<(String, f64)> {
+        let mut values = Vec::new();
+        for meter in self.client.find_all(Locator::Css("[role=meter]")).await.expect("meters") {
+            let label = meter.attr("aria-label").await.ok().flatten().expect("a label");
+            let value = meter.attr("aria-valuenow").await.ok().flatten().expect("a value");
+            values.push((label, value.parse().expect("a number")));
+        }
+        values
+    }
+
+    /// Items of the list labelled Lesions.
+    pub async fn lesions(&self) -> Vec<String> {
+        let path = "//ul[@aria-labelledby=//h2[normalize-space()='Lesions']/@id]/li";
+        let mut texts = Vec::new();
+        for item in self.client.find_all(Locator::XPath(path)).await.expect("the list") {
+            texts.push(item.text().await.expect("its text").replace('\n', " "));
+        }
+        texts
+    }
+
+    /// Addresses that the page has requested.
+    pub async fn resources(&self) -> Vec<String> {
+        let script = "return performance.getEntriesByType('resource').map(e => e.name)";
+        let names = self.client.execute(script, Vec::new()).await.expect("the entries");
+        serde_json::from_value(names).expect("a list of addresses")
+    }
+
+    /// Keeps a picture of the page in `artifacts/`.
+    pub async fn picture(&self, name: &str) {
+        let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("artifacts");
+        std::fs::create_dir_all(&folder).expect("the folder of artefacts");
+        let png = self.client.screenshot().await.expect("a screenshot");
+        std::fs::write(folder.join(format!("{name}.png")), png).expect("a written screenshot");
+    }
+
+    /// Ends the browser's graphics process, as a driver crash does.
+    pub fn crash_graphics(&self) {
+        let profile = self.profile.path().display().to_string();
+        let mut ended = 0;
+        for entry in std::fs::read_dir("/proc").expect("/proc").flatten() {
+            let Ok(command) = std::fs::read_to_string(entry.path().join("cmdline")) else {
+                continue;
+            };
+            if command.contains("--type=gpu-process") && command.contains(&profile) {
+                let process = entry.file_name();
+                let status = Command::new("kill").arg("-KILL").arg(process).status();
+                ended += usize::from(status.is_ok_and(|status| status.success()));
+            }
+        }
+        assert!(ended > 0, "no graphics process was found");
+    }
+
+    pub async fn leave(self) {
+        // The driver is ended in any case.
+        self.client.clone().close().await.ok();
+    }
+}
+
+impl Drop for Visitor {
+    fn drop(&mut self) {
+        self.driver.kill().ok();
+        self.driver.wait().ok();
+    }
+}

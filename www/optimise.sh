@@ -1,0 +1,19 @@
+#!/bin/sh
+# Shrinks the built wasm with wasm-opt, where there is one. Trunk calls it after a build.
+# Results are kept by content, because the GPU worker takes minutes.
+set -eu
+[ "${TRUNK_PROFILE:-release}" = release ] || exit 0
+if ! command -v wasm-opt >/dev/null 2>&1; then
+  echo "wasm-opt was not found: the site works, but its programs are larger"
+  exit 0
+fi
+cache="$TRUNK_SOURCE_DIR/target/wasm-opt-cache"
+mkdir -p "$cache"
+for wasm in "$TRUNK_STAGING_DIR"/*_bg.wasm; do
+  key=$( (cat "$wasm"; wasm-opt --version) | sha256sum | cut -c 1-32)
+  if [ ! -f "$cache/$key" ]; then
+    wasm-opt -O2 --all-features --strip-producers "$wasm" -o "$cache/$key.partial"
+    mv "$cache/$key.partial" "$cache/$key"
+  fi
+  cp "$cache/$key" "$wasm"
+done
