@@ -86,6 +86,11 @@ impl MaskRcnn {
         self
     }
 
+    /// The weights by the author's names. Reads them from the device; not for browsers.
+    pub fn state(&self) -> StateDict {
+        parameters::state_of(self)
+    }
+
     /// Parameters of the network.
     pub fn count(&self) -> ParameterCount {
         parameters::count(self)

@@ -3,6 +3,7 @@
 use burn::module::{Module, ModuleMapper, ModuleVisitor, Param};
 use burn::tensor::{DType, Tensor, TensorData};
 
+use super::cpu_conv::host_values;
 use super::weights::{Parameter, StateDict, WeightsError};
 
 /// The author's name for a parameter of ours.
@@ -81,6 +82,36 @@ impl ModuleMapper for Loader<'_> {
                 param
             }
         }
+    }
+}
+
+/// The weights of `module` by the author's names. Reads them from the device; not for browsers.
+pub fn state_of<M: Module>(module: &M) -> StateDict {
+    let mut saver = Saver::default();
+    module.visit(&mut saver);
+    saver.state
+}
+
+#[derive(Default)]
+struct Saver {
+    path: Vec<String>,
+    state: StateDict,
+}
+
+impl ModuleVisitor for Saver {
+    fn enter_module(&mut self, name: &str, _container_type: &str) {
+        self.path.push(name.into());
+    }
+
+    fn exit_module(&mut self, _name: &str, _container_type: &str) {
+        self.path.pop();
+    }
+
+    fn visit_float<const D: usize>(&mut self, param: &Param<Tensor<D>>) {
+        let tensor = param.val();
+        let shape = tensor.dims().to_vec();
+        let parameter = Parameter { shape, values: host_values(tensor) };
+        self.state.tensors.insert(author_name(&self.path), parameter);
     }
 }
 
