@@ -8,6 +8,7 @@ use dicom_object::file::ReadPreamble;
 use dicom_object::{DefaultDicomObject, OpenFileOptions, Tag};
 use dicom_pixeldata::PixelDecoder;
 use dicom_transfer_syntax_registry::TransferSyntaxRegistry;
+use hayro_jpeg2000::{DecodeSettings, DecoderContext, Image};
 
 use super::{CtSlice, ImageError, Window, check_size};
 
@@ -23,6 +24,10 @@ const HIGH_BIT: Tag = Tag(0x0028, 0x0102);
 const PIXEL_REPRESENTATION: Tag = Tag(0x0028, 0x0103);
 const WINDOW_CENTER: Tag = Tag(0x0028, 0x1050);
 const WINDOW_WIDTH: Tag = Tag(0x0028, 0x1051);
+const RESCALE_INTERCEPT: Tag = Tag(0x0028, 0x1052);
+const RESCALE_SLOPE: Tag = Tag(0x0028, 0x1053);
+const JPEG_2000_LOSSLESS: &str = "1.2.840.10008.1.2.4.90";
+const JPEG_2000: &str = "1.2.840.10008.1.2.4.91";
 const PIXEL_DATA: Tag = Tag(0x7FE0, 0x0010);
 /// Offset of the `DICM` mark behind the preamble.
 const MARK: std::ops::Range<usize> = 128..132;
@@ -49,9 +54,14 @@ pub fn decode(bytes: &[u8], window: Option<Window>) -> Result<CtSlice, ImageErro
     if frames > 1.0 {
         warnings.push(format!("the file has {frames} frames; the first was read"));
     }
-    let pixels = object.decode_pixel_data_frame(0).map_err(|error| damaged(&error))?;
-    // Rescale slope and intercept are applied here: Hounsfield units.
-    let mut values: Vec<f32> = pixels.to_vec_frame(0).map_err(|error| damaged(&error))?;
+    let mut values = match object.meta().transfer_syntax().trim_end_matches('\0') {
+        JPEG_2000_LOSSLESS | JPEG_2000 => jpeg_2000_values(&object)?,
+        _ => {
+            let pixels = object.decode_pixel_data_frame(0).map_err(|error| damaged(&error))?;
+            // Rescale slope and intercept are applied here: Hounsfield units.
+            pixels.to_vec_frame::<f32>(0).map_err(|error| damaged(&error))?
+        }
+    };
     if values.len() != width * height {
         let reason = format!("{} values for {width} x {height} pixels", values.len());
         return Err(ImageError::Damaged { format: "DICOM", reason });
@@ -132,6 +142,28 @@ fn fill_in_pixel_description(object: &mut DefaultDicomObject) {
     }
 }
 
+/// Hounsfield units of a JPEG 2000 picture.
+fn jpeg_2000_values(object: &DefaultDicomObject) -> Result<Vec<f32>, ImageError> {
+    let broken =
+        |reason: String| ImageError::Damaged { format: "DICOM", reason: format!("JPEG 2000: {reason}") };
+    let element = object.element(PIXEL_DATA).map_err(|error| damaged(&error))?;
+    let fragments = element.value().fragments().ok_or_else(|| broken("no fragments".into()))?;
+    let codestream: Vec<u8> = fragments.concat();
+    let image = Image::new(&codestream, &DecodeSettings::default())
+        .map_err(|error| broken(error.to_string()))?;
+    check_size(image.width().into(), image.height().into())?;
+    let mut context = DecoderContext::default();
+    let decoded = image.decode(&mut context).map_err(|error| broken(error.to_string()))?;
+    let component = decoded.components().first().ok_or_else(|| broken("no component".into()))?;
+    let slope = number(object, RESCALE_SLOPE, 0).unwrap_or(1.0) as f32;
+    let intercept = number(object, RESCALE_INTERCEPT, 0).unwrap_or(0.0) as f32;
+    // The decoder shifts all samples up; stored signed they belong below zero again.
+    let is_signed = number(object, PIXEL_REPRESENTATION, 0) == Some(1.0);
+    let offset = if is_signed { (1u32 << (component.bit_depth() - 1)) as f32 } else { 0.0 };
+    let rescale = |sample: &f32| (sample.round() - offset) * slope + intercept;
+    Ok(component.samples().iter().map(rescale).collect())
+}
+
 /// Checks what the header says before any memory is taken for the picture.
 fn checked_geometry(object: &DefaultDicomObject) -> Result<(usize, usize), ImageError> {
     let Ok(Some(pixel_data)) = object.element_opt(PIXEL_DATA) else {
@@ -165,6 +197,7 @@ fn checked_geometry(object: &DefaultDicomObject) -> Result<(usize, usize), Image
 fn check_transfer_syntax(object: &DefaultDicomObject) -> Result<(), ImageError> {
     let uid = object.meta().transfer_syntax().trim_end_matches('\0').trim();
     match TransferSyntaxRegistry.get(uid) {
+        _ if uid == JPEG_2000_LOSSLESS || uid == JPEG_2000 => Ok(()),
         None => Err(ImageError::TransferSyntax { uid: uid.into() }),
         Some(syntax) => match syntax.codec() {
             Codec::EncapsulatedPixelData(None, _) | Codec::Dataset(None) => {
