@@ -1,5 +1,7 @@
 //! The command line as a user meets it: outputs, messages, exit codes.
 
+#![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test fails by panicking")]
+
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};

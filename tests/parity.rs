@@ -3,6 +3,8 @@
 //! Needs the reference folder (see `common::reference`); without it every trial is reported as
 //! ignored, by name.
 
+#![allow(clippy::expect_used, clippy::panic, reason = "a test fails by panicking")]
+
 mod common;
 
 use std::process::ExitCode;

@@ -57,7 +57,7 @@ fn draw_lesion(picture: &mut RgbImage, lesion: &Lesion) {
     let bbox = lesion.bbox;
     let (x1, y1, x2, y2) = (corner(bbox.x1), corner(bbox.y1), corner(bbox.x2), corner(bbox.y2));
     // Dashes of four pixels, to tell the box from the outline.
-    let dashed = |position: u32| position / 4 % 2 == 0;
+    let dashed = |position: u32| (position / 4).is_multiple_of(2);
     for x in (x1..=x2).filter(|x| dashed(*x)) {
         put(x, y1, 1.0);
         put(x, y2, 1.0);

@@ -96,3 +96,112 @@ fn broadcast(values: Tensor<1>) -> Tensor<4> {
     let [channels] = values.dims();
     values.reshape([1, channels, 1, 1])
 }
+
+#[cfg(all(test, not(target_arch = "wasm32")))]
+mod tests {
+    use super::*;
+    use crate::network::conv::Conv2dConfig;
+    use crate::network::cpu_conv::host_values;
+    use burn::tensor::TensorData;
+
+    fn input(device: &Device) -> Tensor<4> {
+        let values: Vec<f32> =
+            (0..2 * 3 * 4 * 5).map(|i| ((i * 29) % 37) as f32 / 9.0 - 2.0).collect();
+        Tensor::from_data(TensorData::new(values, [2, 3, 4, 5]), device)
+    }
+
+    /// A layer with statistics and affine parameters that are all different.
+    fn layer(device: &Device) -> BatchNorm {
+        let vector = |values: [f32; 3]| {
+            Tensor::<1>::from_data(TensorData::new(values.to_vec(), [3]), device)
+        };
+        BatchNorm {
+            weight: Param::from_tensor(vector([1.5, -0.5, 2.0])),
+            bias: Param::from_tensor(vector([0.1, 0.2, -0.3])),
+            running_mean: RunningState::new(vector([0.3, -0.2, 0.7])),
+            running_var: RunningState::new(vector([1.7, 0.4, 2.2])),
+            statistics: Statistics::Running,
+        }
+    }
+
+    fn channel(values: &[f32], channel: usize) -> Vec<f64> {
+        let planes = values.chunks_exact(20).enumerate();
+        planes
+            .filter(|(i, _)| i % 3 == channel)
+            .flat_map(|(_, p)| p.iter().map(|v| f64::from(*v)))
+            .collect()
+    }
+
+    #[test]
+    fn batch_statistics_normalise_and_update_the_running_ones_with_the_unbiased_variance() {
+        let device = Device::flex();
+        let norm = BatchNorm { statistics: Statistics::Batch, ..BatchNorm::init(3, &device) };
+        let values = host_values(input(&device));
+        let output = host_values(norm.forward(input(&device)));
+        let (mean, var) = (
+            host_values(norm.running_mean.value_sync()),
+            host_values(norm.running_var.value_sync()),
+        );
+        for c in 0..3 {
+            let x = channel(&values, c);
+            let n = x.len() as f64;
+            let expected_mean = x.iter().sum::<f64>() / n;
+            let squares: f64 = x.iter().map(|v| (v - expected_mean).powi(2)).sum();
+            assert!((f64::from(mean[c]) - 0.1 * expected_mean).abs() < 1e-5);
+            assert!((f64::from(var[c]) - (0.9 + 0.1 * squares / (n - 1.0))).abs() < 1e-5);
+            let y = channel(&output, c);
+            assert!((y.iter().sum::<f64>() / n).abs() < 1e-5);
+            assert!((y.iter().map(|v| v * v).sum::<f64>() / n - 1.0).abs() < 1e-3);
+        }
+    }
+
+    #[test]
+    fn running_statistics_stay_as_they_are_and_let_gradients_through() {
+        let device = Device::flex().autodiff();
+        let norm = layer(&device);
+        let x = input(&device).require_grad();
+        let loss = norm.forward(x.clone()).powf_scalar(2.0).sum();
+        let gradients = loss.backward();
+        assert_eq!(host_values(norm.running_mean.value_sync()), [0.3, -0.2, 0.7]);
+
+        // Central differences of the same loss.
+        let plain = Device::flex();
+        let loss_of = |norm: &BatchNorm, x: Tensor<4>| -> f64 {
+            host_values(norm.forward(x)).iter().map(|v| f64::from(*v).powi(2)).sum()
+        };
+        let step = 1e-2f32;
+        let shifted = |delta: f32| {
+            let mut norm = layer(&plain);
+            let add = Tensor::<1>::from_data(TensorData::new(vec![0.0, delta, 0.0], [3]), &plain);
+            norm.weight = Param::from_tensor(norm.weight.val() + add);
+            loss_of(&norm, input(&plain))
+        };
+        let expected = (shifted(step) - shifted(-step)) / f64::from(2.0 * step);
+        let weight = norm.weight.val().grad(&gradients).map(host_values).unwrap_or_default();
+        assert!((f64::from(weight[1]) - expected).abs() < 1e-2 * expected.abs().max(1.0));
+
+        let values = host_values(input(&plain));
+        let at = 47;
+        let moved = |delta: f32| {
+            let mut values = values.clone();
+            values[at] += delta;
+            let data = TensorData::new(values, [2, 3, 4, 5]);
+            loss_of(&layer(&plain), Tensor::from_data(data, &plain))
+        };
+        let expected = (moved(step) - moved(-step)) / f64::from(2.0 * step);
+        let reached = x.grad(&gradients).map(host_values).unwrap_or_default();
+        assert!((f64::from(reached[at]) - expected).abs() < 1e-2 * expected.abs().max(1.0));
+    }
+
+    #[test]
+    fn folding_into_the_convolution_changes_nothing() {
+        let device = Device::flex();
+        let conv = Conv2dConfig::before_norm([3, 3], 3, 1).init(&device);
+        let norm = layer(&device);
+        let expected = host_values(norm.forward(conv.forward(input(&device))));
+        let folded = host_values(norm.fold_into(conv).forward(input(&device)));
+        for (a, e) in folded.iter().zip(expected) {
+            assert!((a - e).abs() < 1e-4, "{a} is not {e}");
+        }
+    }
+}

@@ -15,9 +15,10 @@ pub struct Site {
     requested: Arc<Mutex<Vec<String>>>,
 }
 
-/// The folder of the built site.
+/// The folder of the built site: `$GROUNDGLASS_SITE`, or `dist/`.
 pub fn folder() -> PathBuf {
-    Path::new(env!("CARGO_MANIFEST_DIR")).join("dist")
+    std::env::var_os("GROUNDGLASS_SITE")
+        .map_or_else(|| Path::new(env!("CARGO_MANIFEST_DIR")).join("dist"), PathBuf::from)
 }
 
 impl Site {

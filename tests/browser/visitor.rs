@@ -101,10 +101,10 @@ impl Visitor {
             if shown.contains(wanted) {
                 return;
             }
-            assert!(
-                started.elapsed() < Duration::from_secs(seconds),
-                "the page does not show `{wanted}` after {seconds} s, but:\n{shown}"
-            );
+            if started.elapsed() > Duration::from_secs(seconds) {
+                self.picture("failure").await;
+                panic!("the page does not show `{wanted}` after {seconds} s, but:\n{shown}");
+            }
             tokio::time::sleep(Duration::from_millis(100)).await;
         }
     }
@@ -161,19 +161,25 @@ impl Visitor {
 
     /// Ends the browser's graphics process, as a driver crash does.
     pub fn crash_graphics(&self) {
+        assert!(self.kill("--type=gpu-process") > 0, "no graphics process was found");
+    }
+
+    /// Ends this browser's processes with `argument` in their command line; how many there were.
+    fn kill(&self, argument: &str) -> usize {
         let profile = self.profile.path().display().to_string();
+        let Ok(processes) = std::fs::read_dir("/proc") else { return 0 };
         let mut ended = 0;
-        for entry in std::fs::read_dir("/proc").expect("/proc").flatten() {
+        for entry in processes.flatten() {
             let Ok(command) = std::fs::read_to_string(entry.path().join("cmdline")) else {
                 continue;
             };
-            if command.contains("--type=gpu-process") && command.contains(&profile) {
+            if command.contains(argument) && command.contains(&profile) {
                 let process = entry.file_name();
                 let status = Command::new("kill").arg("-KILL").arg(process).status();
                 ended += usize::from(status.is_ok_and(|status| status.success()));
             }
         }
-        assert!(ended > 0, "no graphics process was found");
+        ended
     }
 
     pub async fn leave(self) {
@@ -186,5 +192,6 @@ impl Drop for Visitor {
     fn drop(&mut self) {
         self.driver.kill().ok();
         self.driver.wait().ok();
+        self.kill("chrom");
     }
 }

@@ -144,8 +144,10 @@ fn fill_in_pixel_description(object: &mut DefaultDicomObject) {
 
 /// Hounsfield units of a JPEG 2000 picture.
 fn jpeg_2000_values(object: &DefaultDicomObject) -> Result<Vec<f32>, ImageError> {
-    let broken =
-        |reason: String| ImageError::Damaged { format: "DICOM", reason: format!("JPEG 2000: {reason}") };
+    let broken = |reason: String| ImageError::Damaged {
+        format: "DICOM",
+        reason: format!("JPEG 2000: {reason}"),
+    };
     let element = object.element(PIXEL_DATA).map_err(|error| damaged(&error))?;
     let fragments = element.value().fragments().ok_or_else(|| broken("no fragments".into()))?;
     let codestream: Vec<u8> = fragments.concat();
