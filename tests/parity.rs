@@ -36,6 +36,7 @@ fn main() -> ExitCode {
         Trial::test("mask_targets_match", mask_targets_match),
         Trial::test("pasting_matches", pasting_matches),
     ];
+    trials.push(Trial::test("cut_checkpoints_are_refused", cut_checkpoints_are_refused));
     for slice in ["2_10", "4_18", "4_32"] {
         trials.push(Trial::test(format!("stages_match_on_{slice}"), move || {
             stages_match("resnet18t1", slice)
@@ -228,6 +229,26 @@ fn predictor(segmentation: Option<&str>, classifier: Option<&str>) -> Predictor 
     let model =
         LoadedModel::new(segmentation.map(weights), classifier.map(weights)).expect("a model");
     Predictor::on_cpu(&model, "cpu").expect("a predictor")
+}
+
+/// Both layouts, cut at many lengths: always an error, never a crash or a partial network.
+fn cut_checkpoints_are_refused() -> Outcome {
+    for name in ["resnet18t1_seg", "resnet18t1_paper_seg"] {
+        let bytes = std::fs::read(reference().join("golden").join(format!("{name}.pth")))?;
+        let headers = (0..24_000).step_by(397);
+        let bodies = (0..40).map(|part| bytes.len() / 40 * part);
+        for length in headers.chain(bodies).chain([bytes.len() - 1]) {
+            let read = ModelFile::read(name, &bytes[..length]);
+            assert!(read.is_err(), "{name} cut at {length}");
+        }
+        for position in (0..24_000).step_by(101) {
+            let mut changed = bytes.clone();
+            changed[position] ^= 0x55;
+            // It may still be readable; it must not crash.
+            let _ = ModelFile::read(name, &changed);
+        }
+    }
+    Ok(())
 }
 
 fn stages_match(model: &str, slice: &str) -> Outcome {

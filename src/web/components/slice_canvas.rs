@@ -140,6 +140,7 @@ fn draw_lesions(
     highlighted: Option<usize>,
     opacity: f64,
 ) -> Result<(), JsValue> {
+    let mut labels = Labels::default();
     // The weakest first, so that the strongest lie on top.
     for (index, lesion) in report.lesions.iter().enumerate().rev() {
         let is_highlighted = highlighted == Some(index);
@@ -170,7 +171,8 @@ fn draw_lesions(
 
         let label = format!("{} · {:.2}", index + 1, lesion.score);
         context.set_font("9px system-ui, sans-serif");
-        let baseline = if y > 12.0 { y - 3.0 } else { f64::from(bbox.y2) + 9.0 };
+        let above = if y > 12.0 { y - 3.0 } else { f64::from(bbox.y2) + 9.0 };
+        let baseline = labels.place(x, above);
         context.set_line_width(2.5);
         context.set_stroke_style_str("black");
         context.stroke_text(&label, x, baseline)?;
@@ -178,4 +180,32 @@ fn draw_lesions(
         context.fill_text(&label, x, baseline)?;
     }
     Ok(())
+}
+
+/// Where labels stand already, so that the next finds a free line.
+#[derive(Default)]
+struct Labels(Vec<(f64, f64)>);
+
+impl Labels {
+    /// Size of a label in slice pixels, roughly.
+    const WIDTH: f64 = 40.0;
+    const HEIGHT: f64 = 10.0;
+
+    /// A baseline at `y` or, line by line, above it, or below it at the top of the slice.
+    fn place(&mut self, x: f64, y: f64) -> f64 {
+        let taken = |y: f64| {
+            self.0.iter().any(|(other_x, other_y)| {
+                (other_x - x).abs() < Self::WIDTH && (other_y - y).abs() < Self::HEIGHT
+            })
+        };
+        let upwards = (0..32).map(|line| y - f64::from(line) * Self::HEIGHT);
+        let downwards = (1..32).map(|line| y + f64::from(line) * Self::HEIGHT);
+        let free = upwards
+            .filter(|y| *y > Self::HEIGHT)
+            .chain(downwards)
+            .find(|y| !taken(*y))
+            .unwrap_or(y);
+        self.0.push((x, free));
+        free
+    }
 }
