@@ -2,10 +2,13 @@
 
 #![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test fails by panicking")]
 
+mod common;
+
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
 
+use common::png_header_bomb;
 use groundglass::geometry::rle::Rle;
 use groundglass::network::{Architecture, MaskRcnnConfig, Masks, StateDict, Task, Variant};
 use groundglass::predict::Report;
@@ -125,21 +128,6 @@ fn a_bad_file_among_good_ones_is_named_and_the_good_ones_are_reported() {
     assert!(report.errors[0].source.ends_with("b.png"));
 }
 
-/// A PNG header that promises 20000 x 20000 pixels.
-fn header_bomb() -> Vec<u8> {
-    let mut ihdr = b"IHDR".to_vec();
-    ihdr.extend_from_slice(&20_000u32.to_be_bytes());
-    ihdr.extend_from_slice(&20_000u32.to_be_bytes());
-    ihdr.extend_from_slice(&[8, 0, 0, 0, 0]);
-    let step = |crc: u32, _| if crc & 1 == 1 { 0xedb8_8320 ^ (crc >> 1) } else { crc >> 1 };
-    let crc = !ihdr.iter().fold(!0u32, |crc, byte| (0..8).fold(crc ^ u32::from(*byte), step));
-    let mut png = b"\x89PNG\r\n\x1a\n\0\0\0\x0d".to_vec();
-    png.extend(ihdr);
-    png.extend(crc.to_be_bytes());
-    png.extend(b"\0\0\0\0IDAT");
-    png
-}
-
 /// An explicit little-endian DICOM file of these elements.
 fn dicom(transfer_syntax: &str, elements: &[u8]) -> Vec<u8> {
     let element = |group: u16, number: u16, vr: &str, value: &str| {
@@ -187,7 +175,7 @@ fn every_bad_slice_has_a_message_with_its_name_and_reason() {
         ("empty.png", Vec::new(), "empty"),
         ("cut.png", whole[..whole.len() / 3].to_vec(), "cut off"),
         ("notes.txt", b"these are notes".to_vec(), "not a PNG, JPEG or DICOM"),
-        ("bomb.png", header_bomb(), "20000 x 20000"),
+        ("bomb.png", png_header_bomb(), "20000 x 20000"),
         ("report.dcm", dicom("1.2.840.10008.1.2.1", &SIZE_512), "no pixel data"),
         ("cut.dcm", dicom("1.2.840.10008.1.2.1", &short_pixels), "bytes of pixels were expected"),
         ("strange.dcm", dicom("1.2.3.4.5", &short_pixels), "1.2.3.4.5"),

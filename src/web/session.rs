@@ -230,6 +230,11 @@ impl Session {
     pub fn cancel(&self) {
         let Some(job) = self.inner.job.borrow_mut().take() else { return };
         self.dispatch(Action::Cancelled);
+        let ready = self.inner.running.borrow().as_ref().is_some_and(|running| running.ready);
+        if !ready {
+            // The job never reached the worker, which is still loading and must go on.
+            return;
+        }
         self.send(&Request::Cancel { id: job.id }, None);
         let session = self.clone();
         let replace = Timeout::new(CANCEL_PATIENCE_MS, move || {

@@ -5,6 +5,8 @@
 
 #![allow(clippy::expect_used, clippy::panic, reason = "a test fails by panicking")]
 
+#[path = "../common/mod.rs"]
+mod common;
 mod site;
 mod visitor;
 
@@ -47,7 +49,7 @@ fn main() -> ExitCode {
         trial("an_own_picture_is_read_and_stays_here", an_own_picture),
         trial("a_dicom_slice_is_read_with_its_spacing", a_dicom_slice),
         trial("a_reference_slice_matches_the_native_result", a_reference_slice)
-            .with_ignored_flag(!reference().is_dir()),
+            .with_ignored_flag(!common::reference().is_dir()),
         trial("a_running_slice_can_be_cancelled_and_the_page_goes_on", cancelling),
         trial("files_that_are_no_slices_are_named_and_the_page_goes_on", bad_files),
         trial("without_webgpu_the_cpu_computes_and_the_page_says_so", without_web_gpu),
@@ -232,15 +234,9 @@ async fn a_dicom_slice() {
     visitor.leave().await;
 }
 
-/// The folder of reference data.
-fn reference() -> PathBuf {
-    std::env::var_os("GROUNDGLASS_REFERENCE")
-        .map_or_else(|| repository().join("../shared"), PathBuf::from)
-}
-
 /// A real slice at full size.
 async fn a_reference_slice() {
-    let folder = reference();
+    let folder = common::reference();
     let file = folder.join("data/lesions/test/imgs/2_10.jpg");
     // ChromeDriver takes no paths with `..` in them.
     let file = std::fs::canonicalize(file).expect("the reference slice");
@@ -278,17 +274,12 @@ async fn bad_files() {
         std::fs::read(repository().join("www/samples/phantom-control.png")).expect("a file");
     let dot = folder.path().join("dot.png");
     image::GrayImage::from_pixel(1, 1, image::Luma([7])).save(&dot).expect("a dot");
-    let mut bomb = whole.clone();
-    // Width and height of the header, with its checksum.
-    bomb[16..24].copy_from_slice(&[0, 0, 0x4e, 0x20, 0, 0, 0x4e, 0x20]);
-    let checksum = crc32(&bomb[12..29]);
-    bomb[29..33].copy_from_slice(&checksum.to_be_bytes());
     let cases = [
         (write("empty.png", b""), "empty"),
         (write("cut.png", &whole[..whole.len() / 2]), "cut off"),
         (write("notes.png", b"these are notes"), "not a PNG, JPEG or DICOM"),
         (dot, "1 x 1"),
-        (write("bomb.png", &bomb), "20000 x 20000"),
+        (write("bomb.png", &common::png_header_bomb()), "20000 x 20000"),
     ];
     let site = Site::serve(BTreeMap::new());
     let visitor = ready_on_cpu(&site).await;
@@ -304,12 +295,6 @@ async fn bad_files() {
     visitor.wait_for("Done:", SOON).await;
     assert_eq!(visitor.alert().await, None);
     visitor.leave().await;
-}
-
-/// The checksum of PNG chunks.
-fn crc32(bytes: &[u8]) -> u32 {
-    let step = |crc: u32, _| if crc & 1 == 1 { 0xedb8_8320 ^ (crc >> 1) } else { crc >> 1 };
-    !bytes.iter().fold(!0u32, |crc, byte| (0..8).fold(crc ^ u32::from(*byte), step))
 }
 
 async fn without_web_gpu() {

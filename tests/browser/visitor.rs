@@ -101,7 +101,8 @@ impl Visitor {
             if shown.contains(wanted) {
                 return;
             }
-            if started.elapsed() > Duration::from_secs(seconds) {
+            let hopeless = shown.contains("could not start");
+            if hopeless || started.elapsed() > Duration::from_secs(seconds) {
                 self.picture("failure").await;
                 panic!("the page does not show `{wanted}` after {seconds} s, but:\n{shown}");
             }

@@ -1,6 +1,7 @@
 //! What the integration tests share: where the reference data lies, and how to read it.
 
 #![allow(dead_code, reason = "each test uses its own part")]
+#![allow(clippy::expect_used, clippy::panic, reason = "a test fails by panicking")]
 
 use std::path::PathBuf;
 
@@ -61,4 +62,19 @@ pub fn assert_close(what: &str, actual: &[f32], expected: &[f32], tolerance: f32
         let same = (a.is_nan() && e.is_nan()) || a == e || (a - e).abs() <= tolerance * largest;
         assert!(same, "{what}[{index}]: {a} is not {e} (largest {largest})");
     }
+}
+
+/// A PNG whose header promises 20000 x 20000 pixels.
+pub fn png_header_bomb() -> Vec<u8> {
+    let mut header = b"IHDR".to_vec();
+    header.extend(20_000u32.to_be_bytes());
+    header.extend(20_000u32.to_be_bytes());
+    header.extend([8, 0, 0, 0, 0]);
+    let step = |crc: u32, _| if crc & 1 == 1 { 0xedb8_8320 ^ (crc >> 1) } else { crc >> 1 };
+    let crc = !header.iter().fold(!0u32, |crc, byte| (0..8).fold(crc ^ u32::from(*byte), step));
+    let mut png = b"\x89PNG\r\n\x1a\n\0\0\0\x0d".to_vec();
+    png.extend(header);
+    png.extend(crc.to_be_bytes());
+    png.extend(b"\0\0\0\0IDAT");
+    png
 }

@@ -4,6 +4,7 @@ use std::rc::Rc;
 
 use yew::prelude::*;
 
+use crate::predict::Settings;
 use crate::predict::report::{Lesion, SliceReport};
 
 /// What to show.
@@ -44,7 +45,10 @@ pub fn LesionList(props: &Props) -> Html {
         <section class="lesions">
             <h2 id="lesions-title">{"Lesions"}</h2>
             if props.report.lesions.is_empty() {
-                <p>{"No lesion was found with a score over 0.75."}</p>
+                <p>{format!(
+                    "No lesion was found with a score over {}.",
+                    Settings::default().score_threshold
+                )}</p>
             }
             <ul aria-labelledby="lesions-title">
                 for (index, lesion) in props.report.lesions.iter().enumerate() {
