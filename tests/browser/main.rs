@@ -54,6 +54,7 @@ fn main() -> ExitCode {
         trial("files_that_are_no_slices_are_named_and_the_page_goes_on", bad_files),
         trial("without_webgpu_the_cpu_computes_and_the_page_says_so", without_web_gpu),
         trial("webgpu_passes_the_start_up_check_and_a_lost_device_is_replaced", a_lost_device),
+        trial("webgpu_gives_the_native_result_on_a_full_slice", a_full_slice_on_web_gpu),
         trial("a_device_that_computes_wrong_values_is_not_believed", a_wrong_device),
         trial("damaged_weights_are_refused", damaged_weights),
         trial("an_unknown_model_is_named", an_unknown_model),
@@ -326,6 +327,20 @@ async fn a_lost_device() {
     let report = native(&repository().join("www/samples/phantom-covid19.png"));
     assert_shows(&visitor, &report).await;
     visitor.picture("lost-device").await;
+    visitor.leave().await;
+}
+
+/// About a minute on SwiftShader; the only full-size check of what a GPU visitor runs.
+async fn a_full_slice_on_web_gpu() {
+    let site = Site::serve(BTreeMap::new());
+    let visitor = Visitor::new(WebGpu::On).await;
+    visitor.open(&site.url("?device=gpu")).await;
+    visitor.wait_for("Ready.", GPU_SOON).await;
+    visitor.press("COVID-19 phantom").await;
+    visitor.wait_for("Done:", 2 * GPU_SOON).await;
+    assert!(visitor.text(".device").await.unwrap_or_default().starts_with("gpu (WebGPU"));
+    assert_shows(&visitor, &native(&repository().join("www/samples/phantom-covid19.png"))).await;
+    visitor.picture("webgpu-slice").await;
     visitor.leave().await;
 }
 
