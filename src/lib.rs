@@ -4,6 +4,7 @@
 //! | module | what it does |
 //! |---|---|
 //! | `cli` | the command line (native only) |
+//! | [`export`] | pictures of a report |
 //! | [`geometry`] | boxes, anchors, suppression, RoI sampling, masks: plain Rust |
 //! | [`image`] | from a PNG, JPEG or DICOM file to the network's input; phantoms |
 //! | [`network`] | Mask R-CNN and COVID-CT-Mask-Net on burn, and their weights |
@@ -12,6 +13,7 @@
 
 #[cfg(not(target_arch = "wasm32"))]
 pub mod cli;
+pub mod export;
 pub mod geometry;
 pub mod image;
 pub mod matmul;

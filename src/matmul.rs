@@ -3,15 +3,11 @@
 /// `out = left * right`, all row-major and contiguous: `out` is `rows` x `columns`, `left` is
 /// `rows` x `inner`, `right` is `inner` x `columns`.
 ///
+/// Runs on the calling thread: callers split their work by [`crate::parallel`].
+///
 /// # Panics
 /// If a slice has another length.
-pub fn matmul(
-    out: &mut [f32],
-    left: &[f32],
-    right: &[f32],
-    [rows, inner, columns]: [usize; 3],
-    parallelism: gemm::Parallelism,
-) {
+pub fn matmul(out: &mut [f32], left: &[f32], right: &[f32], [rows, inner, columns]: [usize; 3]) {
     assert_eq!(out.len(), rows * columns);
     assert_eq!(left.len(), rows * inner);
     assert_eq!(right.len(), inner * columns);
@@ -38,7 +34,7 @@ pub fn matmul(
             false,
             false,
             false,
-            parallelism,
+            gemm::Parallelism::None,
         );
     }
 }

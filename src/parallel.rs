@@ -14,11 +14,6 @@ mod native {
     ) {
         values.par_chunks_mut(length).enumerate().for_each(|(index, chunk)| work(index, chunk));
     }
-
-    /// How many threads a matrix product may use.
-    pub fn gemm_parallelism() -> gemm::Parallelism {
-        gemm::Parallelism::Rayon(0)
-    }
 }
 
 #[cfg(target_arch = "wasm32")]
@@ -26,11 +21,6 @@ mod browser {
     /// Calls `work(index, chunk)` for every chunk of `length` values.
     pub fn for_each_chunk<T>(values: &mut [T], length: usize, work: impl Fn(usize, &mut [T])) {
         values.chunks_mut(length).enumerate().for_each(|(index, chunk)| work(index, chunk));
-    }
-
-    /// How many threads a matrix product may use.
-    pub fn gemm_parallelism() -> gemm::Parallelism {
-        gemm::Parallelism::None
     }
 }
 

@@ -11,7 +11,8 @@ use indicatif::{ProgressBar, ProgressStyle};
 
 use super::files;
 use super::model::{DeviceArgument, ModelArguments, predictor};
-use crate::image::{CtSlice, Window, decode_slice, overlay};
+use crate::export::overlay;
+use crate::image::{CtSlice, Window, decode_slice};
 use crate::predict::report::{FileError, NOTICE, Report, SliceReport};
 use crate::predict::{MaskThreshold, Predictor, Settings, Unattended};
 

@@ -4,6 +4,7 @@
 //! `y` downwards; a box is `(x1, y1, x2, y2)` with an exclusive far corner.
 
 pub mod anchors;
+pub mod bilinear;
 pub mod boxes;
 pub mod components;
 pub mod contour;

@@ -1,5 +1,6 @@
 //! Pasting the mask head's small map into the slice (specification 1.6).
 
+use super::bilinear::{blend, sample};
 use super::{BBox, Mask};
 
 /// Pastes a square `map` of `side` x `side` values (logits or probabilities) into a mask of
@@ -33,14 +34,16 @@ pub fn paste_mask(
     let columns = visible_span(x1, x2, width);
     let rows = visible_span(y1, y2, height);
     let mut mask = Mask::empty(width, height);
-    let samples_x = resize_samples(x1, x2, padded_side, columns.clone());
-    let samples_y = resize_samples(y1, y2, padded_side, rows.clone());
-    for (y, (top, bottom, fy)) in rows.zip(samples_y) {
-        for (x, &(left, right, fx)) in columns.clone().zip(&samples_x) {
-            let at = |row: usize, column: usize| padded[row * padded_side + column];
-            let upper = at(top, left) * (1.0 - fx) + at(top, right) * fx;
-            let lower = at(bottom, left) * (1.0 - fx) + at(bottom, right) * fx;
-            mask.pixels[y * width + x] = upper * (1.0 - fy) + lower * fy > threshold;
+    let sample_at = |pixel: usize, first: i64, last: i64| {
+        let length = (last - first + 1).max(1) as usize;
+        sample((pixel as i64 - first) as usize, padded_side, length)
+    };
+    let at = |row: usize, column: usize| padded[row * padded_side + column];
+    let samples_x: Vec<_> = columns.clone().map(|x| sample_at(x, x1, x2)).collect();
+    for y in rows {
+        let row = sample_at(y, y1, y2);
+        for (x, column) in columns.clone().zip(&samples_x) {
+            mask.pixels[y * width + x] = blend(at, row, *column) > threshold;
         }
     }
     mask
@@ -51,25 +54,6 @@ fn visible_span(first: i64, last: i64, length: usize) -> std::ops::Range<usize> 
     let end = last.max(first).saturating_add(1).clamp(0, length as i64) as usize;
     let start = first.clamp(0, length as i64) as usize;
     start..end.max(start)
-}
-
-/// Neighbours and fraction in a row of `source` cells for each visible pixel of `first..=last`.
-fn resize_samples(
-    first: i64,
-    last: i64,
-    source: usize,
-    visible: std::ops::Range<usize>,
-) -> Vec<(usize, usize, f32)> {
-    let length = (last - first + 1).max(1);
-    let ratio = source as f32 / length as f32;
-    visible
-        .map(|pixel| {
-            let position = ((pixel as i64 - first) as f32 + 0.5) * ratio - 0.5;
-            let position = position.max(0.0);
-            let low = (position as usize).min(source - 1);
-            (low, (low + 1).min(source - 1), position - low as f32)
-        })
-        .collect()
 }
 
 #[cfg(test)]

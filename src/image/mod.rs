@@ -1,7 +1,6 @@
 //! From files to the network's input: decoding, windowing, resizing; and phantoms.
 
 pub mod decode;
-pub mod overlay;
 pub mod phantom;
 pub mod preprocess;
 mod slice;

@@ -5,6 +5,7 @@
 //! to a multiple of 32. A 512x512 slice is only normalised.
 
 use super::CtSlice;
+use crate::geometry::bilinear::{blend, sample};
 
 /// Short side of the network's input.
 pub const SHORT_SIDE: usize = 512;
@@ -73,25 +74,12 @@ impl NetworkInput {
 
 /// Intensities 0..1 at another size: bilinear, half-pixel centres, no antialiasing.
 fn resize_bilinear(slice: &CtSlice, height: usize, width: usize) -> Vec<f32> {
-    let samples = |source: usize, target: usize| -> Vec<(usize, usize, f32)> {
-        let ratio = source as f32 / target as f32;
-        (0..target)
-            .map(|index| {
-                let position = ((index as f32 + 0.5) * ratio - 0.5).max(0.0);
-                let low = (position as usize).min(source - 1);
-                (low, (low + 1).min(source - 1), position - low as f32)
-            })
-            .collect()
-    };
-    let columns = samples(slice.width, width);
+    let at = |y: usize, x: usize| f32::from(slice.pixels[y * slice.width + x]) / 255.0;
+    let columns: Vec<_> = (0..width).map(|x| sample(x, slice.width, width)).collect();
     let mut resized = Vec::with_capacity(height * width);
-    for (top, bottom, fy) in samples(slice.height, height) {
-        for &(left, right, fx) in &columns {
-            let at = |y: usize, x: usize| f32::from(slice.pixels[y * slice.width + x]) / 255.0;
-            let upper = at(top, left) * (1.0 - fx) + at(top, right) * fx;
-            let lower = at(bottom, left) * (1.0 - fx) + at(bottom, right) * fx;
-            resized.push(upper * (1.0 - fy) + lower * fy);
-        }
+    for y in 0..height {
+        let row = sample(y, slice.height, height);
+        resized.extend(columns.iter().map(|column| blend(at, row, *column)));
     }
     resized
 }

@@ -170,7 +170,7 @@ impl CpuConv {
                 }
                 &columns
             };
-            matmul(out, left, &self.weights, [pixels, inner, outputs], gemm::Parallelism::None);
+            matmul(out, left, &self.weights, [pixels, inner, outputs]);
             for (pixel, values) in out.chunks_exact_mut(outputs).enumerate() {
                 epilogue.apply(values, index * stripe + pixel * outputs);
             }

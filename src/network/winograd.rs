@@ -88,7 +88,6 @@ pub fn forward(
                 &patches[entry * tiles * inputs..][..tiles * inputs],
                 &weights[entry * inputs * outputs..][..inputs * outputs],
                 [tiles, inputs, outputs],
-                gemm::Parallelism::None,
             );
         }
         for tile in 0..tiles {

@@ -6,8 +6,8 @@ use wasm_bindgen::{Clamped, JsCast, JsValue};
 use web_sys::{CanvasRenderingContext2d, HtmlCanvasElement, HtmlInputElement, ImageData, Path2d};
 use yew::prelude::*;
 
+use crate::export::overlay::lesion_colour;
 use crate::geometry::contour::{Polygon, contours};
-use crate::image::overlay::lesion_colour;
 use crate::predict::report::SliceReport;
 use crate::web::environment;
 use crate::web::state::Picture;

@@ -2,8 +2,8 @@
 
 use image::{Rgb, RgbImage};
 
-use super::CtSlice;
 use crate::geometry::contour::contours;
+use crate::image::CtSlice;
 use crate::predict::report::{Lesion, SliceReport};
 
 /// Share of the lesion's colour inside its mask.

@@ -1,0 +1,3 @@
+//! What a report becomes outside the program: pictures.
+
+pub mod overlay;
