@@ -1,6 +1,7 @@
 //! Batch normalisation with the statistics the two training stages need (specification 13).
 
 use burn::module::{Module, Param, RunningState};
+use burn::tensor::activation::relu;
 use burn::tensor::{Device, Tensor};
 
 use super::conv::Conv2d;
@@ -54,32 +55,52 @@ impl BatchNorm {
 
     /// Normalises `[batch, channels, height, width]`.
     pub fn forward(&self, input: Tensor<4>) -> Tensor<4> {
+        self.forward_fused(input, None, false)
+    }
+
+    /// Normalisation, then `+ residual` and ReLU where asked for.
+    pub fn forward_fused(
+        &self,
+        input: Tensor<4>,
+        residual: Option<Tensor<4>>,
+        activate: bool,
+    ) -> Tensor<4> {
+        device::forward_fused(self, input, residual, activate)
+    }
+
+    fn forward_general(
+        &self,
+        input: Tensor<4>,
+        residual: Option<Tensor<4>>,
+        activate: bool,
+    ) -> Tensor<4> {
         let (mean, variance) = match self.statistics {
-            Statistics::Batch => self.batch_statistics(&input),
+            Statistics::Batch => {
+                let (mean, variance) = batch_statistics(&input);
+                self.update(&input, mean.clone().detach(), variance.clone().detach());
+                (mean, variance)
+            }
             Statistics::Running => (self.running_mean.value_sync(), self.running_var.value_sync()),
         };
         let scale = self.weight.val() / (variance + EPSILON).sqrt();
         let shift = self.bias.val() - mean * scale.clone();
-        input * broadcast(scale) + broadcast(shift)
+        let mut output = input * broadcast(scale) + broadcast(shift);
+        if let Some(residual) = residual {
+            output = output + residual;
+        }
+        if activate { relu(output) } else { output }
     }
 
-    /// Mean and biased variance of the batch; updates the running statistics with the mean and the
-    /// unbiased variance, as PyTorch does.
-    fn batch_statistics(&self, input: &Tensor<4>) -> (Tensor<1>, Tensor<1>) {
-        let [batch, channels, height, width] = input.dims();
+    /// Blends mean and biased variance of a batch into the running statistics; of the variance
+    /// PyTorch keeps the unbiased one.
+    fn update(&self, input: &Tensor<4>, mean: Tensor<1>, variance: Tensor<1>) {
+        let [batch, _, height, width] = input.dims();
         let count = (batch * height * width) as f64;
-        let flat = input.clone().swap_dims(0, 1).reshape([channels, batch * height * width]);
-        let mean = flat.clone().mean_dim(1);
-        let centered = flat - mean.clone();
-        let variance = centered.clone().mul(centered).mean_dim(1);
-        let (mean, variance) = (mean.reshape([channels]), variance.reshape([channels]));
-
         let blend = |running: &RunningState<Tensor<1>>, value: Tensor<1>| {
-            running.update(running.value_sync() * (1.0 - MOMENTUM) + value.detach() * MOMENTUM);
+            running.update(running.value_sync() * (1.0 - MOMENTUM) + value * MOMENTUM);
         };
-        blend(&self.running_mean, mean.clone());
-        blend(&self.running_var, variance.clone() * (count / (count - 1.0).max(1.0)));
-        (mean, variance)
+        blend(&self.running_mean, mean);
+        blend(&self.running_var, variance * (count / (count - 1.0).max(1.0)));
     }
 
     /// Folds the running statistics and the affine parameters into the convolution before.
@@ -89,6 +110,68 @@ impl BatchNorm {
         let [outputs] = scale.dims();
         let weight = conv.weight.val() * scale.reshape([outputs, 1, 1, 1]);
         conv.with_weights(weight, shift)
+    }
+}
+
+/// Mean and biased variance of the batch.
+fn batch_statistics(input: &Tensor<4>) -> (Tensor<1>, Tensor<1>) {
+    let [batch, channels, height, width] = input.dims();
+    let flat = input.clone().swap_dims(0, 1).reshape([channels, batch * height * width]);
+    let mean = flat.clone().mean_dim(1);
+    let centered = flat - mean.clone();
+    let variance = centered.clone().mul(centered).mean_dim(1);
+    (mean.reshape([channels]), variance.reshape([channels]))
+}
+
+#[cfg(not(target_arch = "wasm32"))]
+mod device {
+    use super::super::cpu_conv::host_values;
+    use super::super::host_ops::batch_norm::{ChannelStatistics, batch_norm, statistics};
+    use super::super::host_ops::serves;
+    use super::*;
+    use burn::tensor::TensorData;
+
+    pub fn forward_fused(
+        norm: &BatchNorm,
+        input: Tensor<4>,
+        residual: Option<Tensor<4>>,
+        activate: bool,
+    ) -> Tensor<4> {
+        let device = input.device();
+        if !serves(&device) {
+            return norm.forward_general(input, residual, activate);
+        }
+        let of_batch = norm.statistics == Statistics::Batch;
+        let used = if of_batch {
+            let found = statistics(&input);
+            let device = norm.running_mean.value_sync().device();
+            let vector = |values: &[f32]| {
+                Tensor::<1>::from_data(TensorData::new(values.to_vec(), [values.len()]), &device)
+            };
+            norm.update(&input, vector(&found.mean), vector(&found.variance));
+            found
+        } else {
+            ChannelStatistics {
+                mean: host_values(norm.running_mean.value_sync()),
+                variance: host_values(norm.running_var.value_sync()),
+            }
+        };
+        let affine = [norm.weight.val(), norm.bias.val()];
+        batch_norm(input, affine, residual, used, of_batch, activate)
+    }
+}
+
+#[cfg(target_arch = "wasm32")]
+mod device {
+    use super::*;
+
+    pub fn forward_fused(
+        norm: &BatchNorm,
+        input: Tensor<4>,
+        residual: Option<Tensor<4>>,
+        activate: bool,
+    ) -> Tensor<4> {
+        norm.forward_general(input, residual, activate)
     }
 }
 

@@ -3,11 +3,10 @@
 use burn::module::{Module, Param};
 use burn::nn::Initializer;
 use burn::tensor::activation::relu;
-use burn::tensor::module::conv2d;
-use burn::tensor::ops::ConvOptions;
 use burn::tensor::{Device, Tensor};
 
 use super::cpu_conv::{ConvShape, CpuConv, host_values};
+use super::ops;
 
 /// How fresh weights are drawn.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -107,13 +106,15 @@ impl Conv2d {
         if let Some(kernel) = &self.cpu {
             return kernel.forward(input, residual, activate);
         }
-        let options = ConvOptions::new([self.stride; 2], [self.padding; 2], [1, 1], 1);
-        let bias = self.bias.as_ref().map(Param::val);
-        let mut output = conv2d(input, self.weight.val(), bias, options);
-        if let Some(residual) = residual {
-            output = output + residual;
+        let (weight, bias) = (self.weight.val(), self.bias.as_ref().map(Param::val));
+        let steps = [self.stride, self.padding];
+        match residual {
+            None => ops::conv2d(input, weight, bias, steps, activate),
+            Some(residual) => {
+                let output = ops::conv2d(input, weight, bias, steps, false) + residual;
+                if activate { relu(output) } else { output }
+            }
         }
-        if activate { relu(output) } else { output }
     }
 
     /// The layer with weight and bias replaced (batch norm folded into it).

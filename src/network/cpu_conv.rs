@@ -10,7 +10,7 @@ use std::sync::Arc;
 
 use burn::tensor::{Tensor, TensorData};
 
-use super::winograd;
+use super::winograd::{self, Tiling};
 use crate::matmul::matmul;
 use crate::parallel;
 
@@ -38,7 +38,8 @@ pub struct ConvShape {
 }
 
 impl ConvShape {
-    fn uses_winograd(&self) -> bool {
+    /// Whether Winograd's algorithm applies and pays.
+    pub fn uses_winograd(&self) -> bool {
         self.kernel == 3 && self.stride == 1 && self.padding == 1 && self.inputs >= 16
     }
 
@@ -96,36 +97,43 @@ impl CpuConv {
         activate: bool,
     ) -> Tensor<4> {
         let device = input.device();
-        let [batch, _, height, width] = input.dims();
-        let (out_height, out_width) =
-            (self.shape.output_side(height), self.shape.output_side(width));
+        let [batch, channels, height, width] = input.dims();
         let input = channels_last(input);
         let residual = residual.map(channels_last);
+        let dims = [batch, height, width, channels];
+        let (output, dims) = self.convolve(&input, dims, residual.as_deref(), activate);
+        Tensor::<4>::from_data(TensorData::new(output, dims), &device).permute([0, 3, 1, 2])
+    }
+
+    /// The same on values that lie channels last, `[batch, height, width, channels]`.
+    pub fn convolve(
+        &self,
+        input: &[f32],
+        [batch, height, width, _]: [usize; 4],
+        residual: Option<&[f32]>,
+        activate: bool,
+    ) -> (Vec<f32>, [usize; 4]) {
+        let (out_height, out_width) =
+            (self.shape.output_side(height), self.shape.output_side(width));
         let image = height * width * self.shape.inputs;
         let out_image = out_height * out_width * self.shape.outputs;
         let mut output = vec![0.0; batch * out_image];
-        for (index, out) in output.chunks_exact_mut(out_image).enumerate() {
-            let epilogue = Epilogue {
-                bias: &self.bias,
-                residual: residual.as_ref().map(|values| &values[index * out_image..][..out_image]),
-                activate,
-            };
-            let input = &input[index * image..][..image];
-            if self.shape.uses_winograd() {
-                winograd::forward(
-                    &self.weights,
-                    &self.shape,
-                    input,
-                    (height, width),
-                    out,
-                    &epilogue,
-                );
-            } else {
-                self.forward_im2col(input, (height, width), out, &epilogue);
+        let epilogue = |index: usize| Epilogue {
+            bias: &self.bias,
+            residual: residual.map(|values| &values[index * out_image..]),
+            activate,
+        };
+        if self.shape.uses_winograd() {
+            let tiling = Tiling::new(height, width);
+            let epilogue = epilogue(0);
+            winograd::forward(&self.weights, &self.shape, input, &tiling, &mut output, &epilogue);
+        } else {
+            for (index, out) in output.chunks_exact_mut(out_image).enumerate() {
+                let input = &input[index * image..][..image];
+                self.forward_im2col(input, (height, width), out, &epilogue(index));
             }
         }
-        let dims = [batch, out_height, out_width, self.shape.outputs];
-        Tensor::<4>::from_data(TensorData::new(output, dims), &device).permute([0, 3, 1, 2])
+        (output, [batch, out_height, out_width, self.shape.outputs])
     }
 
     /// One matrix product per stripe of output rows.

@@ -3,14 +3,13 @@
 use burn::module::{Module, Param};
 use burn::nn::Initializer;
 use burn::tensor::activation::relu;
-use burn::tensor::module::conv_transpose2d;
-use burn::tensor::ops::ConvTransposeOptions;
 use burn::tensor::{Device, Tensor};
 
 use super::architecture::Architecture;
 use super::conv::{Conv2d, Conv2dConfig, ConvInit};
 use super::fpn;
 use super::linear::{Linear, LinearConfig};
+use super::ops;
 
 /// Side of the pooled region for the box head.
 pub const BOX_POOL: usize = 7;
@@ -41,7 +40,7 @@ pub struct MaskHead {
     mask_fcn: Vec<Conv2d>,
 }
 
-/// Transposed convolution, kernel 2, stride 2.
+/// Transposed convolution, kernel 2, stride 2, then ReLU.
 #[derive(Module, Debug)]
 pub struct Upscale {
     weight: Param<Tensor<4>>,
@@ -133,15 +132,14 @@ impl RoiHeads {
             .mask_fcn
             .iter()
             .fold(pooled, |hidden, conv| conv.forward_fused(hidden, None, true));
-        let hidden = relu(predictor.conv5_mask.forward(hidden));
+        let hidden = predictor.conv5_mask.forward(hidden);
         Some(predictor.mask_fcn_logits.forward(hidden))
     }
 }
 
 impl Upscale {
     fn forward(&self, input: Tensor<4>) -> Tensor<4> {
-        let options = ConvTransposeOptions::new([2, 2], [0, 0], [0, 0], [1, 1], 1);
-        conv_transpose2d(input, self.weight.val(), Some(self.bias.val()), options)
+        ops::upscale(input, self.weight.val(), self.bias.val())
     }
 }
 

@@ -11,8 +11,11 @@ pub mod conv;
 pub mod cpu_conv;
 pub mod fpn;
 pub mod heads;
+#[cfg(not(target_arch = "wasm32"))]
+pub mod host_ops;
 pub mod linear;
 pub mod mask_rcnn;
+mod ops;
 pub mod parameters;
 pub mod resnet;
 pub mod roi_align;

@@ -2,14 +2,12 @@
 //! (specification 1.1).
 
 use burn::module::Module;
-use burn::tensor::activation::relu;
-use burn::tensor::module::max_pool2d;
-use burn::tensor::ops::MaxPoolOptions;
 use burn::tensor::{Device, Tensor};
 
 use super::architecture::Variant;
 use super::batch_norm::{BatchNorm, Statistics};
 use super::conv::{Conv2d, Conv2dConfig};
+use super::ops;
 
 /// Projection of the identity where a block changes size or channels.
 #[derive(Module, Debug)]
@@ -109,11 +107,7 @@ fn normalised(
     let Some(norm) = norm else {
         return conv.forward_fused(input, residual, activate);
     };
-    let mut output = norm.forward(conv.forward(input));
-    if let Some(residual) = residual {
-        output = output + residual;
-    }
-    if activate { relu(output) } else { output }
+    norm.forward_fused(conv.forward(input), residual, activate)
 }
 
 /// The truncated residual network.
@@ -159,8 +153,7 @@ impl ResNet {
     /// Stem: `[batch, 3, height, width]` to `[batch, 64, height / 4, width / 4]`.
     pub fn stem(&self, image: Tensor<4>) -> Tensor<4> {
         let hidden = normalised(&self.conv1, &self.bn1, image, None, true);
-        // Padding is never the maximum: after ReLU nothing is below zero.
-        max_pool2d(hidden, MaxPoolOptions::new([3, 3]).with_stride([2, 2]).with_padding([1, 1]))
+        ops::max_pool(hidden)
     }
 
     /// Number of layers after the stem.

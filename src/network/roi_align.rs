@@ -98,30 +98,56 @@ impl HostLevel {
     }
 
     /// Pools one box into `out` (`[channels, bins, bins]`, row-major).
-    fn pool(&self, bbox: &BBox, scale: f32, bins: usize, scratch: &mut Vec<f32>, out: &mut [f32]) {
-        let (rows, samples) = axis_taps((bbox.y1, bbox.y2), scale, self.height, bins, SAMPLING);
-        let (columns, _) = axis_taps((bbox.x1, bbox.x2), scale, self.width, bins, SAMPLING);
-        let mean = 1.0 / (samples * samples) as f32;
-        scratch.clear();
-        scratch.resize(self.channels, 0.0);
-        for p in 0..bins {
-            let row_weights = merge(&rows[p * samples..][..samples]);
-            for q in 0..bins {
-                let column_weights = merge(&columns[q * samples..][..samples]);
-                scratch.fill(0.0);
-                for &(row, row_weight) in &row_weights {
-                    for &(column, column_weight) in &column_weights {
-                        let weight = row_weight * column_weight * mean;
-                        let start = (row * self.width + column) * self.channels;
-                        let cell = &self.values[start..][..self.channels];
-                        for (sum, value) in scratch.iter_mut().zip(cell) {
-                            *sum += weight * value;
-                        }
-                    }
+    fn pool(&self, bbox: &BBox, scale: f32, bins: usize, out: &mut [f32]) {
+        let taps = bin_taps(bbox, scale, (self.height, self.width), bins);
+        let mut sums = vec![0.0; self.channels];
+        for bin in 0..bins * bins {
+            sums.fill(0.0);
+            taps.for_each(bin, |cell, weight| {
+                let cell = &self.values[cell * self.channels..][..self.channels];
+                for (sum, value) in sums.iter_mut().zip(cell) {
+                    *sum += weight * value;
                 }
-                for (channel, value) in scratch.iter().enumerate() {
-                    out[channel * bins * bins + p * bins + q] = *value;
-                }
+            });
+            for (channel, value) in sums.iter().enumerate() {
+                out[channel * bins * bins + bin] = *value;
+            }
+        }
+    }
+}
+
+/// Which cells of a map, with which weights, make up each bin of a region.
+pub struct BinTaps {
+    rows: Vec<Vec<(usize, f32)>>,
+    columns: Vec<Vec<(usize, f32)>>,
+    width: usize,
+    mean: f32,
+}
+
+/// The cells under `bbox` on a map of `(height, width)` cells.
+pub fn bin_taps(
+    bbox: &BBox,
+    scale: f32,
+    (height, width): (usize, usize),
+    bins: usize,
+) -> BinTaps {
+    let (rows, samples) = axis_taps((bbox.y1, bbox.y2), scale, height, bins, SAMPLING);
+    let (columns, _) = axis_taps((bbox.x1, bbox.x2), scale, width, bins, SAMPLING);
+    BinTaps {
+        rows: rows.chunks(samples).map(merge).collect(),
+        columns: columns.chunks(samples).map(merge).collect(),
+        width,
+        mean: 1.0 / (samples * samples) as f32,
+    }
+}
+
+impl BinTaps {
+    /// Calls `visit(cell, weight)` for the cells of bin `bin` (row by row).
+    pub fn for_each(&self, bin: usize, mut visit: impl FnMut(usize, f32)) {
+        let bins = self.columns.len();
+        for &(row, row_weight) in &self.rows[bin / bins] {
+            for &(column, column_weight) in &self.columns[bin % bins] {
+                visit(row * self.width + column, row_weight * column_weight * self.mean);
             }
         }
     }
@@ -158,7 +184,7 @@ pub fn by_lookup(
     let mut values = vec![0.0; boxes.len() * length];
     parallel::for_each_chunk(&mut values, length, |index, out| {
         let level = level_of(&boxes[index], levels.len());
-        levels[level].pool(&boxes[index], scales[level], bins, &mut Vec::new(), out);
+        levels[level].pool(&boxes[index], scales[level], bins, out);
     });
     Tensor::from_data(TensorData::new(values, [boxes.len(), channels, bins, bins]), device)
 }

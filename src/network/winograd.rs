@@ -10,98 +10,200 @@ use crate::matmul::matmul;
 use crate::parallel;
 
 /// Outputs per tile and axis.
-const TILE: usize = 4;
+pub const TILE: usize = 4;
 /// Inputs per tile and axis.
-const PATCH: usize = TILE + 2;
+pub const PATCH: usize = TILE + 2;
 /// Entries of a transformed patch.
-const ENTRIES: usize = PATCH * PATCH;
+pub const ENTRIES: usize = PATCH * PATCH;
 
 /// `G g G^T` for every kernel: `[out, in, 3, 3]` to `[36, in, out]`.
 pub fn transform_weights(weight: &[f32], inputs: usize, outputs: usize) -> Vec<f32> {
-    const G: [[f64; 3]; PATCH] = [
-        [1.0 / 4.0, 0.0, 0.0],
-        [-1.0 / 6.0, -1.0 / 6.0, -1.0 / 6.0],
-        [-1.0 / 6.0, 1.0 / 6.0, -1.0 / 6.0],
-        [1.0 / 24.0, 1.0 / 12.0, 1.0 / 6.0],
-        [1.0 / 24.0, -1.0 / 12.0, 1.0 / 6.0],
-        [0.0, 0.0, 1.0],
-    ];
-    let mut transformed = vec![0.0; ENTRIES * inputs * outputs];
-    for output in 0..outputs {
-        for input in 0..inputs {
-            let kernel = &weight[(output * inputs + input) * 9..][..9];
-            for (i, left) in G.iter().enumerate() {
-                for (j, right) in G.iter().enumerate() {
-                    let mut sum = 0.0;
-                    for (y, a) in left.iter().enumerate() {
-                        for (x, b) in right.iter().enumerate() {
-                            sum += a * f64::from(kernel[y * 3 + x]) * b;
-                        }
-                    }
-                    let entry = i * PATCH + j;
-                    transformed[(entry * inputs + input) * outputs + output] = sum as f32;
-                }
+    let mut taps = vec![0.0; 9 * inputs * outputs];
+    for (output, kernels) in weight.chunks_exact(inputs * 9).enumerate() {
+        for (input, kernel) in kernels.chunks_exact(9).enumerate() {
+            for (tap, value) in kernel.iter().enumerate() {
+                taps[(tap * inputs + input) * outputs + output] = *value;
             }
         }
+    }
+    transform_taps(&taps, inputs * outputs)
+}
+
+/// The same for kernels that lie tap by tap: `[9, n]` to `[36, n]`.
+pub fn transform_taps(taps: &[f32], length: usize) -> Vec<f32> {
+    let mut half = vec![0.0; PATCH * 3 * length];
+    for column in 0..3 {
+        let taps = [0, 3, 6].map(|row| &taps[(row + column) * length..][..length]);
+        let mut rest = &mut half[column * PATCH * length..][..PATCH * length];
+        kernel_transform(taps, std::array::from_fn(|_| take(&mut rest, length)));
+    }
+    let mut transformed = vec![0.0; ENTRIES * length];
+    for (row, out) in transformed.chunks_exact_mut(PATCH * length).enumerate() {
+        let taps = [0, 1, 2].map(|column| &half[(column * PATCH + row) * length..][..length]);
+        let mut rest = out;
+        kernel_transform(taps, std::array::from_fn(|_| take(&mut rest, length)));
     }
     transformed
 }
 
-/// Convolves one image, channels last, with padding 1.
+/// `G g` along one axis.
+fn kernel_transform(g: [&[f32]; 3], out: [&mut [f32]; PATCH]) {
+    let [g0, g1, g2] = g;
+    let [o0, o1, o2, o3, o4, o5] = out;
+    for i in 0..g0.len() {
+        let outer = (g0[i] + g2[i]) / 6.0;
+        let middle = g1[i] / 6.0;
+        let far = g0[i] / 24.0 + g2[i] / 6.0;
+        let far_middle = g1[i] / 12.0;
+        o0[i] = g0[i] / 4.0;
+        o1[i] = -outer - middle;
+        o2[i] = middle - outer;
+        o3[i] = far + far_middle;
+        o4[i] = far - far_middle;
+        o5[i] = g2[i];
+    }
+}
+
+/// How a batch of images is cut into tiles; tiles are numbered row by row, image by image.
+#[derive(Clone, Copy, Debug)]
+pub struct Tiling {
+    /// Rows of an image.
+    pub height: usize,
+    /// Columns of an image.
+    pub width: usize,
+    down: usize,
+    across: usize,
+}
+
+impl Tiling {
+    /// Covers images of this size.
+    pub fn new(height: usize, width: usize) -> Self {
+        Self { height, width, down: height.div_ceil(TILE), across: width.div_ceil(TILE) }
+    }
+
+    /// Tiles of one image.
+    pub fn per_image(&self) -> usize {
+        self.down * self.across
+    }
+
+    /// Image, first row and first column of a tile's outputs.
+    pub fn place(&self, tile: usize) -> (usize, usize, usize) {
+        let (image, rest) = (tile / self.per_image(), tile % self.per_image());
+        (image, rest / self.across * TILE, rest % self.across * TILE)
+    }
+
+    /// How to share tiles among threads: about 64 at a time are enough for the matrix products, and
+    /// their scratch stays in cache. `(tiles, pixels)` of a part, which never straddles two images
+    /// unless it holds whole ones.
+    fn part(&self) -> (usize, usize) {
+        let wanted = 64;
+        if self.per_image() < wanted {
+            let images = wanted.div_ceil(self.per_image());
+            return (images * self.per_image(), images * self.height * self.width);
+        }
+        let rows = (wanted / self.across).clamp(1, self.down.div_ceil(2));
+        (rows * self.across, rows * TILE * self.width)
+    }
+}
+
+/// Convolves a batch of images, channels last, with padding 1.
 pub fn forward(
     weights: &[f32],
     shape: &ConvShape,
     input: &[f32],
-    (height, width): (usize, usize),
+    tiling: &Tiling,
     output: &mut [f32],
     epilogue: &Epilogue<'_>,
 ) {
+    let (part_tiles, part_pixels) = tiling.part();
+    let image = tiling.height * tiling.width;
+    // Parts of a large image end with it.
+    let run = if part_pixels < image { image } else { output.len() / shape.outputs };
+    for (index, output) in output.chunks_mut(run * shape.outputs).enumerate() {
+        let first_tile = index * tiling.per_image();
+        let offset = index * run * shape.outputs;
+        parallel::for_each_chunk(output, part_pixels * shape.outputs, |part, out| {
+            let first = first_tile + part * part_tiles;
+            let place = Part { first, offset: offset + part * part_pixels * shape.outputs };
+            forward_part(weights, shape, input, tiling, out, epilogue, &place);
+        });
+    }
+}
+
+/// A run of tiles and where its outputs begin in the whole output.
+struct Part {
+    first: usize,
+    offset: usize,
+}
+
+fn forward_part(
+    weights: &[f32],
+    shape: &ConvShape,
+    input: &[f32],
+    tiling: &Tiling,
+    out: &mut [f32],
+    epilogue: &Epilogue<'_>,
+    part: &Part,
+) {
     let (inputs, outputs) = (shape.inputs, shape.outputs);
-    let tiles_across = width.div_ceil(TILE);
-    // About 64 tiles a stripe: enough for the matrix products, and the scratch stays in cache.
-    let stripe_tiles_down = (64 / tiles_across).clamp(1, height.div_ceil(TILE).div_ceil(2));
-    let stripe = stripe_tiles_down * TILE * width * outputs;
-    parallel::for_each_chunk(output, stripe, |index, out| {
-        let rows = out.len() / (width * outputs);
-        let first_row = index * stripe_tiles_down * TILE;
-        let tiles = rows.div_ceil(TILE) * tiles_across;
-        let mut patches = vec![0.0; ENTRIES * tiles * inputs];
-        let mut scratch = vec![0.0; ENTRIES * inputs.max(outputs)];
-        let zeros = vec![0.0; inputs];
-        for tile in 0..tiles {
-            let top = first_row + tile / tiles_across * TILE;
-            let left = tile % tiles_across * TILE;
-            let pixel = |i: usize, j: usize| {
-                let (y, x) = ((top + i).wrapping_sub(1), (left + j).wrapping_sub(1));
-                if y < height && x < width {
-                    &input[(y * width + x) * inputs..][..inputs]
-                } else {
-                    &zeros[..]
-                }
-            };
-            transform_patch(pixel, &mut scratch, &mut patches, inputs, tile, tiles);
-        }
-        let mut products = vec![0.0; ENTRIES * tiles * outputs];
-        for entry in 0..ENTRIES {
-            matmul(
-                &mut products[entry * tiles * outputs..][..tiles * outputs],
-                &patches[entry * tiles * inputs..][..tiles * inputs],
-                &weights[entry * inputs * outputs..][..inputs * outputs],
-                [tiles, inputs, outputs],
-            );
-        }
-        for tile in 0..tiles {
-            let place = TilePlace {
-                row: tile / tiles_across * TILE,
-                column: tile % tiles_across * TILE,
-                rows,
-                width,
-                offset: index * stripe,
-            };
-            let product = |entry: usize| &products[(entry * tiles + tile) * outputs..][..outputs];
-            store_tile(product, &mut scratch, out, outputs, &place, epilogue);
-        }
-    });
+    let row = tiling.width * outputs;
+    let rows = out.len() / row;
+    let tiles = if rows > tiling.height {
+        rows / tiling.height * tiling.per_image()
+    } else {
+        rows.div_ceil(TILE) * tiling.across
+    };
+    let patches = gather_patches(input, inputs, tiling, part.first..part.first + tiles);
+    let mut products = vec![0.0; ENTRIES * tiles * outputs];
+    for entry in 0..ENTRIES {
+        matmul(
+            &mut products[entry * tiles * outputs..][..tiles * outputs],
+            &patches[entry * tiles * inputs..][..tiles * inputs],
+            &weights[entry * inputs * outputs..][..inputs * outputs],
+            [tiles, inputs, outputs],
+        );
+    }
+    let mut scratch = vec![0.0; ENTRIES * outputs];
+    let (first_image, first_row, _) = tiling.place(part.first);
+    for tile in 0..tiles {
+        let (image, top, left) = tiling.place(part.first + tile);
+        let place = TilePlace {
+            row: (image - first_image) * tiling.height + top - first_row,
+            column: left,
+            rows: TILE.min(tiling.height - top),
+            width: tiling.width,
+            offset: part.offset,
+        };
+        let product = |entry: usize| &products[(entry * tiles + tile) * outputs..][..outputs];
+        store_tile(product, &mut scratch, out, outputs, &place, epilogue);
+    }
+}
+
+/// `B^T d B` for a range of tiles: `[36, tiles, channels]`.
+pub fn gather_patches(
+    input: &[f32],
+    channels: usize,
+    tiling: &Tiling,
+    range: std::ops::Range<usize>,
+) -> Vec<f32> {
+    let Tiling { height, width, .. } = *tiling;
+    let tiles = range.len();
+    let mut patches = vec![0.0; ENTRIES * tiles * channels];
+    let mut scratch = vec![0.0; ENTRIES * channels];
+    let zeros = vec![0.0; channels];
+    for (tile, global) in range.enumerate() {
+        let (image, top, left) = tiling.place(global);
+        let pixel = |i: usize, j: usize| {
+            let (y, x) = ((top + i).wrapping_sub(1), (left + j).wrapping_sub(1));
+            if y < height && x < width {
+                &input[((image * height + y) * width + x) * channels..][..channels]
+            } else {
+                &zeros[..]
+            }
+        };
+        transform_patch(pixel, &mut scratch, &mut patches, channels, tile, tiles);
+    }
+    patches
 }
 
 /// `B^T d B` of one patch, for all channels at once, into `patches` `[36, tiles, inputs]`.
@@ -135,7 +237,7 @@ fn transform_patch<'a>(
 }
 
 /// Splits the first `length` values off.
-fn take<'a>(rest: &mut &'a mut [f32], length: usize) -> &'a mut [f32] {
+pub fn take<'a>(rest: &mut &'a mut [f32], length: usize) -> &'a mut [f32] {
     let (head, tail) = std::mem::take(rest).split_at_mut(length);
     *rest = tail;
     head
@@ -163,13 +265,14 @@ fn input_transform(d: [&[f32]; PATCH], out: [&mut [f32]; PATCH]) {
     }
 }
 
-/// Where a tile's outputs go within a stripe.
+/// Where a tile's outputs go within a part.
 struct TilePlace {
     row: usize,
     column: usize,
+    /// Rows of the tile inside its image.
     rows: usize,
     width: usize,
-    /// Start of the stripe in the whole output.
+    /// Start of the part in the whole output.
     offset: usize,
 }
 
@@ -190,7 +293,7 @@ fn store_tile<'a>(
     }
     let across = TILE.min(place.width - place.column);
     let mut spill = vec![0.0; (TILE - across) * channels];
-    for i in 0..TILE.min(place.rows - place.row) {
+    for i in 0..place.rows {
         let start = ((place.row + i) * place.width + place.column) * channels;
         let row: [&[f32]; PATCH] =
             std::array::from_fn(|j| &scratch[(j * TILE + i) * channels..][..channels]);

@@ -1,0 +1,120 @@
+//! Max pooling 3x3, stride 2, padding 1, and its gradient.
+
+use std::sync::Arc;
+
+use burn::tensor::Tensor;
+
+use super::function::{
+    ChannelsLast, HostFunction, HostTensor, Recorded, Saved, apply, from_channels_last,
+};
+use crate::parallel;
+
+const KERNEL: usize = 3;
+const STRIDE: usize = 2;
+
+/// Pools `[batch, channels, height, width]`; as in [`super::super::resnet`], padding never wins.
+pub fn max_pool(input: Tensor<4>) -> Tensor<4> {
+    apply(vec![input.into()], MaxPool)
+}
+
+#[derive(Debug)]
+struct MaxPool;
+
+impl HostFunction for MaxPool {
+    fn forward(&self, inputs: &[HostTensor], _: bool) -> (HostTensor, Saved) {
+        let input = ChannelsLast::of(&inputs[0]);
+        let [batch, height, width, channels] = input.dims;
+        let (rows, columns) = (height.div_ceil(STRIDE), width.div_ceil(STRIDE));
+        // The value in the low half, the winning tap in the high half of each output.
+        let mut found = vec![(0.0f32, 0u8); batch * rows * columns * channels];
+        parallel::for_each_chunk(&mut found, columns * channels, |index, out| {
+            let (image, row) = (index / rows, index % rows);
+            let image = &input.values()[image * input.image()..][..input.image()];
+            for (column, pixel) in out.chunks_exact_mut(channels).enumerate() {
+                pixel.fill((f32::NEG_INFINITY, 0));
+                for tap in 0..KERNEL * KERNEL {
+                    let y = (row * STRIDE + tap / KERNEL).wrapping_sub(1);
+                    let x = (column * STRIDE + tap % KERNEL).wrapping_sub(1);
+                    if y < height && x < width {
+                        let values = &image[(y * width + x) * channels..][..channels];
+                        for (best, value) in pixel.iter_mut().zip(values) {
+                            if *value > best.0 {
+                                *best = (*value, tap as u8);
+                            }
+                        }
+                    }
+                }
+            }
+        });
+        let values = found.iter().map(|(value, _)| *value).collect();
+        let indices = Arc::new(found.iter().map(|(_, tap)| *tap).collect());
+        let output = from_channels_last(values, [batch, rows, columns, channels]);
+        (output, Saved { indices, ..Saved::default() })
+    }
+
+    fn backward(
+        &self,
+        recorded: &Recorded,
+        gradient: HostTensor,
+        _: &[bool],
+    ) -> Vec<Option<HostTensor>> {
+        let [batch, channels, height, width] =
+            std::array::from_fn(|axis| recorded.inputs[0].layout().shape()[axis]);
+        let gradient = ChannelsLast::of(&gradient);
+        let [_, rows, columns, _] = gradient.dims;
+        let taps = &recorded.saved.indices;
+        let mut values = vec![0.0; batch * height * width * channels];
+        // Every input row asks the one or two output rows whose windows reach it.
+        parallel::for_each_chunk(&mut values, width * channels, |index, out| {
+            let (image, y) = (index / height, index % height);
+            for ky in 0..KERNEL {
+                let Some(offset) = (y + 1).checked_sub(ky) else { continue };
+                if offset % STRIDE != 0 || offset / STRIDE >= rows {
+                    continue;
+                }
+                let row = (image * rows + offset / STRIDE) * columns;
+                for column in 0..columns {
+                    let start = (row + column) * channels;
+                    for kx in 0..KERNEL {
+                        let x = (column * STRIDE + kx).wrapping_sub(1);
+                        if x >= width {
+                            continue;
+                        }
+                        let tap = (ky * KERNEL + kx) as u8;
+                        let pixel = &mut out[x * channels..][..channels];
+                        let taps = &taps[start..][..channels];
+                        let gradient = &gradient.values()[start..][..channels];
+                        for c in 0..channels {
+                            pixel[c] += if taps[c] == tap { gradient[c] } else { 0.0 };
+                        }
+                    }
+                }
+            }
+        });
+        vec![Some(from_channels_last(values, [batch, height, width, channels]))]
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::function::check::{gradients_are_differences, noise};
+    use super::*;
+    use burn::tensor::module::max_pool2d;
+    use burn::tensor::ops::MaxPoolOptions;
+    use burn::tensor::{Device, TensorData};
+
+    #[test]
+    fn it_pools_as_burn_does() {
+        let values: Vec<f32> = noise(2 * 3 * 9 * 8, 4).into_iter().map(f32::abs).collect();
+        let data = TensorData::new(values, [2, 3, 9, 8]);
+        let input = Tensor::<4>::from_data(data, &Device::flex());
+        let options = MaxPoolOptions::new([3, 3]).with_stride([2, 2]).with_padding([1, 1]);
+        let expected = max_pool2d(input.clone(), options).into_data();
+        max_pool(input).into_data().assert_eq(&expected, true);
+    }
+
+    #[test]
+    fn its_gradients_are_differences() {
+        gradients_are_differences(&[vec![2, 3, 7, 8]], 2e-2, |tensors| max_pool(tensors[0].clone()));
+    }
+}
