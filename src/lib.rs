@@ -13,6 +13,10 @@
 
 #[cfg(not(target_arch = "wasm32"))]
 pub mod cli;
+#[cfg(not(target_arch = "wasm32"))]
+pub mod figures;
+#[cfg(not(target_arch = "wasm32"))]
+pub mod train;
 pub mod export;
 pub mod geometry;
 pub mod image;

@@ -8,6 +8,7 @@ mod manifest;
 mod model;
 mod phantom;
 mod predict;
+mod train;
 
 use std::process::ExitCode;
 
@@ -31,6 +32,8 @@ enum Command {
     Import(import::Import),
     /// Write phantoms: chest-like slices with known lesions.
     Phantom(phantom::WritePhantoms),
+    /// Train a network.
+    Train(train::Train),
     /// Measure a prediction stage by stage, its memory, and what a visit downloads.
     Bench(bench::Bench),
     /// List the .bpk files of a folder in its manifest.json, with hashes and start-up checks.
@@ -44,6 +47,7 @@ pub fn run() -> ExitCode {
         Command::Info(command) => command.run(),
         Command::Import(command) => command.run(),
         Command::Phantom(command) => command.run(),
+        Command::Train(command) => command.run(),
         Command::Bench(command) => command.run(),
         Command::Manifest(command) => command.run(),
     };

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result};
+use burn::tensor::Device;
 use clap::{Args, ValueEnum};
 
 use super::files;
@@ -35,6 +36,8 @@ pub enum DeviceArgument {
     Cpu,
     /// The graphics card, through wgpu.
     Gpu,
+    /// An NVIDIA graphics card, through CUDA.
+    Cuda,
 }
 
 impl ModelArguments {
@@ -102,21 +105,57 @@ pub fn predictor(model: &LoadedModel, device: DeviceArgument) -> Result<Predicto
             Ok(Predictor::on_cpu(model, &name)?)
         }
         DeviceArgument::Gpu => gpu::predictor(model),
+        DeviceArgument::Cuda => {
+            Ok(Predictor::on_gpu(model, &cuda::device()?, "gpu (CUDA)")?)
+        }
+    }
+}
+
+/// A device that records gradients.
+pub fn training_device(device: DeviceArgument) -> Result<Device> {
+    let device = match device {
+        DeviceArgument::Cpu => Device::flex(),
+        DeviceArgument::Gpu => gpu::device()?.0,
+        DeviceArgument::Cuda => cuda::device()?,
+    };
+    Ok(device.autodiff())
+}
+
+#[cfg(feature = "cuda")]
+mod cuda {
+    use super::*;
+
+    pub fn device() -> Result<Device> {
+        Ok(Device::cuda(0))
+    }
+}
+
+#[cfg(not(feature = "cuda"))]
+mod cuda {
+    use super::*;
+
+    pub fn device() -> Result<Device> {
+        anyhow::bail!(
+            "this program was built without CUDA; build it with `cargo build --release --features cuda`, or use --device cpu"
+        )
     }
 }
 
 #[cfg(feature = "webgpu")]
 mod gpu {
     use super::*;
-    use burn::tensor::Device;
 
     pub fn predictor(model: &LoadedModel) -> Result<Predictor> {
+        let (device, name) = device()?;
+        Ok(Predictor::on_gpu(model, &device, &name)?)
+    }
+
+    pub fn device() -> Result<(Device, String)> {
         let (device, setup) = Device::wgpu_options()
             .init_with_setup()
             .context("no graphics card can be used; try --device cpu")?;
         let info = setup.adapter.get_info();
-        let name = format!("gpu ({}, {:?})", info.name, info.backend);
-        Ok(Predictor::on_gpu(model, &device, &name)?)
+        Ok((device, format!("gpu ({}, {:?})", info.name, info.backend)))
     }
 }
 
@@ -125,7 +164,15 @@ mod gpu {
     use super::*;
 
     pub fn predictor(_: &LoadedModel) -> Result<Predictor> {
-        anyhow::bail!(
+        Err(unavailable())
+    }
+
+    pub fn device() -> Result<(Device, String)> {
+        Err(unavailable())
+    }
+
+    fn unavailable() -> anyhow::Error {
+        anyhow::anyhow!(
             "this program was built without GPU support; build it with `cargo build --release --features gpu`, or use --device cpu"
         )
     }

@@ -9,7 +9,7 @@ use super::weights::{Parameter, StateDict, WeightsError};
 /// The author's name for a parameter of ours.
 ///
 /// They differ where PyTorch numbers the parts of a sequence (specification 7.4).
-fn author_name(path: &[String]) -> String {
+pub(crate) fn author_name(path: &[String]) -> String {
     let mut name = path.join(".");
     for (ours, theirs) in [("downsample.conv", "downsample.0"), ("downsample.bn", "downsample.1")] {
         name = name.replace(ours, theirs);

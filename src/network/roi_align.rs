@@ -58,8 +58,18 @@ pub fn by_matrices_per_level(
     boxes: &[BBox],
     bins: usize,
 ) -> Tensor<4> {
+    per_level(levels, scales, boxes, |level, boxes, scale| by_matrices(level, boxes, scale, bins))
+}
+
+/// Pools each box from the level of its size by `pool(level, boxes, scale)`, in the order of `boxes`.
+pub fn per_level(
+    levels: &[Tensor<4>],
+    scales: &[f32],
+    boxes: &[BBox],
+    pool: impl Fn(&Tensor<4>, &[BBox], f32) -> Tensor<4>,
+) -> Tensor<4> {
     if let ([level], [scale]) = (levels, scales) {
-        return by_matrices(level, boxes, *scale, bins);
+        return pool(level, boxes, *scale);
     }
     let mut order = Vec::with_capacity(boxes.len());
     let mut pooled = Vec::new();
@@ -68,7 +78,7 @@ pub fn by_matrices_per_level(
             (0..boxes.len()).filter(|i| level_of(&boxes[*i], levels.len()) == index).collect();
         if !members.is_empty() {
             let own: Vec<BBox> = members.iter().map(|i| boxes[*i]).collect();
-            pooled.push(by_matrices(level, &own, *scale, bins));
+            pooled.push(pool(level, &own, *scale));
             order.extend(members);
         }
     }

@@ -3,10 +3,22 @@
 use crate::geometry::nms::nms;
 use crate::geometry::{AnchorGenerator, BBox, BoxCoder};
 
-/// Proposals kept per level before suppression, at test time.
-pub const PRE_NMS: usize = 1000;
-/// Proposals kept per slice after suppression, at test time.
-pub const POST_NMS: usize = 1000;
+/// How many proposals are kept.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct ProposalCounts {
+    /// Per level, before suppression.
+    pub before_nms: usize,
+    /// Per slice, after suppression.
+    pub after_nms: usize,
+}
+
+impl ProposalCounts {
+    /// At test time, and for the classifier.
+    pub const TEST: Self = Self { before_nms: 1000, after_nms: 1000 };
+    /// In stage I training.
+    pub const TRAINING: Self = Self { before_nms: 2000, after_nms: 2000 };
+}
+
 /// IoU over which a weaker proposal is dropped.
 pub const NMS_THRESHOLD: f32 = 0.75;
 
@@ -32,6 +44,7 @@ pub fn select_proposals(
     anchors: &AnchorGenerator,
     padded: (usize, usize),
     image: (usize, usize),
+    counts: ProposalCounts,
 ) -> Vec<BBox> {
     let mut boxes = Vec::new();
     let mut scores = Vec::new();
@@ -43,7 +56,7 @@ pub fn select_proposals(
         // Flat index `cell * anchors + anchor`, as the anchors are laid out.
         let score =
             |index: usize| maps.objectness[index % per_location * cells + index / per_location];
-        for index in top(grid.len(), PRE_NMS, score) {
+        for index in top(grid.len(), counts.before_nms, score) {
             let (cell, anchor) = (index / per_location, index % per_location);
             let deltas = std::array::from_fn(|k| maps.deltas[(anchor * 4 + k) * cells + cell]);
             let decoded = BoxCoder::RPN.decode(deltas, &grid[index]);
@@ -53,7 +66,7 @@ pub fn select_proposals(
         }
     }
     let mut kept = nms(&boxes, &scores, |index| level_of[index], NMS_THRESHOLD);
-    kept.truncate(POST_NMS);
+    kept.truncate(counts.after_nms);
     kept.into_iter().map(|index| boxes[index]).collect()
 }
 

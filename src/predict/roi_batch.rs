@@ -28,9 +28,19 @@ impl RoiBatch {
     /// repeated is drawn with `seed`. The law is the reference's: all ways of cutting the batch
     /// into runs are equally likely, but the last run has at least two slots.
     pub fn new(outputs: &BoxOutputs, size: usize, seed: u64) -> Self {
-        let regions = outputs.detect(SCORE_THRESHOLD, NMS_THRESHOLD, size);
+        Self::spread(outputs.detect(SCORE_THRESHOLD, NMS_THRESHOLD, size), size, seed)
+    }
+
+    /// Spreads ranked regions, at most `size`, over `size` slots.
+    pub fn spread(regions: Vec<Detection>, size: usize, seed: u64) -> Self {
         let starts = draw_starts(regions.len(), size, seed);
         Self { regions, starts }
+    }
+
+    /// The region in each slot; empty if there is no region at all.
+    pub fn slots(&self) -> Vec<usize> {
+        let runs = self.starts.windows(2).enumerate();
+        runs.flat_map(|(region, run)| std::iter::repeat_n(region, run[1] - run[0])).collect()
     }
 
     /// `[size, 5]` values: score, then the four deltas, still encoded.
@@ -38,13 +48,9 @@ impl RoiBatch {
     /// Without any region (every proposal was empty) all values are zero; the reference fails there.
     pub fn values(&self, size: usize) -> Vec<f32> {
         let mut values = vec![0.0; size * ROI_FEATURES];
-        for (region, slots) in self.regions.iter().zip(self.starts.windows(2)) {
-            for row in values[slots[0] * ROI_FEATURES..slots[1] * ROI_FEATURES]
-                .chunks_exact_mut(ROI_FEATURES)
-            {
-                row[0] = region.score;
-                row[1..].copy_from_slice(&region.deltas);
-            }
+        for (row, region) in values.chunks_exact_mut(ROI_FEATURES).zip(self.slots()) {
+            row[0] = self.regions[region].score;
+            row[1..].copy_from_slice(&self.regions[region].deltas);
         }
         values
     }

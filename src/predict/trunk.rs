@@ -11,7 +11,7 @@ use super::canary::{self, Canary};
 use super::detections::{BoxOutputs, Detection};
 use super::monitor::{Monitor, Stage};
 use super::predictor::PredictError;
-use super::proposals::{RpnMaps, select_proposals};
+use super::proposals::{ProposalCounts, RpnMaps, select_proposals};
 use super::settings::Settings;
 use crate::geometry::{AnchorGenerator, BBox};
 use crate::image::NetworkInput;
@@ -114,7 +114,7 @@ impl Trunk {
 
         monitor.enter(Stage::Proposals).await?;
         let image = (input.image_height, input.image_width);
-        let proposals = select_proposals(&maps, &self.anchors, (input.height, input.width), image);
+        let proposals = select_proposals(&maps, &self.anchors, (input.height, input.width), image, ProposalCounts::TEST);
         clock(Stage::Proposals);
 
         monitor.enter(Stage::Boxes).await?;
@@ -320,7 +320,7 @@ impl Trunk {
         let features = transaction.execute_async().await.map_err(device_error)?;
         let features = features.into_iter().map(values).collect::<Result<_, _>>()?;
         let image = (input.image_height, input.image_width);
-        let proposals = select_proposals(&maps, &self.anchors, (input.height, input.width), image);
+        let proposals = select_proposals(&maps, &self.anchors, (input.height, input.width), image, ProposalCounts::TEST);
         let boxes = self.boxes(self.place(levels, input), proposals, image, None).await?.boxes;
         Ok(Inspection { features, maps, boxes })
     }

@@ -2,10 +2,11 @@
 
 use burn::tensor::Tensor;
 
-use super::super::roi_align::{BinTaps, bin_taps};
+use super::super::roi_align::{BinTaps, bin_taps, by_matrices, per_level};
 use super::function::{
     ChannelsLast, HostFunction, HostTensor, Recorded, Saved, apply, from_channels_last, from_values,
 };
+use super::serves;
 use crate::geometry::BBox;
 use crate::parallel;
 
@@ -28,6 +29,24 @@ pub fn roi_align(
 ) -> Tensor<4> {
     let function = RoiAlign { boxes: boxes.to_vec(), scale, bins, layout };
     apply(vec![features.clone().into()], function)
+}
+
+/// Pools boxes of a pyramid for training, each from the level of its size: by look-ups on the CPU,
+/// by matrix products elsewhere.
+pub fn pool(
+    levels: &[Tensor<4>],
+    scales: &[f32],
+    boxes: &[BBox],
+    bins: usize,
+    layout: PooledLayout,
+) -> Tensor<4> {
+    per_level(levels, scales, boxes, |level, boxes, scale| {
+        if serves(&level.device()) {
+            roi_align(level, boxes, scale, bins, layout)
+        } else {
+            by_matrices(level, boxes, scale, bins)
+        }
+    })
 }
 
 #[derive(Debug)]
@@ -129,7 +148,6 @@ impl HostFunction for RoiAlign {
 mod tests {
     use super::super::function::check::{gradients_are_differences, noise};
     use super::*;
-    use crate::network::roi_align::by_matrices;
     use burn::tensor::{Device, TensorData, Tolerance};
 
     fn boxes() -> Vec<BBox> {

@@ -10,6 +10,8 @@ use std::collections::BTreeMap;
 
 use thiserror::Error;
 
+use self::pack::Precision;
+
 use crate::geometry::AnchorGenerator;
 
 /// Why weights could not be used. The messages leave out the file: the caller knows its name.
@@ -87,6 +89,8 @@ pub struct StateDict {
     pub tensors: BTreeMap<String, Parameter>,
     /// The anchors the network was trained with, if the file tells.
     pub anchors: Option<AnchorGenerator>,
+    /// How the weights came about and how they want to be used, by name.
+    pub metadata: BTreeMap<String, String>,
 }
 
 impl StateDict {
@@ -109,7 +113,21 @@ impl StateDict {
     /// # Errors
     /// If the container cannot be written.
     pub fn to_pack(&self) -> Result<Vec<u8>, WeightsError> {
-        pack::write(self)
+        pack::write(self, Precision::Half)
+    }
+
+    /// Writes `.bpk` with every value as it is, for a run that is to go on.
+    ///
+    /// # Errors
+    /// If the container cannot be written.
+    pub fn to_exact_pack(&self) -> Result<Vec<u8>, WeightsError> {
+        pack::write(self, Precision::Full)
+    }
+
+    /// Only the tensors that `keep` accepts by name.
+    pub fn filtered(mut self, keep: impl Fn(&str) -> bool) -> Self {
+        self.tensors.retain(|name, _| keep(name));
+        self
     }
 
     /// Shape of a parameter.

@@ -7,6 +7,8 @@ use half::f16;
 use super::{Parameter, StateDict, WeightsError};
 
 const ANCHORS: &str = "groundglass.anchors";
+/// Metadata key of everything else that is known of the weights.
+const METADATA: &str = "metadata";
 /// `BURN` in little endian opens every burnpack file.
 const MAGIC: [u8; 4] = 0x4255_524Eu32.to_le_bytes();
 
@@ -25,6 +27,9 @@ pub fn read(bytes: &[u8]) -> Result<StateDict, WeightsError> {
     let mut state = StateDict::default();
     if let Some(anchors) = reader.metadata().get(ANCHORS) {
         state.anchors = Some(serde_json::from_str(anchors).map_err(damaged)?);
+    }
+    if let Some(metadata) = reader.metadata().get(METADATA) {
+        state.metadata = serde_json::from_str(metadata).map_err(damaged)?;
     }
     for tensor in reader.into_tensors().map_err(damaged)? {
         let (name, dtype, shape, _, data) = tensor.into_parts().map_err(damaged)?;
@@ -50,14 +55,23 @@ pub fn read(bytes: &[u8]) -> Result<StateDict, WeightsError> {
     Ok(state)
 }
 
+/// Type of matrices and kernels in a file.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Precision {
+    /// 16 bits: what ships.
+    Half,
+    /// 32 bits: what training goes on with.
+    Full,
+}
+
 /// Writes a burnpack file.
-pub fn write(state: &StateDict) -> Result<Vec<u8>, WeightsError> {
+pub fn write(state: &StateDict, precision: Precision) -> Result<Vec<u8>, WeightsError> {
     let tensors = state
         .tensors
         .iter()
         .map(|(name, parameter)| {
             // Variances reach below f16's range, and vectors cost next to nothing.
-            let (dtype, bytes) = if parameter.shape.len() > 1 {
+            let (dtype, bytes) = if parameter.shape.len() > 1 && precision == Precision::Half {
                 let half = parameter.values.iter().flat_map(|v| f16::from_f32(*v).to_le_bytes());
                 (DType::F16, half.collect::<Vec<u8>>())
             } else {
@@ -72,6 +86,10 @@ pub fn write(state: &StateDict) -> Result<Vec<u8>, WeightsError> {
     if let Some(anchors) = &state.anchors {
         let text = serde_json::to_string(anchors).map_err(damaged)?;
         writer = writer.with_metadata(ANCHORS, &text);
+    }
+    if !state.metadata.is_empty() {
+        let text = serde_json::to_string(&state.metadata).map_err(damaged)?;
+        writer = writer.with_metadata(METADATA, &text);
     }
     Ok(writer.into_bytes().map_err(damaged)?.to_vec())
 }
@@ -92,14 +110,14 @@ mod tests {
 
     #[test]
     fn reading_gives_back_what_was_written() {
-        let bytes = write(&state()).unwrap();
+        let bytes = write(&state(), Precision::Half).unwrap();
         assert!(is_pack(&bytes));
         assert_eq!(read(&bytes).unwrap(), state());
     }
 
     #[test]
     fn a_cut_or_changed_file_is_an_error_and_never_a_crash() {
-        let bytes = write(&state()).unwrap();
+        let bytes = write(&state(), Precision::Half).unwrap();
         for length in 0..bytes.len() {
             let _ = read(&bytes[..length]);
         }

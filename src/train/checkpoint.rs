@@ -1,0 +1,115 @@
+//! A run on disk: everything that it needs to go on as if it had never stopped.
+
+use std::fs;
+use std::io::{self, Write};
+use std::path::{Path, PathBuf};
+
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+use tempfile::NamedTempFile;
+use thiserror::Error;
+
+use super::adam::Adam;
+use crate::network::{StateDict, WeightsError};
+
+/// File name of a checkpoint in the run's folder.
+pub const FILE: &str = "checkpoint.bpk";
+const WEIGHTS: &str = "weights/";
+const PROGRESS: &str = "progress";
+
+/// Why a checkpoint cannot be written or taken up.
+#[derive(Debug, Error)]
+pub enum CheckpointError {
+    /// A file that cannot be written or read.
+    #[error("{path}: {source}")]
+    File {
+        /// Which.
+        path: PathBuf,
+        /// Why.
+        source: io::Error,
+    },
+    /// Contents of no checkpoint.
+    #[error("{path}: {source}")]
+    Contents {
+        /// Which.
+        path: PathBuf,
+        /// What is wrong.
+        source: WeightsError,
+    },
+    /// Progress that cannot be understood.
+    #[error("{path}: the checkpoint's progress is not that of this kind of run ({what})")]
+    Progress {
+        /// Which.
+        path: PathBuf,
+        /// What is wrong.
+        what: String,
+    },
+}
+
+/// Writes a file that appears whole or not at all, whatever happens meanwhile.
+///
+/// # Errors
+/// If folder or disk do not allow it; an older file of the name is then still there.
+pub fn write_whole(path: &Path, bytes: &[u8]) -> Result<(), CheckpointError> {
+    let failed = |source| CheckpointError::File { path: path.into(), source };
+    let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty());
+    let folder = folder.unwrap_or(Path::new("."));
+    fs::create_dir_all(folder).map_err(failed)?;
+    let mut partial = NamedTempFile::new_in(folder).map_err(failed)?;
+    partial.write_all(bytes).map_err(failed)?;
+    partial.as_file().sync_all().map_err(failed)?;
+    partial.persist(path).map_err(|error| failed(error.error))?;
+    Ok(())
+}
+
+/// Writes weights, optimizer and `progress` into `folder`.
+///
+/// # Errors
+/// If the file cannot be written.
+pub fn save(
+    folder: &Path,
+    weights: &StateDict,
+    optimizer: &Adam,
+    progress: &impl Serialize,
+) -> Result<(), CheckpointError> {
+    let path = folder.join(FILE);
+    let contents = |source| CheckpointError::Contents { path: path.clone(), source };
+    let mut state = optimizer.state();
+    for (name, parameter) in &weights.tensors {
+        state.tensors.insert(format!("{WEIGHTS}{name}"), parameter.clone());
+    }
+    state.anchors.clone_from(&weights.anchors);
+    let progress = serde_json::to_string(progress)
+        .map_err(|error| CheckpointError::Progress { path: path.clone(), what: error.to_string() })?;
+    state.metadata.insert(PROGRESS.into(), progress);
+    write_whole(&path, &state.to_exact_pack().map_err(contents)?)
+}
+
+/// What [`save`] wrote: weights, the optimizer's state and progress. `None` if there is none.
+///
+/// # Errors
+/// If the file is damaged or of another kind of run.
+pub fn load<T: DeserializeOwned>(
+    folder: &Path,
+) -> Result<Option<(StateDict, StateDict, T)>, CheckpointError> {
+    let path = folder.join(FILE);
+    let bytes = match fs::read(&path) {
+        Ok(bytes) => bytes,
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
+        Err(source) => return Err(CheckpointError::File { path, source }),
+    };
+    let state = StateDict::from_bytes(&bytes)
+        .map_err(|source| CheckpointError::Contents { path: path.clone(), source })?;
+    let text = state.metadata.get(PROGRESS).cloned().unwrap_or_default();
+    let progress = serde_json::from_str(&text)
+        .map_err(|error| CheckpointError::Progress { path, what: error.to_string() })?;
+    let mut weights = StateDict { anchors: state.anchors.clone(), ..StateDict::default() };
+    let mut optimizer = StateDict::default();
+    for (name, parameter) in state.tensors {
+        match name.strip_prefix(WEIGHTS) {
+            Some(name) => weights.tensors.insert(name.to_owned(), parameter),
+            None => optimizer.tensors.insert(name, parameter),
+        };
+    }
+    Ok(Some((weights, optimizer, progress)))
+}

@@ -1,0 +1,77 @@
+//! Data in the paper's layouts (specification 5).
+
+pub mod classes;
+pub mod lesions;
+
+use std::path::{Path, PathBuf};
+
+use thiserror::Error;
+
+/// Why a dataset cannot be used at all.
+#[derive(Debug, Error)]
+pub enum DatasetError {
+    /// A file or folder that cannot be read.
+    #[error("{path}: {source}; expected {expected}")]
+    Read {
+        /// Which.
+        path: PathBuf,
+        /// Why.
+        source: std::io::Error,
+        /// What should be there.
+        expected: &'static str,
+    },
+    /// Nothing to train on or to evaluate.
+    #[error("{path}: no usable slice ({report})")]
+    Empty {
+        /// Folder or list.
+        path: PathBuf,
+        /// What was found instead.
+        report: String,
+    },
+    /// A line of a list that says nothing known.
+    #[error("{path}, line {line}: {what}")]
+    Line {
+        /// The list.
+        path: PathBuf,
+        /// Number of the line, from 1.
+        line: usize,
+        /// What is wrong.
+        what: String,
+    },
+    /// A file that was good when the run began and is no longer.
+    #[error("{path}: {what}")]
+    Changed {
+        /// Which.
+        path: PathBuf,
+        /// What is wrong.
+        what: String,
+    },
+}
+
+/// A file that is not used, and why.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Skipped {
+    /// The file.
+    pub path: PathBuf,
+    /// The reason.
+    pub reason: String,
+}
+
+/// Adds the path to an i/o error.
+fn reading(path: &Path, expected: &'static str) -> impl FnOnce(std::io::Error) -> DatasetError {
+    let path = path.to_path_buf();
+    move |source| DatasetError::Read { path, source, expected }
+}
+
+/// What was skipped, the first few by name.
+pub fn summary(skipped: &[Skipped]) -> String {
+    const NAMED: usize = 5;
+    let mut text = format!("{} skipped", skipped.len());
+    for Skipped { path, reason } in skipped.iter().take(NAMED) {
+        text.push_str(&format!("\n  {}: {reason}", path.display()));
+    }
+    if skipped.len() > NAMED {
+        text.push_str(&format!("\n  and {} more", skipped.len() - NAMED));
+    }
+    text
+}

@@ -1,0 +1,84 @@
+//! Which true box, if any, an anchor or a proposal stands for (specification 1.4, 1.5).
+
+use super::config::MatchThresholds;
+use crate::geometry::BBox;
+
+/// What a box is matched to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Match {
+    /// The true box with this index.
+    Foreground(usize),
+    /// No lesion.
+    Background,
+    /// Neither; it does not count.
+    Ignored,
+}
+
+/// Matches `boxes` to `truth` by overlap.
+///
+/// With `low_quality`, every box that overlaps some true box as much as any does is matched as well,
+/// to the true box that it overlaps most: so no lesion goes without an anchor.
+pub fn match_boxes(
+    truth: &[BBox],
+    boxes: &[BBox],
+    thresholds: MatchThresholds,
+    low_quality: bool,
+) -> Vec<Match> {
+    let overlaps: Vec<Vec<f32>> =
+        truth.iter().map(|t| boxes.iter().map(|b| t.iou(b)).collect()).collect();
+    let mut restored = vec![false; boxes.len()];
+    if low_quality {
+        for row in &overlaps {
+            let highest = row.iter().copied().fold(f32::NEG_INFINITY, f32::max);
+            for (index, overlap) in row.iter().enumerate() {
+                restored[index] |= *overlap == highest;
+            }
+        }
+    }
+    (0..boxes.len())
+        .map(|index| {
+            let mut best = None;
+            for (number, row) in overlaps.iter().enumerate() {
+                if best.is_none_or(|(_, overlap)| row[index] > overlap) {
+                    best = Some((number, row[index]));
+                }
+            }
+            match best {
+                Some((number, overlap))
+                    if overlap >= thresholds.foreground || restored[index] =>
+                {
+                    Match::Foreground(number)
+                }
+                Some((_, overlap)) if overlap >= thresholds.background => Match::Ignored,
+                _ => Match::Background,
+            }
+        })
+        .collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const THRESHOLDS: MatchThresholds = MatchThresholds { foreground: 0.7, background: 0.3 };
+
+    #[test]
+    fn the_best_anchor_of_a_lesion_is_foreground_however_poor() {
+        let truth = [BBox::new(0.0, 0.0, 10.0, 10.0)];
+        let boxes = [
+            BBox::new(0.0, 0.0, 10.0, 4.0),
+            BBox::new(50.0, 50.0, 60.0, 60.0),
+            BBox::new(0.0, 0.0, 10.0, 3.5),
+        ];
+        let strict = match_boxes(&truth, &boxes, THRESHOLDS, false);
+        assert_eq!(strict, [Match::Ignored, Match::Background, Match::Ignored]);
+        let kind = match_boxes(&truth, &boxes, THRESHOLDS, true);
+        assert_eq!(kind, [Match::Foreground(0), Match::Background, Match::Ignored]);
+    }
+
+    #[test]
+    fn without_lesions_everything_is_background() {
+        let boxes = [BBox::new(0.0, 0.0, 10.0, 4.0)];
+        assert_eq!(match_boxes(&[], &boxes, THRESHOLDS, true), [Match::Background]);
+    }
+}
