@@ -4,25 +4,30 @@
 //! | module | what it does |
 //! |---|---|
 //! | `cli` | the command line (native only) |
+//! | `evaluate` | average precision, sensitivities, RoI distributions, the paper's tables (native only) |
 //! | [`export`] | pictures of a report |
+//! | `figures` | charts as SVG and PNG (native only) |
 //! | [`geometry`] | boxes, anchors, suppression, RoI sampling, masks: plain Rust |
 //! | [`image`] | from a PNG, JPEG or DICOM file to the network's input; phantoms |
 //! | [`network`] | Mask R-CNN and COVID-CT-Mask-Net on burn, and their weights |
 //! | [`predict`] | the predictor: slice in, report out; model list; start-up check |
+//! | `train` | data, losses and the two training stages (native only) |
 #![cfg_attr(test, allow(clippy::unwrap_used, clippy::expect_used, clippy::panic))]
 
 #[cfg(not(target_arch = "wasm32"))]
 pub mod cli;
 #[cfg(not(target_arch = "wasm32"))]
-pub mod figures;
-#[cfg(not(target_arch = "wasm32"))]
-pub mod train;
+pub mod evaluate;
 pub mod export;
+#[cfg(not(target_arch = "wasm32"))]
+pub mod figures;
 pub mod geometry;
 pub mod image;
 pub mod matmul;
 pub mod network;
 pub mod parallel;
 pub mod predict;
+#[cfg(not(target_arch = "wasm32"))]
+pub mod train;
 #[cfg(target_arch = "wasm32")]
 pub mod web;

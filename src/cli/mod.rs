@@ -1,6 +1,8 @@
 //! The command line: one file per subcommand.
 
+mod analyse;
 mod bench;
+mod evaluate;
 mod files;
 mod import;
 mod info;
@@ -8,6 +10,8 @@ mod manifest;
 mod model;
 mod phantom;
 mod predict;
+mod render;
+mod tables;
 mod train;
 
 use std::process::ExitCode;
@@ -34,6 +38,14 @@ enum Command {
     Phantom(phantom::WritePhantoms),
     /// Train a network.
     Train(train::Train),
+    /// Measure a network against true masks or classes.
+    Evaluate(evaluate::Evaluate),
+    /// Look into what the classifier sees.
+    Analyse(analyse::Analyse),
+    /// Draw the paper's Figure 3 for a slice.
+    Render(render::Render),
+    /// Write the paper's Tables 1 to 3 with rows of our own.
+    Tables(tables::Tables),
     /// Measure a prediction stage by stage, its memory, and what a visit downloads.
     Bench(bench::Bench),
     /// List the .bpk files of a folder in its manifest.json, with hashes and start-up checks.
@@ -48,6 +60,10 @@ pub fn run() -> ExitCode {
         Command::Import(command) => command.run(),
         Command::Phantom(command) => command.run(),
         Command::Train(command) => command.run(),
+        Command::Evaluate(command) => command.run(),
+        Command::Analyse(command) => command.run(),
+        Command::Render(command) => command.run(),
+        Command::Tables(command) => command.run(),
         Command::Bench(command) => command.run(),
         Command::Manifest(command) => command.run(),
     };

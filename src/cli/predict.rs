@@ -56,7 +56,7 @@ pub struct Predict {
     overlay: Option<PathBuf>,
 }
 
-fn parse_mask_threshold(text: &str) -> Result<MaskThreshold, String> {
+pub(super) fn parse_mask_threshold(text: &str) -> Result<MaskThreshold, String> {
     match text {
         "probability" => Ok(MaskThreshold::Probability),
         "logit" => Ok(MaskThreshold::Logit),

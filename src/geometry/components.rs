@@ -49,14 +49,27 @@ pub fn components(mask: &Mask, minimum_area: usize) -> Vec<Component> {
 
 fn component(mask: &Mask, region: &[usize]) -> Component {
     let mut own = Mask::empty(mask.width, mask.height);
-    let mut bbox = BBox::new(f32::MAX, f32::MAX, 0.0, 0.0);
     for &index in region {
         own.pixels[index] = true;
-        let (x, y) = ((index % mask.width) as f32, (index / mask.width) as f32);
-        bbox =
-            BBox::new(bbox.x1.min(x), bbox.y1.min(y), bbox.x2.max(x + 1.0), bbox.y2.max(y + 1.0));
     }
+    let bbox = bounding_box(&own).unwrap_or_default();
     Component { mask: own, bbox, area: region.len() }
+}
+
+/// The box around all set pixels, far corner exclusive; `None` if nothing is set.
+pub fn bounding_box(mask: &Mask) -> Option<BBox> {
+    let mut bbox: Option<BBox> = None;
+    for (index, _) in mask.pixels.iter().enumerate().filter(|(_, set)| **set) {
+        let (x, y) = ((index % mask.width) as f32, (index / mask.width) as f32);
+        let known = bbox.unwrap_or(BBox::new(x, y, x, y));
+        bbox = Some(BBox::new(
+            known.x1.min(x),
+            known.y1.min(y),
+            known.x2.max(x + 1.0),
+            known.y2.max(y + 1.0),
+        ));
+    }
+    bbox
 }
 
 #[cfg(test)]

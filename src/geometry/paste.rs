@@ -15,6 +15,22 @@ pub fn paste_mask(
     (width, height): (usize, usize),
     threshold: f32,
 ) -> Mask {
+    let mut mask = Mask::empty(width, height);
+    paste_values(map, side, bbox, (width, height), |index, value| {
+        mask.pixels[index] = value > threshold;
+    });
+    mask
+}
+
+/// The same without the cut: calls `put(index, value)` for every pixel of the image that the map
+/// covers, row by row.
+pub fn paste_values(
+    map: &[f32],
+    side: usize,
+    bbox: &BBox,
+    (width, height): (usize, usize),
+    mut put: impl FnMut(usize, f32),
+) {
     let padded_side = side + 2;
     let mut padded = vec![0.0; padded_side * padded_side];
     for (row, values) in map.chunks_exact(side).enumerate() {
@@ -33,7 +49,6 @@ pub fn paste_mask(
 
     let columns = visible_span(x1, x2, width);
     let rows = visible_span(y1, y2, height);
-    let mut mask = Mask::empty(width, height);
     let sample_at = |pixel: usize, first: i64, last: i64| {
         let length = (last - first + 1).max(1) as usize;
         sample((pixel as i64 - first) as usize, padded_side, length)
@@ -43,10 +58,9 @@ pub fn paste_mask(
     for y in rows {
         let row = sample_at(y, y1, y2);
         for (x, column) in columns.clone().zip(&samples_x) {
-            mask.pixels[y * width + x] = blend(at, row, *column) > threshold;
+            put(y * width + x, blend(at, row, *column));
         }
     }
-    mask
 }
 
 /// The pixels from `first` to `last` (inclusive, at least one) that lie inside the image.

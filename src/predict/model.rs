@@ -5,6 +5,9 @@ use sha2::{Digest, Sha256};
 use super::report::ModelInfo;
 use crate::network::{Architecture, StateDict, WeightsError};
 
+/// Name of the metadata that holds the softmax temperature of a classifier.
+pub const TEMPERATURE: &str = "temperature";
+
 /// The weights of one file, not yet on a device.
 #[derive(Clone, Debug)]
 pub struct ModelFile {
@@ -26,6 +29,12 @@ impl ModelFile {
         let architecture = Architecture::infer(&state)?;
         let info = ModelInfo { name: name.into(), sha256: sha256(bytes) };
         Ok(Self { info, state, architecture })
+    }
+
+    /// Softmax temperature of the classifier, 1 where none was fitted.
+    pub fn temperature(&self) -> f32 {
+        let stored = self.state.metadata.get(TEMPERATURE).and_then(|text| text.parse().ok());
+        stored.filter(|temperature: &f32| *temperature > 0.0).unwrap_or(1.0)
     }
 }
 

@@ -9,12 +9,12 @@ use web_time::Instant;
 use super::canary::Canary;
 use super::detections::{Detection, softmax};
 use super::model::{LoadedModel, ModelFile};
-use super::monitor::{Cancelled, Monitor, Stage};
+use super::monitor::{Cancelled, Monitor, Stage, Unattended};
 use super::report::{ClassProbabilities, Lesion, ModelsInfo, Report, SliceReport};
 use super::roi_batch::RoiBatch;
 use super::settings::{MaskThreshold, Settings};
 use super::trunk::{Inspection, Trunk, TrunkOutput};
-use crate::geometry::paste::paste_mask;
+use crate::geometry::paste::{paste_mask, paste_values};
 use crate::geometry::rle::Rle;
 use crate::image::{CtSlice, NetworkInput};
 use crate::network::cpu_conv::host_values;
@@ -54,6 +54,7 @@ pub enum PredictError {
 struct SliceClassifier {
     module: ScoreModule,
     roi_batch: usize,
+    temperature: f32,
 }
 
 /// Networks on a device.
@@ -109,7 +110,10 @@ impl Predictor {
             let module = network(file, &Device::flex())?.s2new;
             classifier = module
                 .zip(file.architecture.score_module)
-                .map(|(module, (roi_batch, _))| SliceClassifier { module, roi_batch });
+                .map(|(module, (roi_batch, _))| {
+                    let temperature = file.temperature();
+                    SliceClassifier { module, roi_batch, temperature }
+                });
             if !model.shares_trunk() {
                 classifier_trunk = Some(trunk(file)?);
             }
@@ -219,12 +223,60 @@ impl Predictor {
             width: slice.width,
             height: slice.height,
             spacing_mm: slice.spacing_mm,
-            classes: logits.map(|logits| class_probabilities(&logits)),
+            classes: logits.map(|logits| self.class_probabilities(&logits)),
             logits,
             lesions,
             milliseconds: clock.finish(),
             warnings,
         })
+    }
+
+    /// The classifier's RoI batch of a slice.
+    ///
+    /// # Errors
+    /// If there is no classifier or the device fails.
+    pub async fn ranked_regions(
+        &self,
+        slice: &CtSlice,
+        settings: &Settings,
+    ) -> Result<RoiBatch, PredictError> {
+        let detector = self.segmentation.as_ref().map(|(trunk, _)| trunk);
+        let trunk = self.classifier_trunk.as_ref().or(detector);
+        let missing = || PredictError::Device { reason: "no classifier is loaded".into() };
+        let input = NetworkInput::new(slice);
+        let trunk = trunk.ok_or_else(missing)?;
+        let output = trunk.run(&input, None, &mut Unattended, &mut |_| {}).await?;
+        self.roi_batch(&output, settings).ok_or_else(missing)
+    }
+
+    /// Mask logits of all lesions pasted at the slice's size, the highest where they overlap, NaN
+    /// where there is none; row-major. The second column of the paper's Figure 3.
+    ///
+    /// # Errors
+    /// If the device fails.
+    pub async fn mask_logits(
+        &self,
+        slice: &CtSlice,
+        settings: &Settings,
+    ) -> Result<Vec<f32>, PredictError> {
+        let mut values = vec![f32::NAN; slice.width * slice.height];
+        let Some((trunk, _)) = &self.segmentation else { return Ok(values) };
+        let input = NetworkInput::new(slice);
+        let output = trunk.run(&input, Some(settings), &mut Unattended, &mut |_| {}).await?;
+        let detections = output.boxes.detect(
+            settings.score_threshold,
+            settings.nms_threshold,
+            settings.detections,
+        );
+        let maps = trunk.masks(output, &detections).await?;
+        for (detection, map) in detections.iter().zip(&maps) {
+            let bbox = detection.bbox.scale(input.to_slice[0], input.to_slice[1]);
+            let size = (slice.width, slice.height);
+            paste_values(map, MASK_SIDE, &bbox, size, |index, value| {
+                values[index] = values[index].max(value);
+            });
+        }
+        Ok(values)
     }
 
     /// The class logits of a RoI batch; `None` without a classifier.
@@ -233,6 +285,17 @@ impl Predictor {
     /// If they are not finite.
     pub fn classify(&self, batch: &RoiBatch) -> Result<Option<[f32; 3]>, PredictError> {
         self.classifier.as_ref().map(|classifier| classifier.logits(batch)).transpose()
+    }
+
+    /// Calibrated probabilities of class logits.
+    fn class_probabilities(&self, logits: &[f32; 3]) -> ClassProbabilities {
+        let temperature = self.classifier.as_ref().map_or(1.0, |found| found.temperature);
+        let probabilities = softmax(&logits.map(|logit| logit / temperature));
+        ClassProbabilities {
+            control: probabilities[0],
+            common_pneumonia: probabilities[1],
+            covid19: probabilities[2],
+        }
     }
 
     fn roi_batch(&self, output: &TrunkOutput, settings: &Settings) -> Option<RoiBatch> {
@@ -312,15 +375,6 @@ fn lesion(
 
 fn sigmoid(logit: f32) -> f32 {
     1.0 / (1.0 + (-logit).exp())
-}
-
-fn class_probabilities(logits: &[f32; 3]) -> ClassProbabilities {
-    let probabilities = softmax(logits);
-    ClassProbabilities {
-        control: probabilities[0],
-        common_pneumonia: probabilities[1],
-        covid19: probabilities[2],
-    }
 }
 
 /// Milliseconds by stage.

@@ -4,7 +4,7 @@ use std::fmt::Write;
 use std::path::{Path, PathBuf};
 
 use super::checkpoint::{CheckpointError, write_whole};
-use crate::figures::{self, Series};
+use crate::figures::{self, LineChart, Series};
 
 /// Weight of the past in the smoothed curves.
 pub const SMOOTHING: f64 = 0.98;
@@ -100,7 +100,18 @@ impl Curves {
                 points: thinned.iter().map(|(step, means)| (*step as f64, means[index])).collect(),
             })
             .collect();
-        let svg = figures::lines("Losses (exponential mean)", "step", "loss", &series);
-        write_whole(&self.folder.join("losses.svg"), svg.as_bytes())
+        let chart = LineChart {
+            title: "Losses (exponential mean)".into(),
+            labels: ["step".into(), "loss".into()],
+            series,
+        };
+        // A chart that cannot be drawn is no reason to lose the run; the table has the numbers.
+        match figures::svg(&chart) {
+            Ok(svg) => write_whole(&self.folder.join("losses.svg"), svg.as_bytes()),
+            Err(error) => {
+                log::warn!("{error}");
+                Ok(())
+            }
+        }
     }
 }

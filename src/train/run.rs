@@ -142,7 +142,7 @@ fn take_up(
 }
 
 /// The first option that differs between two configurations.
-fn difference<T: Serialize>(there: &T, here: &T) -> String {
+pub(super) fn difference<T: Serialize>(there: &T, here: &T) -> String {
     let value = |config: &T| serde_json::to_value(config).unwrap_or_default();
     let (there, here) = (value(there), value(here));
     let fields = there.as_object().into_iter().flatten();

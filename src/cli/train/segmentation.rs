@@ -2,12 +2,12 @@
 
 use std::path::PathBuf;
 use std::process::ExitCode;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
 use clap::Args;
 
-use super::{progress_bar, stop_on_interrupt};
+use super::{Display, serde_value, stop_on_interrupt};
 use crate::cli::model::{DeviceArgument, training_device};
 use crate::geometry::AnchorGenerator;
 use crate::network::Variant;
@@ -89,11 +89,6 @@ pub struct TrainSegmentation {
     checkpoint_every: u64,
 }
 
-/// Reads a word as serde does.
-fn serde_value<T: serde::de::DeserializeOwned>(word: &str) -> Result<T, String> {
-    serde_json::from_value(serde_json::Value::String(word.into())).map_err(|e| e.to_string())
-}
-
 impl TrainSegmentation {
     /// Runs the command.
     pub fn run(self) -> Result<ExitCode> {
@@ -116,31 +111,11 @@ impl TrainSegmentation {
             time: self.minutes.map(|minutes| Duration::from_secs_f64(minutes.max(0.0) * 60.0)),
             stop: stop_on_interrupt()?,
         };
-        let bar = progress_bar(config.steps);
-        let (mut told, started) = (Instant::now(), Instant::now());
-        let mut first = None;
-        let outcome =
-            train_segmentation(dataset, &config, &self.out, &device, &limits, |progress| {
-                let first = *first.get_or_insert_with(|| {
-                    bar.reset_eta();
-                    progress.step - 1
-                });
-                let names = LOSS_NAMES.iter().zip(&progress.losses);
-                let losses: Vec<String> =
-                    names.map(|(name, loss)| format!("{name} {loss:.4}")).collect();
-                bar.set_message(losses.join(" "));
-                bar.set_position(progress.step);
-                // A log file gets a line now and then instead of a bar.
-                if bar.is_hidden() && told.elapsed() > Duration::from_secs(30) {
-                    told = Instant::now();
-                    let pace =
-                        started.elapsed().as_secs_f64() / (progress.step - first).max(1) as f64;
-                    let left = pace * (progress.steps - progress.step) as f64 / 60.0;
-                    let (step, steps) = (progress.step, progress.steps);
-                    println!("{step}/{steps} {pace:.3} s/step, {left:.0} min left, {}", losses.join(" "));
-                }
-            });
-        bar.finish_and_clear();
+        let mut display = Display::new(&LOSS_NAMES);
+        let outcome = train_segmentation(dataset, &config, &self.out, &device, &limits, |progress| {
+            display.show(progress);
+        });
+        display.finish();
         let outcome = outcome.with_context(|| format!("training into {}", self.out.display()))?;
         let state = if outcome.finished { "finished" } else { "stopped; run again to go on" };
         println!("{state} at step {} after {:.1} minutes", outcome.step, outcome.seconds / 60.0);

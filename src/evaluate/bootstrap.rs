@@ -1,0 +1,85 @@
+//! Confidence intervals by resampling patients: slices of one patient are not independent.
+
+use std::collections::BTreeMap;
+
+use rand::{RngExt, SeedableRng};
+use rand_chacha::ChaCha8Rng;
+use serde::{Deserialize, Serialize};
+
+/// Resamplings.
+pub const REPETITIONS: usize = 2000;
+/// Seed: the same data give the same interval.
+const SEED: u64 = 20;
+
+/// A value with its 95 % interval.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Estimate {
+    /// On the data as they are.
+    pub value: f64,
+    /// 2.5 % and 97.5 % of the resamplings; none from a single patient.
+    pub interval: Option<[f64; 2]>,
+}
+
+impl std::fmt::Display for Estimate {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self.interval {
+            Some([low, high]) => write!(f, "{:.4} ({low:.4} to {high:.4})", self.value),
+            None => write!(f, "{:.4} (one patient: no interval)", self.value),
+        }
+    }
+}
+
+/// The statistic of all items, and its interval over resampled patients.
+///
+/// `patients` names the patient of every item; `statistic` sees indices of items, repeated where
+/// a patient is drawn more than once, and may have no value (a class that was not drawn).
+pub fn estimate(
+    patients: &[String],
+    statistic: impl Fn(&[usize]) -> Option<f64>,
+) -> Option<Estimate> {
+    let all: Vec<usize> = (0..patients.len()).collect();
+    let value = statistic(&all)?;
+    let mut groups: BTreeMap<&String, Vec<usize>> = BTreeMap::new();
+    for (index, patient) in patients.iter().enumerate() {
+        groups.entry(patient).or_default().push(index);
+    }
+    if groups.len() < 2 {
+        return Some(Estimate { value, interval: None });
+    }
+    let groups: Vec<Vec<usize>> = groups.into_values().collect();
+    let mut rng = ChaCha8Rng::seed_from_u64(SEED);
+    let mut values = Vec::with_capacity(REPETITIONS);
+    for _ in 0..REPETITIONS {
+        let drawn: Vec<usize> = (0..groups.len())
+            .flat_map(|_| groups[rng.random_range(0..groups.len())].iter().copied())
+            .collect();
+        values.extend(statistic(&drawn));
+    }
+    values.sort_by(f64::total_cmp);
+    let at = |share: f64| {
+        let last = values.len().checked_sub(1)?;
+        values.get((share * last as f64).round() as usize).copied()
+    };
+    let interval = at(0.025).zip(at(0.975)).map(|(low, high)| [low, high]);
+    Some(Estimate { value, interval })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_interval_of_a_mean_is_about_two_standard_errors_wide() {
+        let patients: Vec<String> = (0..400).map(|i| i.to_string()).collect();
+        let values: Vec<f64> = (0..400).map(|i| f64::from((i * 37) % 100) / 100.0).collect();
+        let mean = |items: &[usize]| {
+            Some(items.iter().map(|i| values[*i]).sum::<f64>() / items.len() as f64)
+        };
+        let found = estimate(&patients, mean).unwrap();
+        let [low, high] = found.interval.unwrap();
+        let expected = 2.0 * 1.96 * (1.0f64 / 12.0).sqrt() / 20.0;
+        assert!((high - low - expected).abs() < 0.1 * expected, "{low} {high}");
+        let single = estimate(&vec!["a".to_owned(); 400], mean).unwrap();
+        assert_eq!(single.interval, None);
+    }
+}

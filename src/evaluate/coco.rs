@@ -1,0 +1,126 @@
+//! COCO's average precision of masks and boxes, by hotcoco.
+
+use hotcoco::{Annotation, COCO, COCOeval, Dataset, IouType};
+use serde::{Deserialize, Serialize};
+use serde_json::json;
+use thiserror::Error;
+
+use super::average_precision::Outlined;
+use crate::geometry::BBox;
+use crate::geometry::components::bounding_box;
+use crate::geometry::rle::Rle;
+
+/// hotcoco refused.
+#[derive(Debug, Error)]
+#[error("COCO evaluation failed: {0}")]
+pub struct CocoError(String);
+
+/// Truth and predictions in one slice.
+#[derive(Clone, Debug)]
+pub struct CocoSlice {
+    /// True lesions.
+    pub truth: Vec<Outlined>,
+    /// Predicted lesions.
+    pub predictions: Vec<Outlined>,
+    /// Boxes of the predictions.
+    pub boxes: Vec<BBox>,
+}
+
+/// What is compared.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Overlap {
+    /// Masks.
+    Masks,
+    /// Boxes.
+    Boxes,
+}
+
+/// The usual numbers; none where there is nothing to compute them from.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct CocoResult {
+    /// Mean over IoU 0.50 to 0.95.
+    pub ap: Option<f64>,
+    /// At IoU 0.50.
+    pub ap50: Option<f64>,
+    /// At IoU 0.75.
+    pub ap75: Option<f64>,
+    /// Recall with 100 detections a slice, mean over IoU 0.50 to 0.95.
+    pub ar100: Option<f64>,
+}
+
+/// Ground truth as a COCO file.
+pub fn ground_truth(slices: &[CocoSlice]) -> serde_json::Value {
+    let mut annotations = Vec::new();
+    let mut images = Vec::new();
+    for (index, slice) in slices.iter().enumerate() {
+        let size = slice.truth.iter().chain(&slice.predictions).next();
+        let (width, height) = size.map_or((1, 1), |found| (found.mask.width, found.mask.height));
+        images.push(json!({ "id": index + 1, "width": width, "height": height, "file_name": "" }));
+        for lesion in &slice.truth {
+            let bbox = bounding_box(&lesion.mask).unwrap_or_default();
+            annotations.push(json!({
+                "id": annotations.len() + 1, "image_id": index + 1, "category_id": lesion.class,
+                "area": lesion.mask.area(), "iscrowd": 0, "bbox": corner_and_size(&bbox),
+                "segmentation": Rle::encode(&lesion.mask),
+            }));
+        }
+    }
+    let categories = json!([
+        { "id": 1, "name": "lesion", "supercategory": "" },
+        { "id": 2, "name": "consolidation", "supercategory": "" },
+    ]);
+    json!({ "images": images, "annotations": annotations, "categories": categories })
+}
+
+/// Predictions as a COCO result file.
+pub fn results(slices: &[CocoSlice], overlap: Overlap) -> serde_json::Value {
+    let mut found = Vec::new();
+    for (index, slice) in slices.iter().enumerate() {
+        for (lesion, bbox) in slice.predictions.iter().zip(&slice.boxes) {
+            let mut row = json!({
+                "image_id": index + 1, "category_id": lesion.class, "score": lesion.score,
+            });
+            match overlap {
+                Overlap::Masks => row["segmentation"] = json!(Rle::encode(&lesion.mask)),
+                Overlap::Boxes => row["bbox"] = json!(corner_and_size(bbox)),
+            }
+            found.push(row);
+        }
+    }
+    json!(found)
+}
+
+fn corner_and_size(bbox: &BBox) -> [f32; 4] {
+    [bbox.x1, bbox.y1, bbox.width(), bbox.height()]
+}
+
+/// Evaluates.
+///
+/// # Errors
+/// If hotcoco does not take the data.
+pub fn evaluate(slices: &[CocoSlice], overlap: Overlap) -> Result<CocoResult, CocoError> {
+    let failed = |error: &dyn std::fmt::Display| CocoError(error.to_string());
+    let truth: Dataset =
+        serde_json::from_value(ground_truth(slices)).map_err(|error| failed(&error))?;
+    let truth = COCO::from_dataset(truth);
+    let found: Vec<Annotation> =
+        serde_json::from_value(results(slices, overlap)).map_err(|error| failed(&error))?;
+    if found.is_empty() {
+        let any = slices.iter().any(|slice| !slice.truth.is_empty());
+        let zero = any.then_some(0.0);
+        return Ok(CocoResult { ap: zero, ap50: zero, ap75: zero, ar100: zero });
+    }
+    let found = truth.load_res_anns(found).map_err(|error| failed(&error))?;
+    let kind = match overlap {
+        Overlap::Masks => IouType::Segm,
+        Overlap::Boxes => IouType::Bbox,
+    };
+    let mut evaluation = COCOeval::new(truth, found, kind);
+    evaluation.evaluate().map_err(|error| failed(&error))?;
+    evaluation.accumulate();
+    evaluation.summarize_lines();
+    let stats = evaluation.stats().unwrap_or_default().to_vec();
+    // pycocotools says -1 where there is nothing to average.
+    let value = |index: usize| stats.get(index).copied().filter(|value| *value >= 0.0);
+    Ok(CocoResult { ap: value(0), ap50: value(1), ap75: value(2), ar100: value(8) })
+}

@@ -1,0 +1,242 @@
+//! The paper's tables with our rows beside its own (specification 1.7, 6.4).
+
+use std::fmt::Write;
+
+use serde::{Deserialize, Serialize};
+
+use super::classification::ClassificationResult;
+use super::roi_distribution::{RoiDistribution, THRESHOLDS};
+use super::segmentation::SegmentationResult;
+use crate::network::{Architecture, MaskRcnnConfig, Masks, Task, Variant};
+use crate::predict::report::{ModelInfo, NOTICE};
+use crate::train::dataset::classes::CLASS_NAMES;
+
+/// What an evaluation was made on.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct Provenance {
+    /// The weights.
+    pub model: ModelInfo,
+    /// The network.
+    pub variant: Variant,
+    /// Folder or list, as given.
+    pub data: String,
+    /// Minutes of training, if the weights tell.
+    pub training_minutes: Option<f64>,
+    /// Program version.
+    pub version: String,
+    /// What this is not.
+    pub notice: String,
+}
+
+impl Provenance {
+    /// Of weights and data.
+    pub fn new(model: ModelInfo, variant: Variant, data: String, minutes: Option<f64>) -> Self {
+        Self {
+            model,
+            variant,
+            data,
+            training_minutes: minutes,
+            version: env!("CARGO_PKG_VERSION").into(),
+            notice: NOTICE.into(),
+        }
+    }
+}
+
+/// A file that `evaluate` writes and `tables` reads.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(tag = "task", rename_all = "lowercase")]
+pub enum Evaluation {
+    /// Stage I, at one or more settings.
+    Segmentation {
+        /// What, on what.
+        provenance: Provenance,
+        /// Results by settings.
+        results: Vec<SegmentationResult>,
+    },
+    /// Stage II.
+    Classification {
+        /// What, on what.
+        provenance: Provenance,
+        /// Its result.
+        result: ClassificationResult,
+    },
+}
+
+/// Table 1 of the paper: millions of parameters of detector and classifier.
+const PAPER_TABLE1: [(&str, f64, f64); 7] = [
+    ("resnet18", 14.52, 14.75),
+    ("resnet18t1", 6.12, 6.35),
+    ("resnet18t2", 4.02, 4.25),
+    ("resnet34", 24.63, 24.86),
+    ("resnet34t1", 11.45, 11.74),
+    ("resnet34t2", 4.68, 4.92),
+    ("resnet50", 31.78, 34.14),
+];
+
+/// Table 2: AP at 0.5, at 0.75, mean, minutes.
+const PAPER_TABLE2: [(&str, [f64; 4]); 8] = [
+    ("resnet18", [0.3699, 0.2898, 0.3137, 128.75]),
+    ("resnet18t1", [0.4995, 0.3778, 0.3932, 108.8]),
+    ("resnet18t2", [0.4993, 0.3852, 0.3759, 126.9]),
+    ("resnet34", [0.5357, 0.3333, 0.3465, 119.23]),
+    ("resnet34t1", [0.5988, 0.4506, 0.4476, 134.01]),
+    ("resnet34t2", [0.4491, 0.3118, 0.3404, 129.2]),
+    ("resnet50 (merged)", [0.6192, 0.4522, 0.4468, 137.38]),
+    ("resnet50 (separate)", [0.5020, 0.4198, 0.3871, 145.54]),
+];
+
+/// Table 3: sensitivities of COVID-19, common pneumonia, control; accuracy, F1 (percent), minutes.
+const PAPER_TABLE3: [(&str, [f64; 6]); 6] = [
+    ("resnet18", [87.51, 77.31, 74.57, 78.18, 79.11, 151.2]),
+    ("resnet18t1", [91.35, 91.63, 96.98, 93.95, 94.01, 106.6]),
+    ("resnet18t2", [84.05, 85.81, 93.01, 88.66, 88.69, 113.66]),
+    ("resnet34", [86.98, 94.27, 71.12, 82.45, 83.02, 163.81]),
+    ("resnet34t1", [91.76, 91.70, 94.36, 92.89, 92.92, 144.73]),
+    ("resnet34t2", [89.25, 93.32, 92.11, 91.99, 92.00, 112.6]),
+];
+
+const PAPER_SEGMENTATION: &str = "paper, CNCB (100 slices)";
+const PAPER_CLASSIFICATION: &str = "paper, COVIDx-CT (21191 slices)";
+
+/// Tables 1 to 3 as Markdown.
+pub fn markdown(evaluations: &[Evaluation]) -> String {
+    let mut text = format!("{NOTICE}\n\n## Table 1: parameters, in millions\n\n");
+    text.push_str("| network | detector, paper | detector, state dict | classifier, paper | classifier, state dict | trained in stage II |\n|---|---|---|---|---|---|\n");
+    for (name, detector, classifier) in PAPER_TABLE1 {
+        let Ok(variant) = name.parse::<Variant>() else { continue };
+        let count = |task| {
+            let architecture = Architecture::paper(variant, task, Masks::Merge);
+            MaskRcnnConfig::new(architecture).init(&burn::tensor::Device::flex()).count()
+        };
+        let (one, two) = (count(Task::Segmentation), count(Task::Classification));
+        let millions = |count: usize| count as f64 / 1e6;
+        row(
+            &mut text,
+            format_args!(
+                "| {name} | {detector:.2} | {:.3} | {classifier:.2} | {:.3} | {:.3} |",
+                millions(one.state_dict_entries),
+                millions(two.state_dict_entries),
+                millions(two.trainable_stage_two)
+            ),
+        );
+    }
+    text.push_str("\n## Table 2: lesion segmentation, per-image AP of masks\n\n| network | data | score >, NMS | AP@0.5 | AP@0.75 | mean AP | minutes |\n|---|---|---|---|---|---|---|\n");
+    for (name, [ap50, ap75, mean, minutes]) in PAPER_TABLE2 {
+        row(
+            &mut text,
+            format_args!(
+                "| {name} | {PAPER_SEGMENTATION} | 0.75, 0.75 | {ap50:.4} | {ap75:.4} | {mean:.4} | {minutes} |"
+            ),
+        );
+    }
+    for evaluation in evaluations {
+        if let Evaluation::Segmentation { provenance, results } = evaluation {
+            for result in results {
+                segmentation_row(&mut text, provenance, result);
+            }
+        }
+    }
+    text.push_str("\n## Table 3: class of a slice, percent\n\n| network | data | COVID-19 | common pneumonia | control | overall | F1 | minutes |\n|---|---|---|---|---|---|---|---|\n");
+    for (name, [covid, pneumonia, control, overall, f1, minutes]) in PAPER_TABLE3 {
+        row(
+            &mut text,
+            format_args!(
+                "| {name} | {PAPER_CLASSIFICATION} | {covid:.2} | {pneumonia:.2} | {control:.2} | {overall:.2} | {f1:.2} | {minutes} |"
+            ),
+        );
+    }
+    for evaluation in evaluations {
+        if let Evaluation::Classification { provenance, result } = evaluation {
+            classification_row(&mut text, provenance, result);
+        }
+    }
+    text
+}
+
+fn row(text: &mut String, line: std::fmt::Arguments<'_>) {
+    // Writing to a string cannot fail.
+    let _ = writeln!(text, "{line}");
+}
+
+fn minutes(provenance: &Provenance) -> String {
+    provenance.training_minutes.map(|m| format!("{m:.1}")).unwrap_or_default()
+}
+
+fn segmentation_row(text: &mut String, provenance: &Provenance, result: &SegmentationResult) {
+    let value = |estimate: &Option<super::bootstrap::Estimate>| {
+        estimate.map(|estimate| format!("{:.4}", estimate.value)).unwrap_or_default()
+    };
+    row(
+        text,
+        format_args!(
+            "| {} ({}) | {} ({} slices, {} scans) | {}, {} | {} | {} | {} | {} |",
+            provenance.variant,
+            provenance.model.name,
+            provenance.data,
+            result.slices,
+            result.scans,
+            result.settings.score_threshold,
+            result.settings.nms_threshold,
+            value(&result.ap50),
+            value(&result.ap75),
+            value(&result.mean_ap),
+            minutes(provenance)
+        ),
+    );
+}
+
+fn classification_row(text: &mut String, provenance: &Provenance, result: &ClassificationResult) {
+    let percent = |estimate: &Option<super::bootstrap::Estimate>| {
+        estimate.map(|estimate| format!("{:.2}", 100.0 * estimate.value)).unwrap_or_default()
+    };
+    let [control, pneumonia, covid] = result.sensitivities.each_ref().map(percent);
+    row(
+        text,
+        format_args!(
+            "| {} ({}) | {} ({} slices, {} patients) | {covid} | {pneumonia} | {control} | {} | {} | {} |",
+            provenance.variant,
+            provenance.model.name,
+            provenance.data,
+            result.slices,
+            result.patients.iter().sum::<usize>(),
+            percent(&result.accuracy),
+            percent(&result.adjusted_f1),
+            minutes(provenance)
+        ),
+    );
+}
+
+/// Tables 4 and 5 as Markdown.
+pub fn roi_markdown(found: &RoiDistribution, data: &str) -> String {
+    let mut text = format!("{NOTICE}\n\nData: {data}\n\n## Table 4: regions of the RoI batch over a score, mean \u{b1} 1.96 standard deviations\n\n| class | slices |");
+    for threshold in THRESHOLDS {
+        let _ = write!(text, " > {threshold} |");
+    }
+    text.push_str("\n|---|---|---|---|---|\n");
+    for class in [2, 1, 0] {
+        let cells: Vec<_> = found.table4.iter().map(|row| row[class]).collect();
+        let slices = cells.first().and_then(|cell| cell.map(|cell| cell.slices)).unwrap_or(0);
+        let _ = write!(text, "| {} | {slices} |", CLASS_NAMES[class]);
+        for cell in cells {
+            let cell = cell.map(|cell| format!("{:.2} \u{b1} {:.2}", cell.mean, cell.spread));
+            let _ = write!(text, " {} |", cell.unwrap_or("none".into()));
+        }
+        text.push('\n');
+    }
+    text.push_str("\n## Table 5: one-sided Kolmogorov-Smirnov test that the first class has more such regions\n\n| classes | score > | D | exact p | asymptotic p |\n|---|---|---|---|---|\n");
+    for comparison in &found.table5 {
+        let pair = format!("{} / {}", CLASS_NAMES[comparison.higher], CLASS_NAMES[comparison.lower]);
+        let threshold = comparison.threshold;
+        match comparison.test {
+            Some(test) => row(
+                &mut text,
+                format_args!(
+                    "| {pair} | {threshold} | {:.3} | {:.2e} | {:.2e} |",
+                    test.statistic, test.p, test.p_asymptotic
+                ),
+            ),
+            None => row(&mut text, format_args!("| {pair} | {threshold} | N/A | N/A | N/A |")),
+        }
+    }
+    text
+}
