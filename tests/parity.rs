@@ -10,6 +10,8 @@ mod common;
 use std::process::ExitCode;
 
 use common::{Golden, assert_close, reference};
+use groundglass::evaluate::average_precision::{ImageMatches, Outlined, THRESHOLDS};
+use groundglass::evaluate::kolmogorov_smirnov::{Alternative, ks_test};
 use groundglass::geometry::anchors::AnchorGenerator;
 use groundglass::geometry::nms::nms;
 use groundglass::geometry::paste::paste_mask;
@@ -21,6 +23,9 @@ use groundglass::predict::roi_batch::RoiBatch;
 use groundglass::predict::{
     LoadedModel, MaskThreshold, ModelFile, Predictor, Settings, SliceReport, Unattended,
 };
+use groundglass::train::config::MatchThresholds;
+use groundglass::train::matcher::{Match, match_overlaps};
+use groundglass::train::targets::mask_target;
 use libtest_mimic::{Arguments, Trial};
 
 type Outcome = Result<(), libtest_mimic::Failed>;
@@ -35,6 +40,9 @@ fn main() -> ExitCode {
         Trial::test("roi_align_matches", roi_align_matches),
         Trial::test("mask_targets_match", mask_targets_match),
         Trial::test("pasting_matches", pasting_matches),
+        Trial::test("matching_matches", matching_matches),
+        Trial::test("kolmogorov_smirnov_matches", kolmogorov_smirnov_matches),
+        Trial::test("reference_average_precision_matches", reference_average_precision_matches),
     ];
     trials.push(Trial::test("cut_checkpoints_are_refused", cut_checkpoints_are_refused));
     for slice in ["2_10", "4_18", "4_32"] {
@@ -173,12 +181,96 @@ fn mask_targets_match() -> Outcome {
         .iter()
         .map(|b| align(&mask, dims, b, 1.0, 28, SamplingRatio::Adaptive))
         .collect();
+    let pixels = mask.iter().map(|value| *value > 0.5).collect();
+    let whole = Mask { width: shape[3], height: shape[2], pixels };
     let mut matched = 0;
     for target in expected.chunks_exact(784) {
-        let close = |c: &&Vec<f32>| c.iter().zip(target).all(|(a, e)| (a - e).abs() < 1e-4);
-        matched += usize::from(candidates.iter().find(close).is_some());
+        let close = |c: &[f32]| c.iter().zip(target).all(|(a, e)| (a - e).abs() < 1e-4);
+        let place = candidates.iter().position(|candidate| close(candidate));
+        matched += usize::from(place.is_some());
+        // Training's own way to the same target.
+        let bbox = place.map(|place| golden.boxes("align_boxes")[place]).unwrap_or_default();
+        assert!(close(&mask_target(&whole, &bbox)), "{bbox:?}");
     }
     assert_eq!(matched, targets[0], "targets that one of the boxes gives");
+    Ok(())
+}
+
+fn matching_matches() -> Outcome {
+    let golden = Golden::open("ops");
+    let (quality, shape) = golden.get("match_quality");
+    let overlaps: Vec<Vec<f32>> = quality.chunks_exact(shape[1]).map(<[f32]>::to_vec).collect();
+    for (name, foreground, background, low_quality) in
+        [("match_rpn", 0.7, 0.3, true), ("match_roi", 0.75, 0.5, false)]
+    {
+        let thresholds = MatchThresholds { foreground, background };
+        let found = match_overlaps(&overlaps, shape[1], thresholds, low_quality);
+        let coded: Vec<f32> = found
+            .iter()
+            .map(|found| match found {
+                Match::Foreground(truth) => *truth as f32,
+                Match::Background => -1.0,
+                Match::Ignored => -2.0,
+            })
+            .collect();
+        assert_eq!(coded, golden.values(name), "{name}");
+    }
+    Ok(())
+}
+
+fn stored_statistics() -> serde_json::Value {
+    let text = std::fs::read_to_string(reference().join("golden/stats.json"));
+    serde_json::from_str(&text.expect("stats.json")).expect("JSON")
+}
+
+fn numbers(value: &serde_json::Value) -> Vec<f64> {
+    value.as_array().expect("numbers").iter().filter_map(serde_json::Value::as_f64).collect()
+}
+
+fn kolmogorov_smirnov_matches() -> Outcome {
+    for case in stored_statistics()["ks"].as_array().expect("cases") {
+        let alternative = match case["alternative"].as_str() {
+            Some("less") => Alternative::Less,
+            Some("greater") => Alternative::Greater,
+            _ => Alternative::TwoSided,
+        };
+        let found = ks_test(&numbers(&case["x"]), &numbers(&case["y"]), alternative);
+        let found = found.expect("samples that are not empty");
+        let (statistic, p) = (case["statistic"].as_f64(), case["p"].as_f64());
+        let (statistic, p) = statistic.zip(p).expect("numbers");
+        assert!((found.statistic - statistic).abs() < 1e-12, "{found:?} {statistic}");
+        assert!((found.p - p).abs() <= 1e-6 * p, "{found:?} {p}");
+    }
+    Ok(())
+}
+
+fn reference_average_precision_matches() -> Outcome {
+    for (number, case) in stored_statistics()["reference_ap"].as_array().expect("cases").iter().enumerate()
+    {
+        let side = case["side"].as_u64().expect("a side") as usize;
+        let masks = |name: &str| -> Vec<Mask> {
+            let lists = case[name].as_array().expect("masks").iter();
+            lists
+                .map(|list| {
+                    let mut mask = Mask::empty(side, side);
+                    for index in numbers(list) {
+                        mask.pixels[index as usize] = true;
+                    }
+                    mask
+                })
+                .collect()
+        };
+        let outlined = |mask, score: f64| Outlined { class: 1, score: score as f32, mask };
+        let scores = numbers(&case["scores"]);
+        let found: Vec<_> =
+            masks("pred").into_iter().zip(scores).map(|(m, s)| outlined(m, s)).collect();
+        let truth: Vec<_> = masks("gt").into_iter().map(|mask| outlined(mask, 1.0)).collect();
+        let image = ImageMatches::new(&found, &truth);
+        for (threshold, expected) in THRESHOLDS.into_iter().zip(numbers(&case["ap"])) {
+            let actual = image.average_precision(threshold);
+            assert!((actual - expected).abs() < 1e-9, "case {number}, {threshold}: {actual} {expected}");
+        }
+    }
     Ok(())
 }
 

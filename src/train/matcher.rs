@@ -1,5 +1,7 @@
 //! Which true box, if any, an anchor or a proposal stands for (specification 1.4, 1.5).
 
+use rayon::prelude::*;
+
 use super::config::MatchThresholds;
 use crate::geometry::BBox;
 
@@ -25,35 +27,42 @@ pub fn match_boxes(
     low_quality: bool,
 ) -> Vec<Match> {
     let overlaps: Vec<Vec<f32>> =
-        truth.iter().map(|t| boxes.iter().map(|b| t.iou(b)).collect()).collect();
-    let mut restored = vec![false; boxes.len()];
+        truth.iter().map(|t| boxes.par_iter().map(|b| t.iou(b)).collect()).collect();
+    match_overlaps(&overlaps, boxes.len(), thresholds, low_quality)
+}
+
+/// The same from overlaps `[truth][box]` of `boxes` boxes.
+pub fn match_overlaps(
+    overlaps: &[Vec<f32>],
+    boxes: usize,
+    thresholds: MatchThresholds,
+    low_quality: bool,
+) -> Vec<Match> {
+    let mut restored = vec![false; boxes];
     if low_quality {
-        for row in &overlaps {
+        for row in overlaps {
             let highest = row.iter().copied().fold(f32::NEG_INFINITY, f32::max);
             for (index, overlap) in row.iter().enumerate() {
                 restored[index] |= *overlap == highest;
             }
         }
     }
-    (0..boxes.len())
-        .map(|index| {
-            let mut best = None;
-            for (number, row) in overlaps.iter().enumerate() {
-                if best.is_none_or(|(_, overlap)| row[index] > overlap) {
-                    best = Some((number, row[index]));
-                }
+    let of_box = |index: usize| {
+        let mut best = None;
+        for (number, row) in overlaps.iter().enumerate() {
+            if best.is_none_or(|(_, overlap)| row[index] > overlap) {
+                best = Some((number, row[index]));
             }
-            match best {
-                Some((number, overlap))
-                    if overlap >= thresholds.foreground || restored[index] =>
-                {
-                    Match::Foreground(number)
-                }
-                Some((_, overlap)) if overlap >= thresholds.background => Match::Ignored,
-                _ => Match::Background,
+        }
+        match best {
+            Some((number, overlap)) if overlap >= thresholds.foreground || restored[index] => {
+                Match::Foreground(number)
             }
-        })
-        .collect()
+            Some((_, overlap)) if overlap >= thresholds.background => Match::Ignored,
+            _ => Match::Background,
+        }
+    };
+    (0..boxes).map(of_box).collect()
 }
 
 #[cfg(test)]

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use burn::tensor::{Device, Tensor, TensorData};
+use rayon::prelude::*;
 
 use super::config::SegmentationConfig;
 use super::dataset::DatasetError;
@@ -15,6 +16,7 @@ use super::targets::mask_target;
 use crate::geometry::{BBox, BoxCoder, Mask};
 use crate::image::{CtSlice, NetworkInput};
 use crate::network::MaskRcnn;
+use crate::network::cpu_conv::host_values;
 use crate::network::heads::{BOX_POOL, MASK_POOL, MASK_SIDE};
 use crate::network::host_ops::roi_align::{PooledLayout, pool};
 use crate::network::roi_align::level_scale;
@@ -156,10 +158,7 @@ pub fn losses(
 /// The head's maps on the host.
 pub fn read_maps(level: &RpnLevel) -> RpnMaps {
     let [_, _, height, width] = level.objectness.dims();
-    let values = |tensor: &Tensor<4>| {
-        let data = tensor.clone().detach().into_data();
-        data.iter::<f32>().collect()
-    };
+    let values = |tensor: &Tensor<4>| host_values(tensor.clone().detach());
     RpnMaps { objectness: values(&level.objectness), deltas: values(&level.deltas), height, width }
 }
 
@@ -285,10 +284,12 @@ fn roi_losses(
     };
     let cells = MASK_SIDE * MASK_SIDE;
     let maps = maps.reshape([count * classes, cells]).select(0, own_rows(classes));
-    let targets = chosen.positives.iter().flat_map(|(index, truth)| {
-        mask_target(&slice.instances[*truth].mask, &proposals[*index])
-    });
-    let targets = rows(targets.collect(), [count, cells], device);
+    let targets: Vec<Vec<f32>> = chosen
+        .positives
+        .par_iter()
+        .map(|(index, truth)| mask_target(&slice.instances[*truth].mask, &proposals[*index]))
+        .collect();
+    let targets = rows(targets.concat(), [count, cells], device);
     [class_loss, box_loss, losses::binary_cross_entropy(maps, targets)]
 }
 

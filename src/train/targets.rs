@@ -10,25 +10,22 @@ pub fn mask_target(mask: &Mask, bbox: &BBox) -> Vec<f32> {
     let matrix = |span, length| axis_matrix(span, 1.0, length, MASK_SIDE, SamplingRatio::Adaptive);
     let rows = matrix((bbox.y1, bbox.y2), mask.height);
     let columns = matrix((bbox.x1, bbox.x2), mask.width);
-    // Cells outside the box weigh nothing; skip them.
-    let span = |matrix: &[f32], length: usize| {
-        let used = |at: &usize| matrix.iter().skip(*at).step_by(length).any(|w| *w != 0.0);
-        let first = (0..length).find(used).unwrap_or(0);
-        let last = (0..length).rev().find(used).unwrap_or(0);
-        first..last + 1
-    };
-    let (used_rows, used_columns) = (span(&rows, mask.height), span(&columns, mask.width));
+    let [row_spans, column_spans] = [(&rows, mask.height), (&columns, mask.width)]
+        .map(|(matrix, length)| matrix.chunks_exact(length).map(span).collect::<Vec<_>>());
     let mut target = vec![0.0; MASK_SIDE * MASK_SIDE];
+    let first = row_spans.iter().map(|span| span.start).min().unwrap_or(0);
+    let last = row_spans.iter().map(|span| span.end).max().unwrap_or(0);
     let mut across = vec![0.0; MASK_SIDE];
-    for y in used_rows {
+    for y in first..last {
         let pixels = &mask.pixels[y * mask.width..][..mask.width];
-        for (bin, sum) in across.iter_mut().enumerate() {
+        for (bin, (sum, span)) in across.iter_mut().zip(&column_spans).enumerate() {
             let weights = &columns[bin * mask.width..][..mask.width];
-            *sum = used_columns.clone().filter(|x| pixels[*x]).map(|x| weights[x]).sum();
+            let inside = span.clone().filter(|x| pixels[*x]);
+            *sum = inside.map(|x| weights[x]).sum();
         }
         for (bin, out) in target.chunks_exact_mut(MASK_SIDE).enumerate() {
-            let weight = rows[bin * mask.height + y];
-            if weight != 0.0 {
+            if row_spans[bin].contains(&y) {
+                let weight = rows[bin * mask.height + y];
                 for (value, sum) in out.iter_mut().zip(&across) {
                     *value += weight * sum;
                 }
@@ -36,4 +33,11 @@ pub fn mask_target(mask: &Mask, bbox: &BBox) -> Vec<f32> {
         }
     }
     target
+}
+
+/// Where a row of weights is not zero.
+fn span(weights: &[f32]) -> std::ops::Range<usize> {
+    let first = weights.iter().position(|weight| *weight != 0.0).unwrap_or(0);
+    let end = weights.iter().rposition(|weight| *weight != 0.0).map_or(first, |last| last + 1);
+    first..end
 }
