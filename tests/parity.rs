@@ -245,7 +245,8 @@ fn kolmogorov_smirnov_matches() -> Outcome {
 }
 
 fn reference_average_precision_matches() -> Outcome {
-    for (number, case) in stored_statistics()["reference_ap"].as_array().expect("cases").iter().enumerate()
+    for (number, case) in
+        stored_statistics()["reference_ap"].as_array().expect("cases").iter().enumerate()
     {
         let side = case["side"].as_u64().expect("a side") as usize;
         let masks = |name: &str| -> Vec<Mask> {
@@ -268,7 +269,10 @@ fn reference_average_precision_matches() -> Outcome {
         let image = ImageMatches::new(&found, &truth);
         for (threshold, expected) in THRESHOLDS.into_iter().zip(numbers(&case["ap"])) {
             let actual = image.average_precision(threshold);
-            assert!((actual - expected).abs() < 1e-9, "case {number}, {threshold}: {actual} {expected}");
+            assert!(
+                (actual - expected).abs() < 1e-9,
+                "case {number}, {threshold}: {actual} {expected}"
+            );
         }
     }
     Ok(())

@@ -8,9 +8,12 @@ use anyhow::{Context, Result, ensure};
 use clap::Args;
 use serde::Serialize;
 
-use super::model::{DeviceArgument, ModelArguments, predictor};
-use crate::image::phantom::{SliceClass, draw};
+use super::model::{DeviceArgument, ModelArguments, predictor, training_device};
+use crate::image::phantom::{Phantom, SliceClass, draw};
 use crate::predict::{Settings, Stage, Unattended};
+use crate::train::dataset::lesions::{LesionClasses, LesionSlice, instances};
+use crate::train::run::step_times;
+use crate::train::segmentation::TrainingSlice;
 
 /// Arguments of `bench`.
 #[derive(Debug, Args)]
@@ -26,6 +29,9 @@ pub struct Bench {
     /// The built site, whose download sizes are listed if it is there
     #[arg(long, default_value = "dist")]
     site: PathBuf,
+    /// Measure steps of stage I training (ResNet18-T1, one phantom, all losses) instead
+    #[arg(long)]
+    training: bool,
     /// Print JSON
     #[arg(long)]
     json: bool,
@@ -52,6 +58,9 @@ impl Bench {
     /// Runs the command.
     pub fn run(self) -> Result<ExitCode> {
         ensure!(self.runs > 0, "--runs must be at least 1");
+        if self.training {
+            return self.measure_training();
+        }
         let predictor = predictor(&self.model.load()?, self.device)?;
         let slice = draw(SliceClass::Covid19, 1).slice;
         let mut laps: BTreeMap<String, Vec<f64>> = BTreeMap::new();
@@ -78,6 +87,34 @@ impl Bench {
             println!("{}", serde_json::to_string_pretty(&measurement)?);
         } else {
             print(&measurement, &self.site);
+        }
+        Ok(ExitCode::SUCCESS)
+    }
+}
+
+impl Bench {
+    fn measure_training(&self) -> Result<ExitCode> {
+        let device = training_device(self.device)?;
+        let Phantom { slice, mask, .. } = draw(SliceClass::Covid19, 1);
+        let size = (slice.width, slice.height);
+        let lesions = instances(&mask, size, LesionClasses::Merge, 100);
+        let slice = TrainingSlice::new(LesionSlice { slice, instances: lesions });
+        let mut times = step_times(&slice, self.runs, &device)?;
+        let milliseconds = median(&mut times);
+        let memory = peak_memory_mib();
+        if self.json {
+            let found = serde_json::json!({
+                "training_step_milliseconds": milliseconds, "runs": self.runs, "peak_memory_mib": memory,
+            });
+            println!("{found:#}");
+        } else {
+            println!("stage I step, ResNet18-T1, 512 x 512 phantom, median of {}", self.runs);
+            println!(
+                "  {milliseconds:.1} ms with forward and backward pass, all losses and the optimizer"
+            );
+            if let Some(memory) = memory {
+                println!("peak memory {memory:.0} MiB");
+            }
         }
         Ok(ExitCode::SUCCESS)
     }

@@ -10,8 +10,10 @@ use indicatif::ProgressBar;
 
 use super::files;
 use super::model::{DeviceArgument, predictor, read_weights};
+use super::predict::Hacks;
 use crate::evaluate::bootstrap::Estimate;
 use crate::evaluate::classification::{self, Classified};
+use crate::evaluate::coco::{self, CocoSlice, Overlap};
 use crate::evaluate::segmentation;
 use crate::evaluate::tables::{Evaluation, Provenance};
 use crate::predict::report::NOTICE;
@@ -53,6 +55,14 @@ struct EvaluateSegmentation {
     /// Cut masks at logit 0.5 as the reference's evaluation does, or at probability 0.5
     #[arg(long, default_value = "logit", value_parser = super::predict::parse_mask_threshold)]
     mask_threshold: MaskThreshold,
+    /// Keep true lesions of any size; the default removes those of 100 pixels or fewer
+    #[arg(long)]
+    keep_small: bool,
+    /// Write truth and predictions as COCO files to a folder, for pycocotools
+    #[arg(long, value_name = "FOLDER")]
+    coco: Option<PathBuf>,
+    #[command(flatten)]
+    hacks: Hacks,
     #[command(flatten)]
     output: Output,
 }
@@ -71,6 +81,8 @@ struct EvaluateClassifier {
     /// Seed of the replication in the RoI batch
     #[arg(long, default_value_t = 0)]
     seed: u64,
+    #[command(flatten)]
+    hacks: Hacks,
     #[command(flatten)]
     output: Output,
 }
@@ -140,7 +152,8 @@ impl EvaluateSegmentation {
         let provenance = provenance(&file, &self.output.label, &self.data, TRAINING);
         let model = LoadedModel::new(Some(file), None)
             .with_context(|| format!("{}", self.model.display()))?;
-        let dataset = LesionDataset::open(&self.data, self.masks, 100)?;
+        let dataset =
+            LesionDataset::open(&self.data, self.masks, if self.keep_small { 1 } else { 100 })?;
         eprintln!("{}", dataset.report());
         let predictor = predictor(&model, self.output.device)?;
         let bar = ProgressBar::new((dataset.files.len() * self.thresholds.len()) as u64);
@@ -150,10 +163,17 @@ impl EvaluateSegmentation {
                 score_threshold: *score_threshold,
                 nms_threshold: *nms_threshold,
                 mask_threshold: self.mask_threshold,
+                scores: self.hacks.scores(),
+                keep_empty: self.hacks.keep_empty_boxes,
                 ..Settings::default()
             }
             .checked()?;
-            results.push(segmentation::evaluate(&predictor, &dataset, &settings, || bar.inc(1))?);
+            let slices = segmentation::predict(&predictor, &dataset, &settings, || bar.inc(1))?;
+            if let Some(folder) = &self.coco {
+                let name = format!("{score_threshold}-{nms_threshold}");
+                write_coco(folder, &name, &slices)?;
+            }
+            results.push(segmentation::evaluate(&slices, &dataset, &settings)?);
         }
         bar.finish_and_clear();
         let evaluation = Evaluation::Segmentation { provenance, results };
@@ -161,6 +181,19 @@ impl EvaluateSegmentation {
         self.output.write(&evaluation, &text)?;
         Ok(ExitCode::SUCCESS)
     }
+}
+
+/// Truth, mask results and box results at one setting.
+fn write_coco(folder: &Path, name: &str, slices: &[CocoSlice]) -> Result<()> {
+    let contents = [
+        ("truth.json".to_owned(), coco::ground_truth(slices)),
+        (format!("masks-{name}.json"), coco::results(slices, Overlap::Masks)),
+        (format!("boxes-{name}.json"), coco::results(slices, Overlap::Boxes)),
+    ];
+    for (file, value) in contents {
+        files::write(&folder.join(file), value.to_string().as_bytes())?;
+    }
+    Ok(())
 }
 
 fn shown(estimate: &Option<Estimate>) -> String {
@@ -171,11 +204,11 @@ fn segmentation_markdown(evaluation: &Evaluation) -> String {
     let Evaluation::Segmentation { provenance, results } = evaluation else {
         return String::new();
     };
-    let mut text =
-        format!("## {} on {}\n\n{NOTICE}\n\n", provenance.model.name, provenance.data);
+    let mut text = format!("## {} on {}\n\n{NOTICE}\n\n", provenance.model.name, provenance.data);
     for result in results {
         let Settings { score_threshold, nms_threshold, .. } = result.settings;
-        let coco = |value: Option<f64>| value.map_or("none".into(), |value| format!("{value:.4}"));
+        let shown_ap =
+            |value: Option<f64>| value.map_or("none".into(), |value| format!("{value:.4}"));
         let _ = write!(
             text,
             "{} slices ({} with lesions) of {} scans, {} lesions; {} found at score > {score_threshold}, NMS {nms_threshold}\n\n\
@@ -190,12 +223,12 @@ fn segmentation_markdown(evaluation: &Evaluation) -> String {
             shown(&result.ap50),
             shown(&result.ap75),
             shown(&result.mean_ap),
-            coco(result.coco_masks.ap),
-            coco(result.coco_masks.ap50),
-            coco(result.coco_masks.ap75),
-            coco(result.coco_boxes.ap),
-            coco(result.coco_boxes.ap50),
-            coco(result.coco_boxes.ap75),
+            shown_ap(result.coco_masks.ap),
+            shown_ap(result.coco_masks.ap50),
+            shown_ap(result.coco_masks.ap75),
+            shown_ap(result.coco_boxes.ap),
+            shown_ap(result.coco_boxes.ap50),
+            shown_ap(result.coco_boxes.ap75),
         );
     }
     text
@@ -212,7 +245,12 @@ impl EvaluateClassifier {
         let dataset = ClassDataset::open(&self.data, self.list.as_deref())?;
         eprintln!("{}", dataset.report());
         let predictor = predictor(&model, self.output.device)?;
-        let settings = Settings { seed: self.seed, ..Settings::default() };
+        let settings = Settings {
+            seed: self.seed,
+            scores: self.hacks.scores(),
+            keep_empty: self.hacks.keep_empty_boxes,
+            ..Settings::default()
+        };
         let bar = ProgressBar::new(dataset.files.len() as u64);
         let mut slices = Vec::new();
         for file in &dataset.files {

@@ -10,6 +10,7 @@ mod manifest;
 mod model;
 mod phantom;
 mod predict;
+mod recalibrate;
 mod render;
 mod tables;
 mod train;
@@ -38,6 +39,8 @@ enum Command {
     Phantom(phantom::WritePhantoms),
     /// Train a network.
     Train(train::Train),
+    /// Average the batch norm statistics of a trained network over many slices.
+    Recalibrate(recalibrate::Recalibrate),
     /// Measure a network against true masks or classes.
     Evaluate(evaluate::Evaluate),
     /// Look into what the classifier sees.
@@ -60,6 +63,7 @@ pub fn run() -> ExitCode {
         Command::Import(command) => command.run(),
         Command::Phantom(command) => command.run(),
         Command::Train(command) => command.run(),
+        Command::Recalibrate(command) => command.run(),
         Command::Evaluate(command) => command.run(),
         Command::Analyse(command) => command.run(),
         Command::Render(command) => command.run(),

@@ -105,9 +105,7 @@ pub fn predictor(model: &LoadedModel, device: DeviceArgument) -> Result<Predicto
             Ok(Predictor::on_cpu(model, &name)?)
         }
         DeviceArgument::Gpu => gpu::predictor(model),
-        DeviceArgument::Cuda => {
-            Ok(Predictor::on_gpu(model, &cuda::device()?, "gpu (CUDA)")?)
-        }
+        DeviceArgument::Cuda => Ok(Predictor::on_gpu(model, &cuda::device()?, "gpu (CUDA)")?),
     }
 }
 

@@ -13,6 +13,7 @@ use super::files;
 use super::model::{DeviceArgument, ModelArguments, predictor};
 use crate::export::overlay;
 use crate::image::{CtSlice, Window, decode_slice};
+use crate::predict::detections::ScoreFunction;
 use crate::predict::report::{FileError, NOTICE, Report, SliceReport};
 use crate::predict::{MaskThreshold, Predictor, Settings, Unattended};
 
@@ -45,6 +46,8 @@ pub struct Predict {
     /// Seed of the random replication in the classifier's RoI batch
     #[arg(long, default_value_t = 0)]
     seed: u64,
+    #[command(flatten)]
+    hacks: Hacks,
     /// Window for DICOM as CENTER/WIDTH. Default: the file's if it shows the lungs, else -600/1500
     #[arg(long, allow_hyphen_values = true)]
     window: Option<Window>,
@@ -54,6 +57,25 @@ pub struct Predict {
     /// Write a picture of each slice with its lesions to this folder
     #[arg(long, value_name = "FOLDER")]
     overlay: Option<PathBuf>,
+}
+
+/// Choices of the reference code that can be undone.
+#[derive(Clone, Copy, Debug, Args)]
+pub struct Hacks {
+    /// Score each class by itself, as the paper tried, and not by softmax
+    #[arg(long)]
+    sigmoid_scores: bool,
+    /// Keep boxes without area, which the paper removes (and replaces by copies of others in the
+    /// RoI batch)
+    #[arg(long)]
+    pub keep_empty_boxes: bool,
+}
+
+impl Hacks {
+    /// How logits become scores.
+    pub fn scores(&self) -> ScoreFunction {
+        if self.sigmoid_scores { ScoreFunction::Sigmoid } else { ScoreFunction::Softmax }
+    }
 }
 
 pub(super) fn parse_mask_threshold(text: &str) -> Result<MaskThreshold, String> {
@@ -73,6 +95,8 @@ impl Predict {
             mask_threshold: self.mask_threshold,
             detections: self.detections,
             seed: self.seed,
+            scores: self.hacks.scores(),
+            keep_empty: self.hacks.keep_empty_boxes,
         }
         .checked()?;
         let paths = files::slices(&self.paths)?;

@@ -56,7 +56,8 @@ impl Render {
         let slice = decode_slice(&name, &bytes, self.window).with_context(|| name.clone())?;
         let truth = match &self.mask {
             Some(path) => {
-                let mask = image::open(path).with_context(|| path.display().to_string())?.to_luma8();
+                let mask =
+                    image::open(path).with_context(|| path.display().to_string())?.to_luma8();
                 let size = (mask.width() as usize, mask.height() as usize);
                 ensure!(
                     size == (slice.width, slice.height),

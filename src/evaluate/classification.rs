@@ -76,9 +76,12 @@ pub struct Classified {
 impl Classified {
     /// The class of the highest logit; the first of equal ones.
     pub fn predicted(&self) -> usize {
-        (1..CLASSES).fold(0, |best, class| {
-            if self.logits[class] > self.logits[best] { class } else { best }
-        })
+        (1..CLASSES).fold(
+            0,
+            |best, class| {
+                if self.logits[class] > self.logits[best] { class } else { best }
+            },
+        )
     }
 }
 

@@ -18,6 +18,8 @@ pub struct CocoError(String);
 /// Truth and predictions in one slice.
 #[derive(Clone, Debug)]
 pub struct CocoSlice {
+    /// (width, height).
+    pub size: (usize, usize),
     /// True lesions.
     pub truth: Vec<Outlined>,
     /// Predicted lesions.
@@ -53,8 +55,7 @@ pub fn ground_truth(slices: &[CocoSlice]) -> serde_json::Value {
     let mut annotations = Vec::new();
     let mut images = Vec::new();
     for (index, slice) in slices.iter().enumerate() {
-        let size = slice.truth.iter().chain(&slice.predictions).next();
-        let (width, height) = size.map_or((1, 1), |found| (found.mask.width, found.mask.height));
+        let (width, height) = slice.size;
         images.push(json!({ "id": index + 1, "width": width, "height": height, "file_name": "" }));
         for lesion in &slice.truth {
             let bbox = bounding_box(&lesion.mask).unwrap_or_default();
@@ -123,4 +124,56 @@ pub fn evaluate(slices: &[CocoSlice], overlap: Overlap) -> Result<CocoResult, Co
     // pycocotools says -1 where there is nothing to average.
     let value = |index: usize| stats.get(index).copied().filter(|value| *value >= 0.0);
     Ok(CocoResult { ap: value(0), ap50: value(1), ap75: value(2), ar100: value(8) })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::geometry::Mask;
+
+    fn square(class: usize, score: f32, [x, y, side]: [usize; 3]) -> Outlined {
+        let mut mask = Mask::empty(40, 30);
+        for row in y..(y + side).min(30) {
+            for column in x..(x + side).min(40) {
+                mask.pixels[row * 40 + column] = true;
+            }
+        }
+        Outlined { class, score, mask }
+    }
+
+    /// The same files through pycocotools 2.0.11 gave these numbers.
+    #[test]
+    fn the_numbers_are_those_of_pycocotools() {
+        let slice = |truth: Vec<Outlined>, predictions: Vec<Outlined>| {
+            let boxes =
+                predictions.iter().map(|p| bounding_box(&p.mask).unwrap_or_default()).collect();
+            CocoSlice { size: (40, 30), truth, predictions, boxes }
+        };
+        let slices = [
+            slice(
+                vec![square(1, 1.0, [2, 2, 10]), square(1, 1.0, [20, 10, 12])],
+                vec![
+                    square(1, 0.9, [2, 2, 9]),
+                    square(1, 0.6, [21, 11, 12]),
+                    square(1, 0.7, [0, 20, 8]),
+                ],
+            ),
+            slice(vec![square(1, 1.0, [5, 5, 15])], vec![square(1, 0.3, [5, 5, 15])]),
+            slice(vec![], vec![square(1, 0.5, [30, 3, 6])]),
+        ];
+        let masks = evaluate(&slices, Overlap::Masks).unwrap();
+        let boxes = evaluate(&slices, Overlap::Boxes).unwrap();
+        for found in [masks, boxes] {
+            let found = [found.ap, found.ap50, found.ap75, found.ar100].map(Option::unwrap);
+            for (actual, expected) in found.into_iter().zip(PYCOCOTOOLS) {
+                assert!((actual - expected).abs() < 1e-6, "{found:?}");
+            }
+        }
+        let nothing = [slice(vec![square(1, 1.0, [2, 2, 10])], vec![])];
+        assert_eq!(evaluate(&nothing, Overlap::Masks).unwrap().ap, Some(0.0));
+    }
+
+    /// AP, AP at 0.5 and 0.75, AR with 100 detections.
+    const PYCOCOTOOLS: [f64; 4] =
+        [0.4918811881188118, 0.7564356435643562, 0.46732673267326735, 0.7333333333333332];
 }

@@ -76,7 +76,11 @@ pub fn analyse(slices: &[SliceRegions]) -> RoiDistribution {
         let mean = values.iter().sum::<f64>() / count;
         let squares: f64 = values.iter().map(|value| (value - mean).powi(2)).sum();
         let deviation = (squares / (count - 1.0).max(1.0)).sqrt();
-        (!values.is_empty()).then_some(Spread { mean, spread: 1.96 * deviation, slices: values.len() })
+        (!values.is_empty()).then_some(Spread {
+            mean,
+            spread: 1.96 * deviation,
+            slices: values.len(),
+        })
     };
     let table4 = counts.iter().map(|classes| classes.each_ref().map(spread)).collect();
     let mut table5 = Vec::new();
@@ -84,7 +88,8 @@ pub fn analyse(slices: &[SliceRegions]) -> RoiDistribution {
         for (threshold, classes) in THRESHOLDS.into_iter().zip(&counts) {
             let (first, second) = (&classes[higher], &classes[lower]);
             // A sample of zeros alone says nothing; the paper writes N/A.
-            let silent = second.iter().all(|count| *count == 0.0) && first.iter().all(|c| *c == 0.0);
+            let silent =
+                second.iter().all(|count| *count == 0.0) && first.iter().all(|c| *c == 0.0);
             let test = ks_test(first, second, Alternative::Less).filter(|_| !silent);
             table5.push(Comparison { higher, lower, threshold, test });
         }

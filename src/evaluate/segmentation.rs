@@ -68,25 +68,22 @@ pub struct SegmentationResult {
     pub coco_boxes: CocoResult,
 }
 
-/// Runs `predictor` over a dataset and measures; `tick` is called after every slice.
+/// Runs `predictor` over a dataset; `tick` is called after every slice.
 ///
 /// # Errors
 /// If a file or the device fails.
-pub fn evaluate(
+pub fn predict(
     predictor: &Predictor,
     dataset: &LesionDataset,
     settings: &Settings,
     mut tick: impl FnMut(),
-) -> Result<SegmentationResult, EvaluationError> {
-    let mut images = Vec::new();
+) -> Result<Vec<CocoSlice>, EvaluationError> {
     let mut slices = Vec::new();
-    let mut with_lesions = 0;
     for file in &dataset.files {
         let read = dataset.read(file)?;
-        with_lesions += usize::from(!read.instances.is_empty());
         let report = pollster::block_on(predictor.predict(&read.slice, settings, &mut Unattended))
             .map_err(|source| EvaluationError::Predict { slice: file.stem.clone(), source })?;
-        let truth: Vec<Outlined> = read
+        let truth = read
             .instances
             .into_iter()
             .map(|found| Outlined { class: found.class, score: 1.0, mask: found.mask })
@@ -103,10 +100,25 @@ pub fn evaluate(
             predictions.push(Outlined { class, score: lesion.score, mask });
             boxes.push(lesion.bbox);
         }
-        images.push(ImageMatches::new(&predictions, &truth));
-        slices.push(CocoSlice { truth, predictions, boxes });
+        let size = (read.slice.width, read.slice.height);
+        slices.push(CocoSlice { size, truth, predictions, boxes });
         tick();
     }
+    Ok(slices)
+}
+
+/// Measures predictions for the slices of `dataset`.
+///
+/// # Errors
+/// If COCO's evaluation does not take them.
+pub fn evaluate(
+    slices: &[CocoSlice],
+    dataset: &LesionDataset,
+    settings: &Settings,
+) -> Result<SegmentationResult, EvaluationError> {
+    let images: Vec<ImageMatches> =
+        slices.iter().map(|slice| ImageMatches::new(&slice.predictions, &slice.truth)).collect();
+    let with_lesions = slices.iter().filter(|slice| !slice.truth.is_empty()).count();
     let patients: Vec<String> = dataset.files.iter().map(|file| file.patient().into()).collect();
     let at = |items: &[usize], threshold: f64| {
         let sum: f64 = items.iter().map(|i| images[*i].average_precision(threshold)).sum();
@@ -132,7 +144,7 @@ pub fn evaluate(
         ap50: estimate(&patients, |items| Some(at(items, 0.5))),
         ap75: estimate(&patients, |items| Some(at(items, 0.75))),
         mean_ap: estimate(&patients, mean),
-        coco_masks: coco::evaluate(&slices, coco::Overlap::Masks)?,
-        coco_boxes: coco::evaluate(&slices, coco::Overlap::Boxes)?,
+        coco_masks: coco::evaluate(slices, coco::Overlap::Masks)?,
+        coco_boxes: coco::evaluate(slices, coco::Overlap::Boxes)?,
     })
 }

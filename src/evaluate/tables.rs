@@ -208,7 +208,9 @@ fn classification_row(text: &mut String, provenance: &Provenance, result: &Class
 
 /// Tables 4 and 5 as Markdown.
 pub fn roi_markdown(found: &RoiDistribution, data: &str) -> String {
-    let mut text = format!("{NOTICE}\n\nData: {data}\n\n## Table 4: regions of the RoI batch over a score, mean \u{b1} 1.96 standard deviations\n\n| class | slices |");
+    let mut text = format!(
+        "{NOTICE}\n\nData: {data}\n\n## Table 4: regions of the RoI batch over a score, mean \u{b1} 1.96 standard deviations\n\n| class | slices |"
+    );
     for threshold in THRESHOLDS {
         let _ = write!(text, " > {threshold} |");
     }
@@ -225,7 +227,8 @@ pub fn roi_markdown(found: &RoiDistribution, data: &str) -> String {
     }
     text.push_str("\n## Table 5: one-sided Kolmogorov-Smirnov test that the first class has more such regions\n\n| classes | score > | D | exact p | asymptotic p |\n|---|---|---|---|---|\n");
     for comparison in &found.table5 {
-        let pair = format!("{} / {}", CLASS_NAMES[comparison.higher], CLASS_NAMES[comparison.lower]);
+        let pair =
+            format!("{} / {}", CLASS_NAMES[comparison.higher], CLASS_NAMES[comparison.lower]);
         let threshold = comparison.threshold;
         match comparison.test {
             Some(test) => row(

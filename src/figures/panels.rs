@@ -44,9 +44,8 @@ impl SliceFigure {
         load_font();
         let (width, height) = (4 * PANEL + BAR + 5 * GAP, PANEL + TITLE + 2 * GAP);
         let mut canvas = RgbImage::from_pixel(width, height, Rgb([255; 3]));
-        let columns = [0, 1, 2, 3].map(|index| {
-            GAP + index * (PANEL + GAP) + if index > 1 { BAR } else { 0 }
-        });
+        let columns =
+            [0, 1, 2, 3].map(|index| GAP + index * (PANEL + GAP) + if index > 1 { BAR } else { 0 });
         let (low, high) = self.range();
         let (source_width, source_height) = self.overlay.dimensions();
         for y in 0..PANEL {

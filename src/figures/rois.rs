@@ -108,7 +108,9 @@ fn draw_scatter<B: DrawingBackend>(
         .label_style((FAMILY, 12))
         .draw()?;
     chart.draw_series(
-        regions.iter().map(|(score, area)| Circle::new((*score, *area), 3, colour.mix(0.6).filled())),
+        regions
+            .iter()
+            .map(|(score, area)| Circle::new((*score, *area), 3, colour.mix(0.6).filled())),
     )?;
     Ok(())
 }

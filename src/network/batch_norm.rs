@@ -39,6 +39,9 @@ pub struct BatchNorm {
     /// Which statistics normalise.
     #[module(skip)]
     pub statistics: Statistics,
+    /// Weight of a batch in the running statistics.
+    #[module(skip)]
+    pub momentum: f64,
 }
 
 impl BatchNorm {
@@ -50,6 +53,7 @@ impl BatchNorm {
             running_mean: RunningState::new(Tensor::zeros([channels], device)),
             running_var: RunningState::new(Tensor::ones([channels], device)),
             statistics: Statistics::default(),
+            momentum: MOMENTUM,
         }
     }
 
@@ -97,7 +101,7 @@ impl BatchNorm {
         let [batch, _, height, width] = input.dims();
         let count = (batch * height * width) as f64;
         let blend = |running: &RunningState<Tensor<1>>, value: Tensor<1>| {
-            running.update(running.value_sync() * (1.0 - MOMENTUM) + value * MOMENTUM);
+            running.update(running.value_sync() * (1.0 - self.momentum) + value * self.momentum);
         };
         blend(&self.running_mean, mean);
         blend(&self.running_var, variance * (count / (count - 1.0).max(1.0)));
@@ -204,6 +208,7 @@ mod tests {
             running_mean: RunningState::new(vector([0.3, -0.2, 0.7])),
             running_var: RunningState::new(vector([1.7, 0.4, 2.2])),
             statistics: Statistics::Running,
+            momentum: MOMENTUM,
         }
     }
 

@@ -208,4 +208,9 @@ impl ResNet {
     pub fn with_statistics(self, statistics: Statistics) -> Self {
         self.map_units(&mut |conv, norm| (conv, norm.map(|norm| BatchNorm { statistics, ..norm })))
     }
+
+    /// Sets the weight of a batch in the running statistics of every batch norm.
+    pub fn with_momentum(self, momentum: f64) -> Self {
+        self.map_units(&mut |conv, norm| (conv, norm.map(|norm| BatchNorm { momentum, ..norm })))
+    }
 }

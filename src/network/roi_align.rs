@@ -135,12 +135,7 @@ pub struct BinTaps {
 }
 
 /// The cells under `bbox` on a map of `(height, width)` cells.
-pub fn bin_taps(
-    bbox: &BBox,
-    scale: f32,
-    (height, width): (usize, usize),
-    bins: usize,
-) -> BinTaps {
+pub fn bin_taps(bbox: &BBox, scale: f32, (height, width): (usize, usize), bins: usize) -> BinTaps {
     let (rows, samples) = axis_taps((bbox.y1, bbox.y2), scale, height, bins, SAMPLING);
     let (columns, _) = axis_taps((bbox.x1, bbox.x2), scale, width, bins, SAMPLING);
     BinTaps {

@@ -1,5 +1,7 @@
 //! From the box head's outputs to detections (specification 1.5), on the host.
 
+use serde::{Deserialize, Serialize};
+
 use crate::geometry::nms::nms;
 use crate::geometry::{BBox, BoxCoder};
 
@@ -33,25 +35,64 @@ pub struct Detection {
     pub deltas: [f32; 4],
 }
 
+/// How class logits become scores.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum ScoreFunction {
+    /// Softmax over all classes, background included.
+    #[default]
+    Softmax,
+    /// Each class by itself; the paper tried it and dropped it (section 4).
+    Sigmoid,
+}
+
+/// Which boxes become detections.
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+pub struct DetectionRule {
+    /// A lower score is left out.
+    pub score_threshold: f32,
+    /// Of two boxes of a class that overlap more (IoU), the weaker is left out.
+    pub nms_threshold: f32,
+    /// Most detections.
+    pub limit: usize,
+    /// Scores from logits.
+    pub scores: ScoreFunction,
+    /// Keep boxes without area, which the paper removes.
+    pub keep_empty: bool,
+}
+
 impl BoxOutputs {
     /// Candidates above `score_threshold` with a box that is not empty, suppressed per class, the
     /// `limit` strongest, by descending score.
-    ///
-    /// Both stages use it: the detector with the user's thresholds, the classifier with its own.
     pub fn detect(&self, score_threshold: f32, nms_threshold: f32, limit: usize) -> Vec<Detection> {
+        self.detect_by(&DetectionRule {
+            score_threshold,
+            nms_threshold,
+            limit,
+            ..DetectionRule::default()
+        })
+    }
+
+    /// The same by any rule. Both stages use it: the detector with the user's thresholds, the
+    /// classifier with its own.
+    pub fn detect_by(&self, rule: &DetectionRule) -> Vec<Detection> {
         let candidates: Vec<Detection> = (0..self.proposals.len())
             .flat_map(|proposal| {
-                let scores = softmax(&self.logits[proposal * self.classes..][..self.classes]);
+                let logits = &self.logits[proposal * self.classes..][..self.classes];
+                let scores = match rule.scores {
+                    ScoreFunction::Softmax => softmax(logits),
+                    ScoreFunction::Sigmoid => logits.iter().map(|logit| sigmoid(*logit)).collect(),
+                };
                 (1..self.classes).map(move |class| (proposal, class, scores[class]))
             })
-            .filter(|(_, _, score)| *score > score_threshold)
+            .filter(|(_, _, score)| *score > rule.score_threshold)
             .map(|(proposal, class, score)| self.decode(proposal, class, score))
-            .filter(|detection| detection.bbox.area() > 0.0)
+            .filter(|detection| rule.keep_empty || detection.bbox.area() > 0.0)
             .collect();
         let boxes: Vec<BBox> = candidates.iter().map(|c| c.bbox).collect();
         let scores: Vec<f32> = candidates.iter().map(|c| c.score).collect();
-        let mut kept = nms(&boxes, &scores, |index| candidates[index].class, nms_threshold);
-        kept.truncate(limit);
+        let mut kept = nms(&boxes, &scores, |index| candidates[index].class, rule.nms_threshold);
+        kept.truncate(rule.limit);
         kept.into_iter().map(|index| candidates[index]).collect()
     }
 
@@ -62,6 +103,11 @@ impl BoxOutputs {
         let bbox = bbox.clip(self.image.1 as f32, self.image.0 as f32);
         Detection { proposal, class, score, bbox, deltas }
     }
+}
+
+/// Probability from a logit.
+pub fn sigmoid(logit: f32) -> f32 {
+    1.0 / (1.0 + (-logit).exp())
 }
 
 /// Probabilities from logits.
@@ -103,6 +149,20 @@ mod tests {
         let proposals: Vec<_> = found.iter().map(|d| d.proposal).collect();
         assert_eq!(proposals, [1, 2]);
         assert!(outputs(2).detect(0.99, 0.5, 10).is_empty());
+    }
+
+    #[test]
+    fn empty_boxes_stay_and_scores_are_sigmoids_where_asked_for() {
+        let rule = DetectionRule {
+            score_threshold: 0.05,
+            nms_threshold: 0.5,
+            limit: 10,
+            ..Default::default()
+        };
+        let found = outputs(2).detect_by(&DetectionRule { keep_empty: true, ..rule });
+        assert_eq!(found.iter().map(|d| d.proposal).collect::<Vec<_>>(), [3, 1, 2]);
+        let found = outputs(2).detect_by(&DetectionRule { scores: ScoreFunction::Sigmoid, ..rule });
+        assert_eq!(found[0].score, sigmoid(2.0));
     }
 
     #[test]

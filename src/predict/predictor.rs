@@ -7,7 +7,7 @@ use thiserror::Error;
 use web_time::Instant;
 
 use super::canary::Canary;
-use super::detections::{Detection, softmax};
+use super::detections::{Detection, sigmoid, softmax};
 use super::model::{LoadedModel, ModelFile};
 use super::monitor::{Cancelled, Monitor, Stage, Unattended};
 use super::report::{ClassProbabilities, Lesion, ModelsInfo, Report, SliceReport};
@@ -108,9 +108,8 @@ impl Predictor {
         let (mut classifier, mut classifier_trunk) = (None, None);
         if let Some(file) = &model.classifier {
             let module = network(file, &Device::flex())?.s2new;
-            classifier = module
-                .zip(file.architecture.score_module)
-                .map(|(module, (roi_batch, _))| {
+            classifier =
+                module.zip(file.architecture.score_module).map(|(module, (roi_batch, _))| {
                     let temperature = file.temperature();
                     SliceClassifier { module, roi_batch, temperature }
                 });
@@ -263,11 +262,7 @@ impl Predictor {
         let Some((trunk, _)) = &self.segmentation else { return Ok(values) };
         let input = NetworkInput::new(slice);
         let output = trunk.run(&input, Some(settings), &mut Unattended, &mut |_| {}).await?;
-        let detections = output.boxes.detect(
-            settings.score_threshold,
-            settings.nms_threshold,
-            settings.detections,
-        );
+        let detections = output.boxes.detect_by(&settings.rule());
         let maps = trunk.masks(output, &detections).await?;
         for (detection, map) in detections.iter().zip(&maps) {
             let bbox = detection.bbox.scale(input.to_slice[0], input.to_slice[1]);
@@ -300,7 +295,8 @@ impl Predictor {
 
     fn roi_batch(&self, output: &TrunkOutput, settings: &Settings) -> Option<RoiBatch> {
         let classifier = self.classifier.as_ref()?;
-        Some(RoiBatch::new(&output.boxes, classifier.roi_batch, settings.seed))
+        let (size, seed) = (classifier.roi_batch, settings.seed);
+        Some(RoiBatch::by(&output.boxes, size, seed, settings.rule()))
     }
 
     async fn lesions(
@@ -312,11 +308,7 @@ impl Predictor {
         slice: &CtSlice,
         settings: &Settings,
     ) -> Result<Vec<Lesion>, PredictError> {
-        let detections = output.boxes.detect(
-            settings.score_threshold,
-            settings.nms_threshold,
-            settings.detections,
-        );
+        let detections = output.boxes.detect_by(&settings.rule());
         let maps = trunk.masks(output, &detections).await?;
         let lesion = |(detection, map): (&Detection, &Vec<f32>)| {
             lesion(detection, map, masks, input, slice, settings.mask_threshold)
@@ -371,10 +363,6 @@ fn lesion(
         area_mm2: slice.spacing_mm.map(|[row, column]| area_px as f64 * row * column),
         mask: Some(Rle::encode(&mask)),
     }
-}
-
-fn sigmoid(logit: f32) -> f32 {
-    1.0 / (1.0 + (-logit).exp())
 }
 
 /// Milliseconds by stage.

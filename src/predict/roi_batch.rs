@@ -4,7 +4,7 @@ use rand::RngExt;
 use rand::SeedableRng;
 use rand_chacha::ChaCha8Rng;
 
-use super::detections::{BoxOutputs, Detection};
+use super::detections::{BoxOutputs, Detection, DetectionRule};
 use crate::network::score_module::ROI_FEATURES;
 
 /// Every region is kept, however low its score: the threshold lies below zero.
@@ -28,7 +28,18 @@ impl RoiBatch {
     /// repeated is drawn with `seed`. The law is the reference's: all ways of cutting the batch
     /// into runs are equally likely, but the last run has at least two slots.
     pub fn new(outputs: &BoxOutputs, size: usize, seed: u64) -> Self {
-        Self::spread(outputs.detect(SCORE_THRESHOLD, NMS_THRESHOLD, size), size, seed)
+        Self::by(outputs, size, seed, DetectionRule::default())
+    }
+
+    /// The same with the score function and the treatment of empty boxes of `rule`.
+    pub fn by(outputs: &BoxOutputs, size: usize, seed: u64, rule: DetectionRule) -> Self {
+        let rule = DetectionRule {
+            score_threshold: SCORE_THRESHOLD,
+            nms_threshold: NMS_THRESHOLD,
+            limit: size,
+            ..rule
+        };
+        Self::spread(outputs.detect_by(&rule), size, seed)
     }
 
     /// Spreads ranked regions, at most `size`, over `size` slots.

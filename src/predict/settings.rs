@@ -3,6 +3,8 @@
 use serde::{Deserialize, Serialize};
 use thiserror::Error;
 
+use super::detections::{DetectionRule, ScoreFunction};
+
 /// Where a mask is cut.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
@@ -30,6 +32,10 @@ pub struct Settings {
     pub detections: usize,
     /// Seed of the random replication in the classifier's RoI batch. Default: 0
     pub seed: u64,
+    /// How logits become scores. Default: softmax
+    pub scores: ScoreFunction,
+    /// Keep boxes without area, which the paper removes. Default: false
+    pub keep_empty: bool,
 }
 
 impl Default for Settings {
@@ -40,6 +46,8 @@ impl Default for Settings {
             mask_threshold: MaskThreshold::default(),
             detections: 128,
             seed: 0,
+            scores: ScoreFunction::default(),
+            keep_empty: false,
         }
     }
 }
@@ -55,6 +63,17 @@ pub struct SettingsError {
 }
 
 impl Settings {
+    /// The rule by which boxes become lesions.
+    pub fn rule(&self) -> DetectionRule {
+        DetectionRule {
+            score_threshold: self.score_threshold,
+            nms_threshold: self.nms_threshold,
+            limit: self.detections,
+            scores: self.scores,
+            keep_empty: self.keep_empty,
+        }
+    }
+
     /// Checks the ranges.
     ///
     /// # Errors

@@ -114,7 +114,13 @@ impl Trunk {
 
         monitor.enter(Stage::Proposals).await?;
         let image = (input.image_height, input.image_width);
-        let proposals = select_proposals(&maps, &self.anchors, (input.height, input.width), image, ProposalCounts::TEST);
+        let proposals = select_proposals(
+            &maps,
+            &self.anchors,
+            (input.height, input.width),
+            image,
+            ProposalCounts::TEST,
+        );
         clock(Stage::Proposals);
 
         monitor.enter(Stage::Boxes).await?;
@@ -320,7 +326,13 @@ impl Trunk {
         let features = transaction.execute_async().await.map_err(device_error)?;
         let features = features.into_iter().map(values).collect::<Result<_, _>>()?;
         let image = (input.image_height, input.image_width);
-        let proposals = select_proposals(&maps, &self.anchors, (input.height, input.width), image, ProposalCounts::TEST);
+        let proposals = select_proposals(
+            &maps,
+            &self.anchors,
+            (input.height, input.width),
+            image,
+            ProposalCounts::TEST,
+        );
         let boxes = self.boxes(self.place(levels, input), proposals, image, None).await?.boxes;
         Ok(Inspection { features, maps, boxes })
     }

@@ -215,7 +215,8 @@ mod tests {
             let gradients = GradientsParams::from_grads(loss(&theirs).backward(), &theirs);
             theirs = burn.step(0.01, theirs, gradients);
         }
-        let (a, b) = (host_values(ours.weight.val().inner()), host_values(theirs.weight.val().inner()));
+        let (a, b) =
+            (host_values(ours.weight.val().inner()), host_values(theirs.weight.val().inner()));
         for ((a, b), start) in a.iter().zip(b).zip(values) {
             assert!((a - b).abs() < 1e-5, "{a} {b}");
             assert!((a - start).abs() > 1e-3, "it did not move");

@@ -42,7 +42,8 @@ mod tests {
     fn overconfident_logits_get_the_temperature_that_undoes_it() {
         // Right in three of four cases with a margin of 8: a margin of ln 3 would be honest (two
         // classes; the third is out of play).
-        let examples: Vec<_> = (0..400).map(|i| (vec![8.0, 0.0, -1e3], usize::from(i % 4 == 0))).collect();
+        let examples: Vec<_> =
+            (0..400).map(|i| (vec![8.0, 0.0, -1e3], usize::from(i % 4 == 0))).collect();
         let temperature = fit_temperature(&examples);
         assert!((temperature - 8.0 / 3f64.ln()).abs() < 1e-3, "{temperature}");
     }

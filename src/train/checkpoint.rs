@@ -79,8 +79,10 @@ pub fn save(
         state.tensors.insert(format!("{WEIGHTS}{name}"), parameter.clone());
     }
     state.anchors.clone_from(&weights.anchors);
-    let progress = serde_json::to_string(progress)
-        .map_err(|error| CheckpointError::Progress { path: path.clone(), what: error.to_string() })?;
+    let progress = serde_json::to_string(progress).map_err(|error| CheckpointError::Progress {
+        path: path.clone(),
+        what: error.to_string(),
+    })?;
     state.metadata.insert(PROGRESS.into(), progress);
     write_whole(&path, &state.to_exact_pack().map_err(contents)?)
 }

@@ -11,6 +11,7 @@ use rand::RngExt;
 use serde::{Deserialize, Serialize};
 
 use super::adam::Adam;
+use super::augmentation::Change;
 use super::calibration::fit_temperature;
 use super::checkpoint::{self, write_whole};
 use super::config::{Augmentation, ClassifierConfig, Trainable};
@@ -19,7 +20,7 @@ use super::dataset::classes::ClassDataset;
 use super::loader::{purpose, rng, shuffled};
 use super::losses;
 use super::run::{Limits, MODEL, Outcome, Progress, TRAINING, TrainError, difference, fresh_state};
-use super::segmentation::{mirror_slice, read_maps};
+use super::segmentation::read_maps;
 use crate::geometry::BBox;
 use crate::image::NetworkInput;
 use crate::network::cpu_conv::host_values;
@@ -122,7 +123,10 @@ impl Stage<'_> {
     fn logits_of_regions(&self, regions: &[Detection], seed: u64) -> Tensor<2> {
         let size = self.config.roi_batch;
         let values = RoiBatch::spread(regions.to_vec(), size, seed).values(size);
-        self.score(Tensor::from_data(TensorData::new(values, [1, size * ROI_FEATURES]), self.device))
+        self.score(Tensor::from_data(
+            TensorData::new(values, [1, size * ROI_FEATURES]),
+            self.device,
+        ))
     }
 
     /// Class logits `[1, 3]` of a slice, with gradients down to the first batch norm.
@@ -187,7 +191,8 @@ pub fn hold_out(dataset: &ClassDataset, share: f64, seed: u64) -> (Vec<bool>, Op
         let count = ((patients.len() as f64 * share).round() as usize).clamp(1, patients.len() - 1);
         for _ in 0..count {
             let patient = patients.swap_remove(rng.random_range(0..patients.len()));
-            for index in members.iter().filter(|index| dataset.files[**index].patient() == patient) {
+            for index in members.iter().filter(|index| dataset.files[**index].patient() == patient)
+            {
                 held[*index] = true;
             }
         }
@@ -224,9 +229,10 @@ fn starting_state(base: &ModelFile, config: &ClassifierConfig) -> (Architecture,
     };
     let fresh = fresh_state(&architecture, config.seed);
     let mut state = fresh.filtered(|name| name.starts_with("s2new."));
-    let kept = base.state.clone().filtered(|name| {
-        !name.starts_with("s2new.") && !name.starts_with("roi_heads.mask")
-    });
+    let kept = base
+        .state
+        .clone()
+        .filtered(|name| !name.starts_with("s2new.") && !name.starts_with("roi_heads.mask"));
     state.tensors.extend(kept.tensors);
     state.anchors = Some(architecture.anchors.clone());
     (architecture, state)
@@ -272,9 +278,8 @@ pub fn train_classifier(
     let batches = training.len().div_ceil(config.batch) as u64;
     let steps = batches * config.epochs;
 
-    let input = |index: usize, mirrored: bool| -> Result<NetworkInput, TrainError> {
-        let slice = dataset.read(&dataset.files[index])?;
-        Ok(NetworkInput::new(&if mirrored { mirror_slice(slice) } else { slice }))
+    let input = |index: usize, change: Change| -> Result<NetworkInput, TrainError> {
+        Ok(NetworkInput::new(&change.apply(dataset.read(&dataset.files[index])?)))
     };
     // A trunk that stays as it is looks at every slice once.
     let mut fixed: Vec<[Option<Vec<Detection>>; 2]> = vec![[None, None]; held.len()];
@@ -299,18 +304,22 @@ pub fn train_classifier(
         for (place, member) in members.iter().enumerate() {
             let index = training[*member];
             let number = step * config.batch as u64 + place as u64;
-            let mirrored = config.augmentation == Augmentation::Flip
-                && rng(config.seed, purpose::AUGMENTATION, number).random_bool(0.5);
+            let change = Change::draw(config.augmentation, config.seed, number);
             let seed: u64 = rng(config.seed, purpose::REPLICATION, number).random();
             let logits = match config.trainable {
-                Trainable::ScoreAndNorm => stage.logits_of_slice(&input(index, mirrored)?, seed),
+                Trainable::ScoreAndNorm => stage.logits_of_slice(&input(index, change)?, seed),
                 Trainable::Score => {
-                    let slot = &mut fixed[index][usize::from(mirrored)];
-                    let regions = match slot {
-                        Some(regions) => regions,
-                        None => slot.insert(stage.fixed_regions(&input(index, mirrored)?)),
-                    };
-                    stage.logits_of_regions(regions, seed)
+                    if config.augmentation == Augmentation::Jitter {
+                        let regions = stage.fixed_regions(&input(index, change)?);
+                        stage.logits_of_regions(&regions, seed)
+                    } else {
+                        let slot = &mut fixed[index][usize::from(change.mirrored)];
+                        let regions = match slot {
+                            Some(regions) => regions,
+                            None => slot.insert(stage.fixed_regions(&input(index, change)?)),
+                        };
+                        stage.logits_of_regions(regions, seed)
+                    }
                 }
             };
             let mut label = vec![0.0f32; CLASSES];
@@ -341,7 +350,7 @@ pub fn train_classifier(
 
     let mut examples = Vec::new();
     for index in (0..held.len()).filter(|index| held[*index]) {
-        let logits = stage.logits_of_regions(&stage.fixed_regions(&input(index, false)?), 0);
+        let logits = stage.logits_of_regions(&stage.fixed_regions(&input(index, Change::NONE)?), 0);
         let logits: Vec<f64> = host_values(logits.inner()).into_iter().map(f64::from).collect();
         examples.push((logits, dataset.files[index].class));
     }

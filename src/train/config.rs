@@ -4,7 +4,7 @@ use serde::{Deserialize, Serialize};
 
 use super::dataset::lesions::LesionClasses;
 use crate::geometry::AnchorGenerator;
-use crate::network::Variant;
+use crate::network::{Backbone, Truncation, Variant};
 
 /// Random changes of the training slices.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -15,6 +15,9 @@ pub enum Augmentation {
     None,
     /// Left and right swapped, every second time.
     Flip,
+    /// The same, and brightness, contrast and gamma drawn anew every time: scanners and windows
+    /// differ more than six patients show.
+    Jitter,
 }
 
 /// Which slice comes next.
@@ -101,6 +104,9 @@ pub struct SegmentationConfig {
     pub batch: usize,
     /// Steps of the whole run.
     pub steps: u64,
+    /// SHA-256 of the weights that the run starts from. Default: none, fresh weights
+    #[serde(default)]
+    pub from: Option<String>,
     /// Seed of weights, order, sampling and augmentation.
     pub seed: u64,
     /// Random changes. Default: none
@@ -109,6 +115,32 @@ pub struct SegmentationConfig {
     pub sampling: Sampling,
     /// Components of this many pixels or fewer are removed. Default: 100
     pub minimum_area: usize,
+}
+
+impl SegmentationConfig {
+    /// What learns within an hour on two cores: anchors that large lesions can match, a higher
+    /// learning rate that decays, mirrored slices. Everything else is the paper's.
+    pub fn practical() -> Self {
+        let sizes = vec![8.0, 16.0, 32.0, 64.0, 128.0];
+        Self {
+            variant: Variant::new(Backbone::ResNet18, Truncation::T1),
+            classes: LesionClasses::Merge,
+            anchors: AnchorGenerator { sizes, ..AnchorGenerator::default() },
+            rpn: MatchThresholds { foreground: 0.7, background: 0.3 },
+            roi: MatchThresholds { foreground: 0.5, background: 0.5 },
+            samples: 256,
+            positive_fraction: 0.75,
+            learning_rate: LearningRate { peak: 5e-4, warmup: 200, schedule: Schedule::Cosine },
+            weight_decay: 1e-3,
+            batch: 1,
+            steps: 2600,
+            from: None,
+            seed: 1,
+            augmentation: Augmentation::Flip,
+            sampling: Sampling::Slice,
+            minimum_area: 100,
+        }
+    }
 }
 
 /// Stage II. Defaults are the paper's (specification 2, 4).

@@ -34,7 +34,9 @@ impl Curves {
     pub fn open(folder: &Path, names: &[&str], steps: u64) -> Self {
         let names: Vec<String> = names.iter().map(|name| (*name).to_owned()).collect();
         let mut curves = Self { folder: folder.into(), names, rows: Vec::new(), means: Vec::new() };
-        if steps > 0 && let Ok(text) = std::fs::read_to_string(curves.table()) {
+        if steps > 0
+            && let Ok(text) = std::fs::read_to_string(curves.table())
+        {
             let parse = |line: &str| {
                 let mut words = line.split(',');
                 let step = words.next()?.parse().ok()?;

@@ -8,6 +8,7 @@ use std::thread;
 use rand::{RngExt, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 
+use super::augmentation::Change;
 use super::config::{Augmentation, Sampling};
 use super::dataset::DatasetError;
 
@@ -59,8 +60,8 @@ pub struct Order {
 }
 
 impl Order {
-    /// The slices from number `first` on, with whether each is mirrored.
-    pub fn from(self, first: u64) -> impl Iterator<Item = (usize, bool)> {
+    /// The slices from number `first` on, each with its changes.
+    pub fn from(self, first: u64) -> impl Iterator<Item = (usize, Change)> {
         let length = self.patients.len() as u64;
         let mut groups: BTreeMap<&String, Vec<usize>> = BTreeMap::new();
         for (index, patient) in self.patients.iter().enumerate() {
@@ -83,24 +84,21 @@ impl Order {
                     group[rng.random_range(0..group.len())]
                 }
             };
-            let flips = self.augmentation == Augmentation::Flip;
-            let mirrored =
-                flips && rng(self.seed, purpose::AUGMENTATION, number).random_bool(0.5);
-            (index, mirrored)
+            (index, Change::draw(self.augmentation, self.seed, number))
         })
     }
 }
 
 /// Starts reading `order`; `read` runs on a thread of its own, [`AHEAD`] slices ahead.
 pub fn read_ahead<T: Send + Sync + 'static>(
-    order: impl Iterator<Item = (usize, bool)> + Send + 'static,
-    read: impl Fn(usize, bool) -> Result<T, DatasetError> + Send + 'static,
+    order: impl Iterator<Item = (usize, Change)> + Send + 'static,
+    read: impl Fn(usize, Change) -> Result<T, DatasetError> + Send + 'static,
 ) -> Receiver<Result<Arc<T>, DatasetError>> {
     let (sender, receiver) = sync_channel(AHEAD);
     thread::spawn(move || {
-        for (index, mirrored) in order {
+        for (index, change) in order {
             // The receiver is gone when the run ends.
-            if sender.send(read(index, mirrored).map(Arc::new)).is_err() {
+            if sender.send(read(index, change).map(Arc::new)).is_err() {
                 break;
             }
         }

@@ -1,6 +1,7 @@
 //! Training, natively only: data, targets, losses, and the two stages (specification 2, 4, 5).
 
 pub mod adam;
+pub mod augmentation;
 pub mod calibration;
 pub mod checkpoint;
 pub mod classifier;
@@ -10,6 +11,7 @@ pub mod dataset;
 pub mod loader;
 pub mod losses;
 pub mod matcher;
+pub mod recalibration;
 pub mod run;
 pub mod sampler;
 pub mod segmentation;

@@ -16,11 +16,9 @@ use super::config::SegmentationConfig;
 use super::curves::Curves;
 use super::dataset::DatasetError;
 use super::dataset::lesions::LesionDataset;
-use super::segmentation::{LOSS_NAMES, losses, slices};
+use super::segmentation::{LOSS_NAMES, TrainingSlice, losses, slices};
 use crate::network::batch_norm::Statistics;
-use crate::network::{
-    Architecture, MaskRcnn, MaskRcnnConfig, StateDict, Task, WeightsError,
-};
+use crate::network::{Architecture, MaskRcnn, MaskRcnnConfig, StateDict, Task, WeightsError};
 
 /// File name of the model in the run's folder.
 pub const MODEL: &str = "model.bpk";
@@ -50,7 +48,9 @@ pub enum TrainError {
         step: u64,
     },
     /// A folder with another run in it.
-    #[error("{folder}: the run there has another configuration ({difference}); choose another --out, or the options it was started with")]
+    #[error(
+        "{folder}: the run there has another configuration ({difference}); choose another --out, or the options it was started with"
+    )]
     OtherRun {
         /// The folder.
         folder: PathBuf,
@@ -135,7 +135,10 @@ fn take_up(
     };
     if progress.config != *config {
         let folder = folder.into();
-        return Err(TrainError::OtherRun { folder, difference: difference(&progress.config, config) });
+        return Err(TrainError::OtherRun {
+            folder,
+            difference: difference(&progress.config, config),
+        });
     }
     let adam = Adam::resume(config.weight_decay, progress.step, &moments);
     Ok(Some((weights, adam, progress)))
@@ -156,12 +159,14 @@ pub(super) fn difference<T: Serialize>(there: &T, here: &T) -> String {
         .unwrap_or_else(|| "nothing that can be named".into())
 }
 
-/// Trains until done, or until `limits` say stop; goes on where the folder's checkpoint ends.
+/// Trains until done, or until `limits` say stop; goes on where the folder's checkpoint ends. A new
+/// run starts from the weights `from`, or from fresh ones.
 ///
 /// # Errors
 /// If data or folder fail, or a loss is no number any more. The last checkpoint then still stands.
 pub fn train_segmentation(
     dataset: LesionDataset,
+    from: Option<&StateDict>,
     config: &SegmentationConfig,
     folder: &Path,
     device: &Device,
@@ -173,8 +178,8 @@ pub fn train_segmentation(
     let (state, mut adam, mut step, before) = match take_up(folder, config)? {
         Some((state, adam, progress)) => (state, adam, progress.step, progress.seconds),
         None => {
-            let state = fresh_state(&architecture, config.seed);
-            (state, Adam::new(config.weight_decay), 0, 0.0)
+            let fresh = || fresh_state(&architecture, config.seed);
+            (from.cloned().unwrap_or_else(fresh), Adam::new(config.weight_decay), 0, 0.0)
         }
     };
     // A folder that cannot be written to should say so now.
@@ -231,4 +236,34 @@ pub fn train_segmentation(
     }
     let seconds = save(&network, &adam, &curves, step)?;
     Ok(Outcome { step, finished: step == config.steps, seconds })
+}
+
+/// Milliseconds of `runs` steps on one slice by [`SegmentationConfig::practical`], after two that are not
+/// counted: the loop of [`train_segmentation`] without its files.
+///
+/// # Errors
+/// If the weights cannot be placed on the device.
+pub fn step_times(
+    slice: &TrainingSlice,
+    runs: usize,
+    device: &Device,
+) -> Result<Vec<f64>, TrainError> {
+    let config = SegmentationConfig::practical();
+    let state = fresh_state(&architecture(&config), config.seed);
+    let mut network = MaskRcnnConfig::new(architecture(&config))
+        .init_with(&state, device)?
+        .with_statistics(Statistics::Batch);
+    let mut adam = Adam::new(config.weight_decay);
+    let mut times = Vec::with_capacity(runs);
+    for number in 0..runs as u64 + 2 {
+        let started = Instant::now();
+        let losses = losses(&network, &config, slice, number, device);
+        losses.values();
+        let gradients = GradientsParams::from_grads(losses.total().backward(), &network);
+        network = adam.step(config.learning_rate.peak, network, gradients);
+        if number >= 2 {
+            times.push(started.elapsed().as_secs_f64() * 1e3);
+        }
+    }
+    Ok(times)
 }

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use burn::tensor::{Device, Tensor, TensorData};
 use rayon::prelude::*;
 
+use super::augmentation::Change;
 use super::config::SegmentationConfig;
 use super::dataset::DatasetError;
 use super::dataset::lesions::{Instance, LesionDataset, LesionSlice};
@@ -14,7 +15,7 @@ use super::matcher::match_boxes;
 use super::sampler::{Sample, sample};
 use super::targets::mask_target;
 use crate::geometry::{BBox, BoxCoder, Mask};
-use crate::image::{CtSlice, NetworkInput};
+use crate::image::NetworkInput;
 use crate::network::MaskRcnn;
 use crate::network::cpu_conv::host_values;
 use crate::network::heads::{BOX_POOL, MASK_POOL, MASK_SIDE};
@@ -36,13 +37,16 @@ pub struct TrainingSlice {
 }
 
 impl TrainingSlice {
-    /// Reads, mirrors if asked to, and prepares a slice of `dataset`.
+    /// Reads, changes and prepares a slice of `dataset`.
     ///
     /// # Errors
     /// If its files changed.
-    pub fn read(dataset: &LesionDataset, index: usize, mirrored: bool) -> Result<Self, DatasetError> {
-        let read = dataset.read(&dataset.files[index])?;
-        Ok(Self::new(if mirrored { mirror(read) } else { read }))
+    pub fn read(
+        dataset: &LesionDataset,
+        index: usize,
+        change: Change,
+    ) -> Result<Self, DatasetError> {
+        Ok(Self::new(change.apply_with_lesions(dataset.read(&dataset.files[index])?)))
     }
 
     /// Prepares a slice.
@@ -60,28 +64,6 @@ impl TrainingSlice {
             .collect();
         Self { input, instances }
     }
-}
-
-/// Left and right swapped.
-pub fn mirror(slice: LesionSlice) -> LesionSlice {
-    let LesionSlice { slice, instances } = slice;
-    let width = slice.width;
-    let instances = instances
-        .into_iter()
-        .map(|Instance { class, bbox, mut mask }| {
-            mask.pixels.chunks_exact_mut(width).for_each(<[bool]>::reverse);
-            let side = width as f32;
-            let bbox = BBox::new(side - bbox.x2, bbox.y1, side - bbox.x1, bbox.y2);
-            Instance { class, bbox, mask }
-        })
-        .collect();
-    LesionSlice { slice: mirror_slice(slice), instances }
-}
-
-/// A picture with left and right swapped.
-pub fn mirror_slice(mut slice: CtSlice) -> CtSlice {
-    slice.pixels.chunks_exact_mut(slice.width).for_each(<[u8]>::reverse);
-    slice
 }
 
 fn resize_nearest(mask: &Mask, (width, height): (usize, usize)) -> Mask {
@@ -251,12 +233,12 @@ fn roi_losses(
     if chosen.is_empty() {
         return [zero(device), zero(device), zero(device)];
     }
-    let positives: Vec<BBox> = chosen.positives.iter().map(|(index, _)| proposals[*index]).collect();
+    let positives: Vec<BBox> =
+        chosen.positives.iter().map(|(index, _)| proposals[*index]).collect();
     let mut boxes = positives.clone();
     boxes.extend(chosen.negatives.iter().map(|index| proposals[*index]));
     let layout = PooledLayout::ChannelsFirst;
-    let (logits, deltas) =
-        network.roi_heads.boxes(pool(levels, scales, &boxes, BOX_POOL, layout));
+    let (logits, deltas) = network.roi_heads.boxes(pool(levels, scales, &boxes, BOX_POOL, layout));
     let classes = logits.dims()[1];
     let own: Vec<usize> =
         chosen.positives.iter().map(|(_, truth)| slice.instances[*truth].class).collect();
@@ -299,18 +281,14 @@ pub fn slices(
     config: &SegmentationConfig,
     first: u64,
 ) -> std::sync::mpsc::Receiver<Result<Arc<TrainingSlice>, DatasetError>> {
-    let patients = dataset
-        .files
-        .iter()
-        .map(|file| format!("{:?} {}", file.image.parent(), file.patient()))
-        .collect();
+    let patients = dataset.patient_names();
     let order = super::loader::Order {
         patients,
         sampling: config.sampling,
         augmentation: config.augmentation,
         seed: config.seed,
     };
-    super::loader::read_ahead(order.from(first), move |index, mirrored| {
-        TrainingSlice::read(&dataset, index, mirrored)
+    super::loader::read_ahead(order.from(first), move |index, change| {
+        TrainingSlice::read(&dataset, index, change)
     })
 }

@@ -8,7 +8,7 @@ use anyhow::{Context, Result, ensure};
 use clap::Args;
 
 use super::{Display, serde_value, stop_on_interrupt};
-use crate::cli::model::{DeviceArgument, training_device};
+use crate::cli::model::{DeviceArgument, read_weights, training_device};
 use crate::geometry::AnchorGenerator;
 use crate::network::Variant;
 use crate::predict::report::NOTICE;
@@ -27,6 +27,9 @@ pub struct TrainSegmentation {
     /// Folder of the run: configuration, curves, checkpoint, model. An unfinished run goes on
     #[arg(long)]
     out: PathBuf,
+    /// Weights to start from (.bpk or .pth), with their anchors. Default: fresh ones
+    #[arg(long)]
+    from: Option<PathBuf>,
     /// Network
     #[arg(long, default_value = "resnet18t1")]
     variant: Variant,
@@ -57,7 +60,7 @@ pub struct TrainSegmentation {
     /// Seed of weights, order, sampling and augmentation
     #[arg(long, default_value_t = 0)]
     seed: u64,
-    /// Random changes of the slices: none, flip
+    /// Random changes of the slices: none, flip, jitter (flips, brightness, contrast, gamma)
     #[arg(long, value_parser = serde_value::<Augmentation>, default_value = "none")]
     augment: Augmentation,
     /// Order: slice (every slice once an epoch), patient (every patient equally often)
@@ -94,7 +97,10 @@ impl TrainSegmentation {
     pub fn run(self) -> Result<ExitCode> {
         ensure!(self.batch > 0, "--batch must be at least 1");
         ensure!(self.checkpoint_every > 0, "--checkpoint-every must be at least 1");
-        ensure!(self.roi_background <= self.roi_foreground, "--roi-background is above --roi-foreground");
+        ensure!(
+            self.roi_background <= self.roi_foreground,
+            "--roi-background is above --roi-foreground"
+        );
         ensure!(self.anchors.iter().all(|size| *size > 0.0), "--anchors must be positive");
         if self.resume {
             let checkpoint = self.out.join(crate::train::checkpoint::FILE);
@@ -104,17 +110,27 @@ impl TrainSegmentation {
         println!("{}", dataset.report());
         let dataset = dataset.with_lesions()?;
         println!("training on the {} slices with lesions", dataset.files.len());
-        let config = self.config(dataset.files.len() as u64);
+        let from = self.from.as_deref().map(read_weights).transpose()?;
+        let mut config = self.config(dataset.files.len() as u64);
+        if let Some(from) = &from {
+            config.variant = from.architecture.variant;
+            config.anchors = from.architecture.anchors.clone();
+            config.from = Some(from.info.sha256.clone());
+            let masks = from.architecture.masks;
+            ensure!(masks == self.masks.masks(), "--from has other classes ({masks}) than --masks");
+        }
         let device = training_device(self.device)?;
         let limits = Limits {
             checkpoint_every: self.checkpoint_every,
             time: self.minutes.map(|minutes| Duration::from_secs_f64(minutes.max(0.0) * 60.0)),
             stop: stop_on_interrupt()?,
         };
+        let state = from.as_ref().map(|from| &from.state);
         let mut display = Display::new(&LOSS_NAMES);
-        let outcome = train_segmentation(dataset, &config, &self.out, &device, &limits, |progress| {
-            display.show(progress);
-        });
+        let outcome =
+            train_segmentation(dataset, state, &config, &self.out, &device, &limits, |progress| {
+                display.show(progress);
+            });
         display.finish();
         let outcome = outcome.with_context(|| format!("training into {}", self.out.display()))?;
         let state = if outcome.finished { "finished" } else { "stopped; run again to go on" };
@@ -152,6 +168,7 @@ impl TrainSegmentation {
             weight_decay: self.weight_decay,
             batch: self.batch,
             steps: self.steps.unwrap_or(self.epochs * steps_per_epoch),
+            from: None,
             seed: self.seed,
             augmentation: self.augment,
             sampling: self.sampling,

@@ -63,8 +63,8 @@ impl HostFunction for Statistics {
         });
         let total = |at: usize| parts.iter().map(|part| part[at]).sum::<f64>() / count;
         let mean = (0..channels).map(|c| (total(c) + f64::from(centre[c])) as f32);
-        let variance = (0..channels)
-            .map(|c| (total(channels + c) - total(c) * total(c)).max(0.0) as f32);
+        let variance =
+            (0..channels).map(|c| (total(channels + c) - total(c) * total(c)).max(0.0) as f32);
         (from_values(mean.chain(variance).collect(), [2 * channels]), Saved::default())
     }
 
@@ -109,9 +109,8 @@ impl HostFunction for Normalisation {
         let channels = self.mean.len();
         let scale: Vec<f32> =
             weight.storage::<f32>().iter().zip(&self.scale).map(|(w, s)| w * s).collect();
-        let shift: Vec<f32> = (0..channels)
-            .map(|c| bias.storage::<f32>()[c] - self.mean[c] * scale[c])
-            .collect();
+        let shift: Vec<f32> =
+            (0..channels).map(|c| bias.storage::<f32>()[c] - self.mean[c] * scale[c]).collect();
         let mut output = vec![0.0; input.values().len()];
         let part = 512 * channels;
         parallel::for_each_chunk(&mut output, part, |index, out| {
@@ -234,9 +233,7 @@ mod tests {
                     let vector = |index: usize| tensors[index].clone().reshape([3]);
                     let affine = [vector(1), vector(2) + alternating(3, 20.0)];
                     let residual = Some(tensors[3].clone());
-                    batch_norm(
-                        tensors[0].clone(), affine, residual, statistics, of_batch, activate,
-                    )
+                    batch_norm(tensors[0].clone(), affine, residual, statistics, of_batch, activate)
                 });
             }
         }

@@ -230,7 +230,9 @@ impl<'a> Geometry<'a> {
                     for (column_phase, phase) in phases.iter().enumerate() {
                         let places: Vec<[usize; 2]> = (row_phase..count)
                             .step_by(stride)
-                            .flat_map(|y| (column_phase..width).step_by(stride).map(move |x| [y, x]))
+                            .flat_map(|y| {
+                                (column_phase..width).step_by(stride).map(move |x| [y, x])
+                            })
                             .collect();
                         self.fill(gradient, phase, &places, index * rows, out);
                     }
@@ -246,9 +248,7 @@ impl<'a> Geometry<'a> {
         let reaches = |at: usize, tap: usize| (at + padding + kernel * stride - tap) % stride == 0;
         let taps: Vec<[usize; 2]> = (0..kernel)
             .filter(|ky| reaches(row, *ky))
-            .flat_map(|ky| {
-                (0..kernel).filter(|kx| reaches(column, *kx)).map(move |kx| [ky, kx])
-            })
+            .flat_map(|ky| (0..kernel).filter(|kx| reaches(column, *kx)).map(move |kx| [ky, kx]))
             .collect();
         let mut weights = vec![0.0; taps.len() * outputs * inputs];
         for (index, [ky, kx]) in taps.iter().enumerate() {

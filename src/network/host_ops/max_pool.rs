@@ -115,6 +115,8 @@ mod tests {
 
     #[test]
     fn its_gradients_are_differences() {
-        gradients_are_differences(&[vec![2, 3, 7, 8]], 2e-2, |tensors| max_pool(tensors[0].clone()));
+        gradients_are_differences(&[vec![2, 3, 7, 8]], 2e-2, |tensors| {
+            max_pool(tensors[0].clone())
+        });
     }
 }

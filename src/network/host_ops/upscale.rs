@@ -108,17 +108,12 @@ impl HostFunction for Upscale {
             found[0] = Some(from_channels_last(values, input.dims));
         }
         if wanted[1] {
-            let sums = parallel::sum_over_parts(
-                batch * image,
-                channels * 4 * outputs,
-                |range, sums| {
+            let sums =
+                parallel::sum_over_parts(batch * image, channels * 4 * outputs, |range, sums| {
                     let left = &input.values()[range.start * channels..range.end * channels];
                     let right = &ordered[range.start * 4 * outputs..range.end * 4 * outputs];
-                    add_transposed_matmul(
-                        sums, left, right, [channels, range.len(), 4 * outputs],
-                    );
-                },
-            );
+                    add_transposed_matmul(sums, left, right, [channels, range.len(), 4 * outputs]);
+                });
             let mut values = vec![0.0; sums.len()];
             for (input, sums) in sums.chunks_exact(4 * outputs).enumerate() {
                 for (index, sum) in sums.iter().enumerate() {

@@ -69,10 +69,8 @@ impl ClassDataset {
             Some(list) => (list.to_path_buf(), parse_list(list, &images)?),
             None => (images.clone(), all_of(&images)?),
         };
-        let checked: Vec<Result<ClassFile, Skipped>> = named
-            .into_par_iter()
-            .map(|file| read(&file).map(|_| file))
-            .collect();
+        let checked: Vec<Result<ClassFile, Skipped>> =
+            named.into_par_iter().map(|file| read(&file).map(|_| file)).collect();
         let (mut files, mut skipped) = (Vec::new(), Vec::new());
         for file in checked {
             match file {

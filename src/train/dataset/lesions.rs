@@ -224,6 +224,14 @@ impl LesionDataset {
         patients.len()
     }
 
+    /// A name for the patient of every slice, different in different folders.
+    pub fn patient_names(&self) -> Vec<String> {
+        self.files
+            .iter()
+            .map(|file| format!("{:?} {}", file.image.parent(), file.patient()))
+            .collect()
+    }
+
     /// What was read and what was skipped.
     pub fn report(&self) -> String {
         let (slices, patients) = (self.files.len(), self.patients());

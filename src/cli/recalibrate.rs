@@ -1,0 +1,64 @@
+//! `groundglass recalibrate`.
+
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use anyhow::{Context, Result, ensure};
+use clap::Args;
+use indicatif::ProgressBar;
+
+use super::files;
+use super::model::read_weights;
+use crate::predict::report::NOTICE;
+use crate::train::config::{Augmentation, Sampling};
+use crate::train::dataset::lesions::{LesionClasses, LesionDataset};
+use crate::train::loader::Order;
+use crate::train::recalibration::recalibrate;
+
+/// Arguments of `recalibrate`.
+#[derive(Debug, Args)]
+pub struct Recalibrate {
+    /// Weights of a segmentation network (.bpk or .pth)
+    #[arg(long)]
+    model: PathBuf,
+    /// Training slices, with `imgs` and `masks`
+    #[arg(long, required = true, num_args = 1..)]
+    data: Vec<PathBuf>,
+    /// Slices to average over, every patient equally often
+    #[arg(long, default_value_t = 300)]
+    slices: usize,
+    /// Seed of their choice
+    #[arg(long, default_value_t = 0)]
+    seed: u64,
+    /// The recalibrated weights (.bpk)
+    #[arg(long)]
+    out: PathBuf,
+}
+
+impl Recalibrate {
+    /// Runs the command.
+    pub fn run(self) -> Result<ExitCode> {
+        ensure!(self.slices > 0, "--slices must be at least 1");
+        let model = read_weights(&self.model)?;
+        let mut datasets =
+            self.data.iter().map(|folder| LesionDataset::open(folder, LesionClasses::Merge, 100));
+        let first = datasets.next().context("--data names no folder")??;
+        let dataset = datasets
+            .try_fold(first, |all, next| Ok::<_, anyhow::Error>(all.extended(next?)))?
+            .with_lesions()?;
+        let order = Order {
+            patients: dataset.patient_names(),
+            sampling: Sampling::Patient,
+            augmentation: Augmentation::Flip,
+            seed: self.seed,
+        };
+        let bar = ProgressBar::new(self.slices as u64);
+        let mut state = recalibrate(&model, &dataset, order, self.slices, || bar.inc(1))?;
+        bar.finish_and_clear();
+        let about = serde_json::json!({ "slices": self.slices, "seed": self.seed });
+        state.metadata.insert("recalibration".into(), about.to_string());
+        files::write(&self.out, &state.to_pack()?)?;
+        println!("{}\n{NOTICE}", self.out.display());
+        Ok(ExitCode::SUCCESS)
+    }
+}

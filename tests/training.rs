@@ -1,0 +1,344 @@
+//! Training, evaluation and analysis from the command line, on phantoms alone.
+
+#![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test fails by panicking")]
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Output, Stdio};
+use std::time::{Duration, Instant};
+
+use groundglass::evaluate::tables::Evaluation;
+use groundglass::network::StateDict;
+use tempfile::TempDir;
+
+/// Recipe of the short runs: the paper's learning rate is made for days.
+const SHORT: [&str; 12] = [
+    "--learning-rate",
+    "1e-3",
+    "--warmup",
+    "20",
+    "--schedule",
+    "cosine",
+    "--anchors",
+    "8,16,32,64,128",
+    "--roi-foreground",
+    "0.5",
+    "--seed",
+    "1",
+];
+
+fn command(arguments: &[&str]) -> Command {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_groundglass"));
+    command.args(arguments).stdin(Stdio::null());
+    command
+}
+
+fn run(arguments: &[&str]) -> Output {
+    command(arguments).output().expect("the program runs")
+}
+
+fn succeed(arguments: &[&str]) -> String {
+    let output = run(arguments);
+    let error = String::from_utf8_lossy(&output.stderr).into_owned();
+    assert!(output.status.success(), "{arguments:?}: {error}");
+    String::from_utf8_lossy(&output.stdout).into_owned()
+}
+
+fn fail(arguments: &[&str]) -> String {
+    let output = run(arguments);
+    assert_eq!(output.status.code(), Some(1), "{arguments:?}");
+    String::from_utf8_lossy(&output.stderr).into_owned()
+}
+
+fn at(folder: &TempDir, name: &str) -> String {
+    folder.path().join(name).display().to_string()
+}
+
+fn phantoms(count: &str) -> TempDir {
+    let folder = tempfile::tempdir().unwrap();
+    succeed(&["phantom", "--out", &at(&folder, "data"), "--count", count, "--seed", "3"]);
+    folder
+}
+
+fn train_segmentation(data: &str, out: &str, rest: &[&str]) -> Vec<String> {
+    let mut arguments = vec!["train", "segmentation", "--data", data, "--out", out];
+    arguments.extend(SHORT);
+    arguments.extend(rest);
+    arguments.into_iter().map(String::from).collect()
+}
+
+fn borrowed(arguments: &[String]) -> Vec<&str> {
+    arguments.iter().map(String::as_str).collect()
+}
+
+fn evaluation(path: &str) -> Evaluation {
+    serde_json::from_str(&fs::read_to_string(path).unwrap()).unwrap()
+}
+
+#[test]
+fn phantoms_are_enough_for_every_step_from_data_to_tables() {
+    let folder = phantoms("300");
+    let (lesions, classes) = (at(&folder, "data/lesions"), at(&folder, "data/classes"));
+    let (train, test) = (format!("{lesions}/train"), format!("{lesions}/test"));
+    let run1 = at(&folder, "stage1");
+    let arguments = train_segmentation(&train, &run1, &["--steps", "300", "--augment", "flip"]);
+    let shown = succeed(&borrowed(&arguments));
+    assert!(shown.contains("finished at step 300"), "{shown}");
+    for file in ["config.json", "losses.csv", "losses.svg", "model.bpk", "checkpoint.bpk"] {
+        assert!(Path::new(&run1).join(file).is_file(), "{file}");
+    }
+
+    let model = format!("{run1}/model.bpk");
+    let json = at(&folder, "segmentation.json");
+    let shown =
+        succeed(&["evaluate", "segmentation", "--model", &model, "--data", &test, "--json", &json]);
+    assert!(shown.contains("Research use only"), "{shown}");
+    let Evaluation::Segmentation { results, .. } = evaluation(&json) else {
+        panic!("another evaluation");
+    };
+    let loose = results.last().unwrap();
+    let ap50 = loose.coco_boxes.ap50.unwrap();
+    println!("{shown}");
+    assert!(ap50 > AP50_ON_PHANTOMS, "box AP at IoU 0.5 is {ap50}");
+
+    let list = |part: &str| format!("{classes}/{part}_COVIDx_CT.txt");
+    let run2 = at(&folder, "stage2");
+    let shown = succeed(&[
+        "train",
+        "classifier",
+        "--from",
+        &model,
+        "--data",
+        &classes,
+        "--list",
+        &list("train"),
+        "--out",
+        &run2,
+        "--trainable",
+        "s",
+        "--epochs",
+        "30",
+        "--learning-rate",
+        "1e-3",
+    ]);
+    assert!(shown.contains("softmax temperature"), "{shown}");
+    let joint = format!("{run2}/model.bpk");
+    let (one, two) = (state(&model), state(&joint));
+    assert!(one.shares_trunk_with(&two), "module S alone was trained");
+
+    let json2 = at(&folder, "classification.json");
+    let test_list = list("test");
+    let shown = succeed(&[
+        "evaluate",
+        "classifier",
+        "--model",
+        &joint,
+        "--data",
+        &classes,
+        "--list",
+        &test_list,
+        "--json",
+        &json2,
+    ]);
+    let Evaluation::Classification { result, .. } = evaluation(&json2) else {
+        panic!("another evaluation");
+    };
+    let accuracy = result.accuracy.unwrap();
+    println!("{shown}");
+    assert!(accuracy.value > ACCURACY_ON_PHANTOMS, "{accuracy}");
+    assert!(accuracy.interval.is_some());
+
+    let rois = at(&folder, "rois");
+    let shown = succeed(&[
+        "analyse", "rois", "--model", &joint, "--data", &classes, "--list", &test_list, "--out",
+        &rois,
+    ]);
+    assert!(shown.contains("Table 5"), "{shown}");
+    for file in ["figure4.svg", "figure4.png", "figure5.svg", "figure5.png", "tables.md"] {
+        assert!(Path::new(&rois).join(file).is_file(), "{file}");
+    }
+
+    let picture = fs::read_dir(format!("{test}/imgs")).unwrap().next().unwrap().unwrap().path();
+    let mask = format!("{test}/masks/{}.png", picture.file_stem().unwrap().to_string_lossy());
+    let figure = at(&folder, "figure3.png");
+    succeed(&[
+        "render",
+        &picture.display().to_string(),
+        "--mask",
+        &mask,
+        "--class",
+        "2",
+        "--segmentation",
+        &joint,
+        "--classifier",
+        &joint,
+        "--score-threshold",
+        "0.3",
+        "--out",
+        &figure,
+    ]);
+    assert_eq!(&fs::read(&figure).unwrap()[1..4], b"PNG");
+
+    let tables = succeed(&["tables", &json, &json2]);
+    assert!(tables.contains("| resnet18t1 (model) |"), "{tables}");
+    assert!(tables.contains("93.95"), "the paper's own row stands beside: {tables}");
+}
+
+/// About two thirds of what the run above reaches.
+const AP50_ON_PHANTOMS: f64 = 0.3;
+/// Chance is one third.
+const ACCURACY_ON_PHANTOMS: f64 = 0.5;
+
+fn state(path: &str) -> StateDict {
+    StateDict::from_bytes(&fs::read(path).unwrap()).unwrap()
+}
+
+/// Kills a child for good, as a power cut would.
+fn kill(mut child: Child) {
+    child.kill().unwrap();
+    child.wait().unwrap();
+}
+
+#[test]
+fn a_run_killed_ten_times_ends_with_the_weights_of_one_left_alone() {
+    let folder = phantoms("30");
+    let train = at(&folder, "data/lesions/train");
+    let (calm, disturbed) = (at(&folder, "calm"), at(&folder, "disturbed"));
+    let options = ["--steps", "24", "--checkpoint-every", "1", "--augment", "flip"];
+    succeed(&borrowed(&train_segmentation(&train, &calm, &options)));
+
+    let arguments = train_segmentation(&train, &disturbed, &options);
+    let checkpoint = PathBuf::from(&disturbed).join("checkpoint.bpk");
+    let mut kills = 0;
+    while kills < 10 {
+        let mut child = command(&borrowed(&arguments)).stdout(Stdio::null()).spawn().unwrap();
+        // Moments all over a step and its checkpoint, once the first checkpoint is there.
+        let started = Instant::now();
+        while !checkpoint.is_file() && started.elapsed() < Duration::from_secs(120) {
+            std::thread::sleep(Duration::from_millis(20));
+        }
+        std::thread::sleep(Duration::from_millis(700 + 173 * kills));
+        assert!(child.try_wait().unwrap().is_none(), "it ended before kill {kills}");
+        kill(child);
+        kills += 1;
+    }
+    succeed(&borrowed(&arguments));
+    let [calm, disturbed] = [calm, disturbed].map(|run| {
+        let losses = fs::read_to_string(format!("{run}/losses.csv")).unwrap();
+        (state(&format!("{run}/checkpoint.bpk")).tensors, losses)
+    });
+    assert_eq!(calm.1, disturbed.1, "losses");
+    assert!(calm.0 == disturbed.0, "weights and moments");
+}
+
+#[test]
+fn stage_two_with_batch_norm_trains_what_the_paper_trains_and_nothing_else() {
+    let folder = phantoms("30");
+    let classes = at(&folder, "data/classes");
+    let start = at(&folder, "start");
+    let train = at(&folder, "data/lesions/train");
+    succeed(&borrowed(&train_segmentation(&train, &start, &["--steps", "1"])));
+    let model = format!("{start}/model.bpk");
+    let out = at(&folder, "bn");
+    let list = format!("{classes}/train_COVIDx_CT.txt");
+    succeed(&[
+        "train",
+        "classifier",
+        "--from",
+        &model,
+        "--data",
+        &classes,
+        "--list",
+        &list,
+        "--out",
+        &out,
+        "--epochs",
+        "1",
+        "--learning-rate",
+        "1e-3",
+        "--holdout",
+        "0",
+    ]);
+    let (before, after) = (state(&model), state(&format!("{out}/model.bpk")));
+    let changed = |name: &str| before.tensors.get(name) != after.tensors.get(name);
+    let mut moved = 0;
+    for name in before.tensors.keys().filter(|name| after.tensors.contains_key(*name)) {
+        let affine = name.ends_with(".weight") || name.ends_with(".bias");
+        let expected = name.contains(".bn") && affine;
+        assert_eq!(changed(name), expected, "{name}");
+        moved += usize::from(expected);
+    }
+    // Stem and two norms in each of six blocks, weight and bias.
+    assert_eq!(moved, 26);
+    assert!(after.tensors.contains_key("s2new.fc_scores.weight"));
+    assert!(!after.tensors.keys().any(|name| name.contains("mask")));
+}
+
+#[test]
+fn bad_data_is_named_before_training_begins() {
+    let folder = phantoms("15");
+    let train = at(&folder, "data/lesions/train");
+    let out = at(&folder, "run");
+    let attempt = |rest: &[&str]| fail(&borrowed(&train_segmentation(&train, &out, rest)));
+
+    let nowhere = at(&folder, "nowhere");
+    let said = fail(&borrowed(&train_segmentation(&nowhere, &out, &["--steps", "1"])));
+    assert!(said.contains("nowhere/imgs") && said.contains("expected the folders"), "{said}");
+    assert!(attempt(&["--resume", "--steps", "1"]).contains("no checkpoint to resume"));
+
+    // A run folder that is a file.
+    fs::write(&out, "occupied").unwrap();
+    assert!(attempt(&["--steps", "1"]).contains("run"), "the folder is named");
+    fs::remove_file(&out).unwrap();
+
+    // One mask cut short, one of another size, one with an unknown value: skipped by name.
+    let masks: Vec<PathBuf> =
+        fs::read_dir(format!("{train}/masks")).unwrap().map(|e| e.unwrap().path()).collect();
+    let bytes = fs::read(&masks[0]).unwrap();
+    fs::write(&masks[0], &bytes[..bytes.len() / 2]).unwrap();
+    image::GrayImage::new(100, 90).save(&masks[1]).unwrap();
+    image::GrayImage::from_pixel(512, 512, image::Luma([7])).save(&masks[2]).unwrap();
+    fs::remove_file(&masks[3]).unwrap();
+    let shown = succeed(&borrowed(&train_segmentation(&train, &out, &["--steps", "1"])));
+    for expected in ["4 skipped", "100x90", "the value 7", "without mask"] {
+        assert!(shown.contains(expected), "{expected}: {shown}");
+    }
+
+    // Another recipe in the same folder.
+    let said = attempt(&["--steps", "1", "--weight-decay", "0"]);
+    assert!(said.contains("weight_decay is 0.001 there"), "{said}");
+
+    let classes = at(&folder, "data/classes");
+    let model = format!("{out}/model.bpk");
+    let list = at(&folder, "list.txt");
+    let classifier = |text: &str| {
+        fs::write(&list, text).unwrap();
+        fail(&[
+            "train",
+            "classifier",
+            "--from",
+            &model,
+            "--data",
+            &classes,
+            "--list",
+            &list,
+            "--out",
+            &nowhere,
+            "--epochs",
+            "1",
+        ])
+    };
+    assert!(classifier("").contains("the list is empty"));
+    assert!(classifier("CP_1_1_1.png 7").contains("line 1"));
+    assert!(classifier("CP_1_1_1.png 1").contains("CP_1_1_1.png"));
+    let said = fail(&["evaluate", "segmentation", "--model", &list, "--data", &train]);
+    assert!(said.contains("list.txt"), "{said}");
+}
+
+#[test]
+fn a_folder_that_cannot_be_written_to_is_named_before_training_begins() {
+    let folder = phantoms("15");
+    let train = at(&folder, "data/lesions/train");
+    let said = fail(&borrowed(&train_segmentation(&train, "/proc/groundglass", &["--steps", "1"])));
+    assert!(said.contains("/proc/groundglass"), "{said}");
+}
