@@ -268,7 +268,7 @@ impl EvaluateClassifier {
             bar.inc(1);
         }
         bar.finish_and_clear();
-        let result = classification::evaluate(&slices);
+        let result = Box::new(classification::evaluate(&slices));
         let evaluation = Evaluation::Classification { provenance, result };
         let text = classification_markdown(&evaluation);
         self.output.write(&evaluation, &text)?;

@@ -58,7 +58,7 @@ pub enum Evaluation {
         /// What, on what.
         provenance: Provenance,
         /// Its result.
-        result: ClassificationResult,
+        result: Box<ClassificationResult>,
     },
 }
 

@@ -33,7 +33,7 @@ pub struct Adam {
 #[derive(Debug)]
 enum Moments {
     Host([Vec<f32>; 2]),
-    Device([Tensor<1>; 2]),
+    Device(Box<[Tensor<1>; 2]>),
 }
 
 /// The numbers of one step.
@@ -65,7 +65,7 @@ impl Adam {
         for (name, moments) in &self.moments {
             let values = match moments {
                 Moments::Host(values) => values.clone(),
-                Moments::Device(values) => values.clone().map(host_values),
+                Moments::Device(values) => (**values).clone().map(host_values),
             };
             for (prefix, values) in ["first", "second"].into_iter().zip(values) {
                 let parameter = Parameter { shape: vec![values.len()], values };
@@ -129,7 +129,7 @@ impl ModuleMapper for Updater<'_> {
                 Tensor::<1>::from_data(TensorData::new(values, [length]), &device)
             };
             let moments = match self.adam.moments.remove(&name) {
-                Some(Moments::Device(moments)) => moments,
+                Some(Moments::Device(moments)) => *moments,
                 Some(Moments::Host(moments)) => moments.map(on_device),
                 None => [(); 2].map(|()| Tensor::zeros([length], &device)),
             };
@@ -140,7 +140,7 @@ impl ModuleMapper for Updater<'_> {
                 moments,
                 self.step,
             );
-            self.adam.moments.insert(name, Moments::Device(moments));
+            self.adam.moments.insert(name, Moments::Device(Box::new(moments)));
             values.detach().reshape(dims)
         };
         Param::from_mapped_value(id, updated.require_grad(), mapper)

@@ -245,7 +245,8 @@ impl<'a> Geometry<'a> {
     /// The kernel's taps that reach input pixels at `(row, column)` modulo the stride.
     fn phase(&self, weight: &[f32], row: usize, column: usize) -> Phase {
         let ConvShape { inputs, outputs, kernel, stride, padding } = *self.shape;
-        let reaches = |at: usize, tap: usize| (at + padding + kernel * stride - tap) % stride == 0;
+        let reaches =
+            |at: usize, tap: usize| (at + padding + kernel * stride - tap).is_multiple_of(stride);
         let taps: Vec<[usize; 2]> = (0..kernel)
             .filter(|ky| reaches(row, *ky))
             .flat_map(|ky| (0..kernel).filter(|kx| reaches(column, *kx)).map(move |kx| [ky, kx]))
