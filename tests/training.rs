@@ -184,8 +184,8 @@ fn phantoms_are_enough_for_every_step_from_data_to_tables() {
     assert!(tables.contains("93.95"), "the paper's own row stands beside: {tables}");
 }
 
-/// About two thirds of what the run above reaches.
-const AP50_ON_PHANTOMS: f64 = 0.3;
+/// About two thirds of the 0.89 that the run above reached when this was written.
+const AP50_ON_PHANTOMS: f64 = 0.6;
 /// Chance is one third.
 const ACCURACY_ON_PHANTOMS: f64 = 0.5;
 

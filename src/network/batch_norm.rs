@@ -102,6 +102,8 @@ impl BatchNorm {
         let count = (batch * height * width) as f64;
         let blend = |running: &RunningState<Tensor<1>>, value: Tensor<1>| {
             running.update(running.value_sync() * (1.0 - self.momentum) + value * self.momentum);
+            // burn holds an update back until it is asked for, and saving a module does not ask.
+            running.value_sync();
         };
         blend(&self.running_mean, mean);
         blend(&self.running_var, variance * (count / (count - 1.0).max(1.0)));
@@ -241,6 +243,17 @@ mod tests {
             assert!((y.iter().sum::<f64>() / n).abs() < 1e-5);
             assert!((y.iter().map(|v| v * v).sum::<f64>() / n - 1.0).abs() < 1e-3);
         }
+    }
+
+    #[test]
+    fn what_is_saved_are_the_latest_statistics() {
+        let device = Device::flex();
+        let norm = BatchNorm { statistics: Statistics::Batch, ..BatchNorm::init(3, &device) };
+        norm.forward(input(&device));
+        let saved = crate::network::parameters::state_of(&norm);
+        let mean = host_values(norm.running_mean.value_sync());
+        assert_eq!(saved.tensors["running_mean"].values, mean);
+        assert!(mean.iter().all(|value| *value != 0.0));
     }
 
     #[test]
