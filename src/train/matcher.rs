@@ -41,28 +41,36 @@ pub fn match_overlaps(
     let mut restored = vec![false; boxes];
     if low_quality {
         for row in overlaps {
-            let highest = row.iter().copied().fold(f32::NEG_INFINITY, f32::max);
+            let highest = row.iter().copied().fold(f32::NEG_INFINITY, nan_or_larger);
             for (index, overlap) in row.iter().enumerate() {
                 restored[index] |= *overlap == highest;
             }
         }
     }
     let of_box = |index: usize| {
-        let mut best = None;
+        let mut best: Option<(usize, f32)> = None;
         for (number, row) in overlaps.iter().enumerate() {
-            if best.is_none_or(|(_, overlap)| row[index] > overlap) {
-                best = Some((number, row[index]));
+            let overlap = row[index];
+            let first_nan = |known: f32| overlap.is_nan() && !known.is_nan();
+            if best.is_none_or(|(_, known)| overlap > known || first_nan(known)) {
+                best = Some((number, overlap));
             }
         }
         match best {
-            Some((number, overlap)) if overlap >= thresholds.foreground || restored[index] => {
-                Match::Foreground(number)
-            }
-            Some((_, overlap)) if overlap >= thresholds.background => Match::Ignored,
-            _ => Match::Background,
+            None => Match::Background,
+            Some((number, _)) if restored[index] => Match::Foreground(number),
+            Some((_, overlap)) if overlap < thresholds.background => Match::Background,
+            Some((_, overlap)) if overlap < thresholds.foreground => Match::Ignored,
+            Some((number, _)) => Match::Foreground(number),
         }
     };
     (0..boxes).map(of_box).collect()
+}
+
+/// The maximum as torch takes it: NaN wins. Two boxes without area overlap by NaN, and the reference
+/// calls that a match.
+fn nan_or_larger(known: f32, value: f32) -> f32 {
+    if known.is_nan() || value.is_nan() { f32::NAN } else { known.max(value) }
 }
 
 #[cfg(test)]
