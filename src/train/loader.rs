@@ -89,7 +89,7 @@ impl Order {
     }
 }
 
-/// Starts reading `order`; `read` runs on a thread of its own, [`AHEAD`] slices ahead.
+/// Starts reading `order`; `read` runs on a thread of its own, a few slices ahead.
 pub fn read_ahead<T: Send + Sync + 'static>(
     order: impl Iterator<Item = (usize, Change)> + Send + 'static,
     read: impl Fn(usize, Change) -> Result<T, DatasetError> + Send + 'static,
