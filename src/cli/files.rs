@@ -5,6 +5,8 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, bail};
 
+use crate::train::checkpoint::write_whole;
+
 /// Names that a slice's file may end in.
 const EXTENSIONS: [&str; 6] = ["png", "jpg", "jpeg", "dcm", "dicom", "ima"];
 
@@ -76,14 +78,7 @@ pub fn read(path: &Path, limit: u64) -> Result<Vec<u8>> {
 
 /// Writes a file, with its folder if need be; a half-written one never takes its name.
 pub fn write(path: &Path, bytes: &[u8]) -> Result<()> {
-    let writing = || format!("{}: cannot be written", path.display());
-    if let Some(folder) = path.parent().filter(|folder| !folder.as_os_str().is_empty()) {
-        fs::create_dir_all(folder).with_context(writing)?;
-    }
-    let mut partial = path.as_os_str().to_owned();
-    partial.push(".partial");
-    fs::write(&partial, bytes).with_context(writing)?;
-    fs::rename(&partial, path).with_context(writing)
+    Ok(write_whole(path, bytes)?)
 }
 
 /// The last part of a path without its ending.

@@ -6,7 +6,6 @@ use std::path::{Path, PathBuf};
 
 use serde::Serialize;
 use serde::de::DeserializeOwned;
-use tempfile::NamedTempFile;
 use thiserror::Error;
 
 use super::adam::Adam;
@@ -52,14 +51,21 @@ pub enum CheckpointError {
 /// If folder or disk do not allow it; an older file of the name is then still there.
 pub fn write_whole(path: &Path, bytes: &[u8]) -> Result<(), CheckpointError> {
     let failed = |source| CheckpointError::File { path: path.into(), source };
-    let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty());
-    let folder = folder.unwrap_or(Path::new("."));
-    fs::create_dir_all(folder).map_err(failed)?;
-    let mut partial = NamedTempFile::new_in(folder).map_err(failed)?;
-    partial.write_all(bytes).map_err(failed)?;
-    partial.as_file().sync_all().map_err(failed)?;
-    partial.persist(path).map_err(|error| failed(error.error))?;
-    Ok(())
+    if let Some(folder) = path.parent().filter(|folder| !folder.as_os_str().is_empty()) {
+        fs::create_dir_all(folder).map_err(failed)?;
+    }
+    let mut partial = path.as_os_str().to_owned();
+    partial.push(".partial");
+    let partial = PathBuf::from(partial);
+    let written = fs::File::create(&partial).and_then(|mut file| {
+        file.write_all(bytes)?;
+        file.sync_all()
+    });
+    written.and_then(|()| fs::rename(&partial, path)).map_err(|error| {
+        // What is left of it is of no use; that it is there is no second error.
+        let _ = fs::remove_file(&partial);
+        failed(error)
+    })
 }
 
 /// Writes weights, optimizer and `progress` into `folder`.
