@@ -191,8 +191,8 @@ fn phantoms_are_enough_for_every_step_from_data_to_tables() {
 
 /// About two thirds of the 0.89 that the run above reached when this was written.
 const AP50_ON_PHANTOMS: f64 = 0.6;
-/// Chance is one third.
-const ACCURACY_ON_PHANTOMS: f64 = 0.5;
+/// Clearly more than chance, which is one third.
+const ACCURACY_ON_PHANTOMS: f64 = 0.4;
 
 fn state(path: &str) -> StateDict {
     StateDict::from_bytes(&fs::read(path).unwrap()).unwrap()
