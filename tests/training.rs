@@ -209,7 +209,8 @@ fn a_run_killed_ten_times_ends_with_the_weights_of_one_left_alone() {
     let folder = phantoms("30");
     let train = at(&folder, "data/lesions/train");
     let (calm, disturbed) = (at(&folder, "calm"), at(&folder, "disturbed"));
-    let options = ["--steps", "24", "--checkpoint-every", "1", "--augment", "flip"];
+    let steps = ["--steps", "48", "--checkpoint-every", "1"];
+    let options = [steps, ["--augment", "affine", "--average", "0.9"]].concat();
     succeed(&borrowed(&train_segmentation(&train, &calm, &options)));
 
     let arguments = train_segmentation(&train, &disturbed, &options);

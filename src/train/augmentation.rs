@@ -5,7 +5,9 @@ use rand::RngExt;
 use super::config::Augmentation;
 use super::dataset::lesions::{Instance, LesionSlice};
 use super::loader::{purpose, rng};
-use crate::geometry::BBox;
+use crate::geometry::bilinear::{Sample, blend};
+use crate::geometry::components::bounding_box;
+use crate::geometry::{BBox, Mask};
 use crate::image::CtSlice;
 
 /// What happens to one slice.
@@ -19,25 +21,97 @@ pub struct Change {
     pub contrast: f32,
     /// Exponent of the intensity.
     pub gamma: f32,
+    /// Turn, zoom and shift, after the swap.
+    pub affine: Option<Affine>,
+}
+
+/// Turn and zoom around the centre, then shift.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Affine {
+    /// Radians, from the x axis towards the y axis.
+    pub turn: f32,
+    /// Factor of lengths.
+    pub zoom: f32,
+    /// Shift along x and y, as shares of width and height.
+    pub shift: [f32; 2],
+}
+
+impl Affine {
+    /// Where pixel `(x, y)` of the new picture, of `width` x `height`, comes from in the old one.
+    fn source(&self, (x, y): (usize, usize), (width, height): (usize, usize)) -> [f32; 2] {
+        let (width, height) = (width as f32, height as f32);
+        let dx = x as f32 + 0.5 - width * (0.5 + self.shift[0]);
+        let dy = y as f32 + 0.5 - height * (0.5 + self.shift[1]);
+        let (sin, cos) = self.turn.sin_cos();
+        [
+            (cos * dx + sin * dy) / self.zoom + width / 2.0 - 0.5,
+            (cos * dy - sin * dx) / self.zoom + height / 2.0 - 0.5,
+        ]
+    }
+
+    /// Bilinear; what comes from outside is 0.
+    fn move_pixels(&self, pixels: &[u8], size: (usize, usize)) -> Vec<u8> {
+        let (width, height) = size;
+        let sample = |at: f32, length: usize| {
+            let low = at.clamp(0.0, (length - 1) as f32) as usize;
+            let fraction = (at - low as f32).clamp(0.0, 1.0);
+            Sample { low, high: (low + 1).min(length - 1), fraction }
+        };
+        let inside = |at: f32, length: usize| (-0.5..length as f32 - 0.5).contains(&at);
+        places(size)
+            .map(|place| {
+                let [x, y] = self.source(place, size);
+                if !inside(x, width) || !inside(y, height) {
+                    return 0;
+                }
+                let at = |row: usize, column: usize| f32::from(pixels[row * width + column]);
+                blend(at, sample(y, height), sample(x, width)).round() as u8
+            })
+            .collect()
+    }
+
+    /// The nearest pixel; what comes from outside is not set.
+    fn move_mask(&self, mask: &Mask) -> Mask {
+        let size = (mask.width, mask.height);
+        let pixels = places(size)
+            .map(|place| {
+                let [x, y] = self.source(place, size).map(|at| at.round() as isize);
+                mask.get(x, y)
+            })
+            .collect();
+        Mask { pixels, ..*mask }
+    }
+}
+
+fn places((width, height): (usize, usize)) -> impl Iterator<Item = (usize, usize)> {
+    (0..height).flat_map(move |y| (0..width).map(move |x| (x, y)))
 }
 
 impl Change {
     /// None at all.
-    pub const NONE: Self = Self { mirrored: false, brightness: 0.0, contrast: 1.0, gamma: 1.0 };
+    pub const NONE: Self =
+        Self { mirrored: false, brightness: 0.0, contrast: 1.0, gamma: 1.0, affine: None };
 
     /// Draws the change of slice number `number` of a run.
     pub fn draw(augmentation: Augmentation, seed: u64, number: u64) -> Self {
         let mut rng = rng(seed, purpose::AUGMENTATION, number);
-        match augmentation {
-            Augmentation::None => Self::NONE,
-            Augmentation::Flip => Self { mirrored: rng.random_bool(0.5), ..Self::NONE },
-            Augmentation::Jitter => Self {
-                mirrored: rng.random_bool(0.5),
-                brightness: rng.random_range(-0.08f32..0.08),
-                contrast: rng.random_range(0.8f32..1.25),
-                gamma: rng.random_range(0.8f32..1.25),
-            },
+        if augmentation == Augmentation::None {
+            return Self::NONE;
         }
+        let mut change = Self { mirrored: rng.random_bool(0.5), ..Self::NONE };
+        if matches!(augmentation, Augmentation::Jitter | Augmentation::Affine) {
+            change.brightness = rng.random_range(-0.08f32..0.08);
+            change.contrast = rng.random_range(0.8f32..1.25);
+            change.gamma = rng.random_range(0.8f32..1.25);
+        }
+        if augmentation == Augmentation::Affine {
+            change.affine = Some(Affine {
+                turn: rng.random_range(-10.0f32..10.0).to_radians(),
+                zoom: rng.random_range(0.8f32.ln()..1.25f32.ln()).exp(),
+                shift: [(); 2].map(|()| rng.random_range(-0.1f32..0.1)),
+            });
+        }
+        change
     }
 
     /// Changes a picture.
@@ -47,6 +121,9 @@ impl Change {
         }
         let table: Vec<u8> = (0..=255u8).map(|value| self.intensity(value)).collect();
         slice.pixels.iter_mut().for_each(|pixel| *pixel = table[usize::from(*pixel)]);
+        if let Some(affine) = &self.affine {
+            slice.pixels = affine.move_pixels(&slice.pixels, (slice.width, slice.height));
+        }
         slice
     }
 
@@ -56,26 +133,42 @@ impl Change {
         (moved * 255.0).round().clamp(0.0, 255.0) as u8
     }
 
-    /// Changes a slice with its lesions.
-    pub fn apply_with_lesions(&self, read: LesionSlice) -> LesionSlice {
-        let LesionSlice { slice, instances } = read;
-        let width = slice.width;
-        let mirror = |Instance { class, bbox, mut mask }| {
-            mask.pixels.chunks_exact_mut(width).for_each(<[bool]>::reverse);
-            let side = width as f32;
-            let bbox = BBox::new(side - bbox.x2, bbox.y1, side - bbox.x1, bbox.y2);
-            Instance { class, bbox, mask }
+    /// Changes a slice with its lesions. Lesions of which `minimum_area` pixels or fewer are left in
+    /// the picture are gone; if that leaves none, the slice stays where it was.
+    pub fn apply_with_lesions(&self, read: LesionSlice, minimum_area: usize) -> LesionSlice {
+        let LesionSlice { slice, mut instances } = read;
+        if self.mirrored {
+            instances.iter_mut().for_each(|instance| mirror(instance, slice.width));
+        }
+        let Some(affine) = &self.affine else {
+            return LesionSlice { slice: self.apply(slice), instances };
         };
-        let instances =
-            if self.mirrored { instances.into_iter().map(mirror).collect() } else { instances };
-        LesionSlice { slice: self.apply(slice), instances }
+        let moved: Vec<Instance> = instances
+            .iter()
+            .filter_map(|instance| {
+                let mask = affine.move_mask(&instance.mask);
+                let bbox = bounding_box(&mask)?;
+                let left = mask.area() > minimum_area;
+                left.then_some(Instance { class: instance.class, bbox, mask })
+            })
+            .collect();
+        if moved.is_empty() && !instances.is_empty() {
+            let staying = Self { affine: None, ..*self };
+            return LesionSlice { slice: staying.apply(slice), instances };
+        }
+        LesionSlice { slice: self.apply(slice), instances: moved }
     }
+}
+
+fn mirror(instance: &mut Instance, width: usize) {
+    instance.mask.pixels.chunks_exact_mut(width).for_each(<[bool]>::reverse);
+    let (side, bbox) = (width as f32, instance.bbox);
+    instance.bbox = BBox::new(side - bbox.x2, bbox.y1, side - bbox.x1, bbox.y2);
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::geometry::components::bounding_box;
     use crate::image::phantom::{Phantom, SliceClass, draw};
     use crate::train::dataset::lesions::{LesionClasses, instances};
 
@@ -90,8 +183,8 @@ mod tests {
         let original = slice();
         let mirror = Change { mirrored: true, ..Change::NONE };
         for changed in [
-            Change::NONE.apply_with_lesions(original.clone()),
-            mirror.apply_with_lesions(mirror.apply_with_lesions(original.clone())),
+            Change::NONE.apply_with_lesions(original.clone(), 100),
+            mirror.apply_with_lesions(mirror.apply_with_lesions(original.clone(), 100), 100),
         ] {
             assert_eq!(changed.slice, original.slice);
             assert_eq!(changed.instances, original.instances);
@@ -101,7 +194,7 @@ mod tests {
     #[test]
     fn mirrored_boxes_fit_mirrored_masks() {
         let mirror = Change { mirrored: true, ..Change::NONE };
-        for lesion in mirror.apply_with_lesions(slice()).instances {
+        for lesion in mirror.apply_with_lesions(slice(), 100).instances {
             assert_eq!(bounding_box(&lesion.mask), Some(lesion.bbox));
         }
     }
@@ -111,5 +204,54 @@ mod tests {
         let of = |number| Change::draw(Augmentation::Jitter, 3, number);
         assert_eq!(of(5), of(5));
         assert_ne!(of(5), of(6));
+    }
+
+    #[test]
+    fn a_quarter_turn_takes_the_first_row_to_the_last_column() {
+        let affine = Affine { turn: std::f32::consts::FRAC_PI_2, zoom: 1.0, shift: [0.0; 2] };
+        let pixels = [1, 2, 3, 4, 5, 6, 7, 8, 9];
+        assert_eq!(affine.move_pixels(&pixels, (3, 3)), [7, 4, 1, 8, 5, 2, 9, 6, 3]);
+    }
+
+    #[test]
+    fn what_is_shifted_in_is_black() {
+        let affine = Affine { turn: 0.0, zoom: 1.0, shift: [0.5, 0.0] };
+        assert_eq!(affine.move_pixels(&[1, 2, 3, 4, 5, 6, 7, 8], (4, 2)), [0, 0, 1, 2, 0, 0, 5, 6]);
+    }
+
+    /// Picture and mask move together: a slice that is white exactly where its lesion is stays so.
+    #[test]
+    fn lesions_move_with_the_picture() {
+        let (width, height) = (64, 48);
+        let mut mask = Mask::empty(width, height);
+        let mut white = slice().slice;
+        (white.width, white.height) = (width, height);
+        for (index, pixel) in mask.pixels.iter_mut().enumerate() {
+            *pixel = (20..35).contains(&(index % width)) && (10..22).contains(&(index / width));
+        }
+        white.pixels = mask.pixels.iter().map(|set| if *set { 255 } else { 0 }).collect();
+        let bbox = bounding_box(&mask).unwrap();
+        let original =
+            LesionSlice { slice: white, instances: vec![Instance { class: 1, bbox, mask }] };
+        for number in 0..50 {
+            let affine = Change::draw(Augmentation::Affine, 1, number).affine;
+            let change = Change { affine, mirrored: number % 2 == 0, ..Change::NONE };
+            let moved = change.apply_with_lesions(original.clone(), 100);
+            let lesion = &moved.instances[0];
+            assert_eq!(bounding_box(&lesion.mask), Some(lesion.bbox));
+            let differ = lesion.mask.pixels.iter().zip(&moved.slice.pixels);
+            let differ = differ.filter(|(set, pixel)| **set != (**pixel > 127)).count();
+            assert!(differ * 20 < lesion.mask.area(), "{differ} of {}", lesion.mask.area());
+        }
+    }
+
+    #[test]
+    fn a_slice_whose_lesions_would_leave_the_picture_stays() {
+        let out = Affine { turn: 0.0, zoom: 1.0, shift: [2.0, 0.0] };
+        let change = Change { affine: Some(out), ..Change::NONE };
+        let original = slice();
+        let kept = change.apply_with_lesions(original.clone(), 100);
+        assert_eq!(kept.slice, original.slice);
+        assert_eq!(kept.instances, original.instances);
     }
 }

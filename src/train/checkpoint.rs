@@ -8,12 +8,12 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 use thiserror::Error;
 
-use super::adam::Adam;
 use crate::network::{StateDict, WeightsError};
 
 /// File name of a checkpoint in the run's folder.
 pub const FILE: &str = "checkpoint.bpk";
 const WEIGHTS: &str = "weights/";
+const AVERAGE: &str = "average/";
 const PROGRESS: &str = "progress";
 
 /// Why a checkpoint cannot be written or taken up.
@@ -68,38 +68,45 @@ pub fn write_whole(path: &Path, bytes: &[u8]) -> Result<(), CheckpointError> {
     })
 }
 
-/// Writes weights, optimizer and `progress` into `folder`.
+/// What a run is made of at one step.
+#[derive(Debug)]
+pub struct Saved<T> {
+    /// The weights.
+    pub weights: StateDict,
+    /// Their average; empty for a run without.
+    pub average: StateDict,
+    /// The optimizer's state.
+    pub optimizer: StateDict,
+    /// Everything else.
+    pub progress: T,
+}
+
+/// Writes a run into `folder`.
 ///
 /// # Errors
 /// If the file cannot be written.
-pub fn save(
-    folder: &Path,
-    weights: &StateDict,
-    optimizer: &Adam,
-    progress: &impl Serialize,
-) -> Result<(), CheckpointError> {
+pub fn save<T: Serialize>(folder: &Path, saved: Saved<T>) -> Result<(), CheckpointError> {
     let path = folder.join(FILE);
     let contents = |source| CheckpointError::Contents { path: path.clone(), source };
-    let mut state = optimizer.state();
-    for (name, parameter) in &weights.tensors {
-        state.tensors.insert(format!("{WEIGHTS}{name}"), parameter.clone());
+    let mut state = saved.optimizer;
+    for (prefix, part) in [(WEIGHTS, &saved.weights), (AVERAGE, &saved.average)] {
+        for (name, parameter) in &part.tensors {
+            state.tensors.insert(format!("{prefix}{name}"), parameter.clone());
+        }
     }
-    state.anchors.clone_from(&weights.anchors);
-    let progress = serde_json::to_string(progress).map_err(|error| CheckpointError::Progress {
-        path: path.clone(),
-        what: error.to_string(),
+    state.anchors.clone_from(&saved.weights.anchors);
+    let progress = serde_json::to_string(&saved.progress).map_err(|error| {
+        CheckpointError::Progress { path: path.clone(), what: error.to_string() }
     })?;
     state.metadata.insert(PROGRESS.into(), progress);
     write_whole(&path, &state.to_exact_pack().map_err(contents)?)
 }
 
-/// What [`save`] wrote: weights, the optimizer's state and progress. `None` if there is none.
+/// What [`save`] wrote; `None` if there is nothing.
 ///
 /// # Errors
 /// If the file is damaged or of another kind of run.
-pub fn load<T: DeserializeOwned>(
-    folder: &Path,
-) -> Result<Option<(StateDict, StateDict, T)>, CheckpointError> {
+pub fn load<T: DeserializeOwned>(folder: &Path) -> Result<Option<Saved<T>>, CheckpointError> {
     let path = folder.join(FILE);
     let bytes = match fs::read(&path) {
         Ok(bytes) => bytes,
@@ -111,13 +118,17 @@ pub fn load<T: DeserializeOwned>(
     let text = state.metadata.get(PROGRESS).cloned().unwrap_or_default();
     let progress = serde_json::from_str(&text)
         .map_err(|error| CheckpointError::Progress { path, what: error.to_string() })?;
-    let mut weights = StateDict { anchors: state.anchors.clone(), ..StateDict::default() };
-    let mut optimizer = StateDict::default();
+    let part = || StateDict { anchors: state.anchors.clone(), ..StateDict::default() };
+    let (weights, average, optimizer) = (part(), part(), StateDict::default());
+    let mut saved = Saved { weights, average, optimizer, progress };
     for (name, parameter) in state.tensors {
-        match name.strip_prefix(WEIGHTS) {
-            Some(name) => weights.tensors.insert(name.to_owned(), parameter),
-            None => optimizer.tensors.insert(name, parameter),
-        };
+        if let Some(name) = name.strip_prefix(WEIGHTS) {
+            saved.weights.tensors.insert(name.to_owned(), parameter);
+        } else if let Some(name) = name.strip_prefix(AVERAGE) {
+            saved.average.tensors.insert(name.to_owned(), parameter);
+        } else {
+            saved.optimizer.tensors.insert(name, parameter);
+        }
     }
-    Ok(Some((weights, optimizer, progress)))
+    Ok(Some(saved))
 }

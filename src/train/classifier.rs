@@ -13,7 +13,7 @@ use serde::{Deserialize, Serialize};
 use super::adam::Adam;
 use super::augmentation::Change;
 use super::calibration::fit_temperature;
-use super::checkpoint::{self, write_whole};
+use super::checkpoint::{self, Saved, write_whole};
 use super::config::{Augmentation, ClassifierConfig, Trainable};
 use super::curves::Curves;
 use super::dataset::classes::ClassDataset;
@@ -254,7 +254,8 @@ pub fn train_classifier(
     let started = Instant::now();
     let (architecture, mut state) = starting_state(base, config);
     let (mut adam, mut step, mut before) = (Adam::new(config.weight_decay), 0, 0.0);
-    if let Some((weights, moments, saved)) = checkpoint::load::<SavedProgress>(folder)? {
+    if let Some(saved) = checkpoint::load::<SavedProgress>(folder)? {
+        let Saved { weights, optimizer, progress: saved, .. } = saved;
         if saved.config != *config || saved.base != base.info.sha256 {
             let difference = if saved.base == base.info.sha256 {
                 difference(&saved.config, config)
@@ -264,7 +265,7 @@ pub fn train_classifier(
             return Err(TrainError::OtherRun { folder: folder.into(), difference });
         }
         state = weights;
-        adam = Adam::resume(config.weight_decay, saved.step, &moments);
+        adam = Adam::resume(config.weight_decay, saved.step, &optimizer);
         (step, before) = (saved.step, saved.seconds);
     }
     let text = serde_json::to_string_pretty(config).unwrap_or_default();
@@ -291,7 +292,9 @@ pub fn train_classifier(
         let base = base.info.sha256.clone();
         let progress = SavedProgress { step, config: config.clone(), base, seconds };
         curves.save()?;
-        checkpoint::save(folder, &weights, adam, &progress)?;
+        let (average, optimizer) = (StateDict::default(), adam.state());
+        let saved = Saved { weights: weights.clone(), average, optimizer, progress };
+        checkpoint::save(folder, saved)?;
         Ok::<_, TrainError>((weights, seconds))
     };
     while step < steps {
@@ -309,7 +312,7 @@ pub fn train_classifier(
             let logits = match config.trainable {
                 Trainable::ScoreAndNorm => stage.logits_of_slice(&input(index, change)?, seed),
                 Trainable::Score => {
-                    if config.augmentation == Augmentation::Jitter {
+                    if matches!(config.augmentation, Augmentation::Jitter | Augmentation::Affine) {
                         let regions = stage.fixed_regions(&input(index, change)?);
                         stage.logits_of_regions(&regions, seed)
                     } else {

@@ -2,6 +2,7 @@
 
 pub mod adam;
 pub mod augmentation;
+pub mod average;
 pub mod calibration;
 pub mod checkpoint;
 pub mod classifier;

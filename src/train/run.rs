@@ -1,5 +1,6 @@
 //! A run of stage I: from a folder of slices to a model, with everything that may happen meanwhile.
 
+use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -11,7 +12,8 @@ use serde::{Deserialize, Serialize};
 use thiserror::Error;
 
 use super::adam::Adam;
-use super::checkpoint::{self, CheckpointError, write_whole};
+use super::average::WeightAverage;
+use super::checkpoint::{self, CheckpointError, Saved, write_whole};
 use super::config::SegmentationConfig;
 use super::curves::Curves;
 use super::dataset::DatasetError;
@@ -129,19 +131,14 @@ pub fn fresh_state(architecture: &Architecture, seed: u64) -> StateDict {
 fn take_up(
     folder: &Path,
     config: &SegmentationConfig,
-) -> Result<Option<(StateDict, Adam, SavedProgress)>, TrainError> {
-    let Some((weights, moments, progress)) = checkpoint::load::<SavedProgress>(folder)? else {
-        return Ok(None);
-    };
-    if progress.config != *config {
+) -> Result<Option<Saved<SavedProgress>>, TrainError> {
+    let saved = checkpoint::load::<SavedProgress>(folder)?;
+    if let Some(saved) = saved.as_ref().filter(|saved| saved.progress.config != *config) {
         let folder = folder.into();
-        return Err(TrainError::OtherRun {
-            folder,
-            difference: difference(&progress.config, config),
-        });
+        let difference = difference(&saved.progress.config, config);
+        return Err(TrainError::OtherRun { folder, difference });
     }
-    let adam = Adam::resume(config.weight_decay, progress.step, &moments);
-    Ok(Some((weights, adam, progress)))
+    Ok(saved)
 }
 
 /// The first option that differs between two configurations.
@@ -175,33 +172,44 @@ pub fn train_segmentation(
 ) -> Result<Outcome, TrainError> {
     let started = Instant::now();
     let architecture = architecture(config);
-    let (state, mut adam, mut step, before) = match take_up(folder, config)? {
-        Some((state, adam, progress)) => (state, adam, progress.step, progress.seconds),
-        None => {
-            let fresh = || fresh_state(&architecture, config.seed);
-            (from.cloned().unwrap_or_else(fresh), Adam::new(config.weight_decay), 0, 0.0)
-        }
-    };
+    let saved = take_up(folder, config)?.unwrap_or_else(|| {
+        let weights = from.cloned().unwrap_or_else(|| fresh_state(&architecture, config.seed));
+        let average = if config.average > 0.0 { weights.clone() } else { StateDict::default() };
+        let progress = SavedProgress { step: 0, config: config.clone(), seconds: 0.0 };
+        Saved { weights, average, optimizer: StateDict::default(), progress }
+    });
+    let (mut step, before) = (saved.progress.step, saved.progress.seconds);
+    let mut adam = Adam::resume(config.weight_decay, step, &saved.optimizer);
+    let mut average =
+        (config.average > 0.0).then(|| WeightAverage::new(config.average, saved.average));
     // A folder that cannot be written to should say so now.
     let text = serde_json::to_string_pretty(config).unwrap_or_default();
     write_whole(&folder.join("config.json"), text.as_bytes())?;
 
     let mut network = MaskRcnnConfig::new(architecture.clone())
-        .init_with(&state, device)?
+        .init_with(&saved.weights, device)?
         .with_statistics(Statistics::Batch);
     let mut curves = Curves::open(folder, &LOSS_NAMES, step);
     let batch = config.batch as u64;
     let source = slices(Arc::new(dataset), config, step * batch);
-    let save = |network: &MaskRcnn, adam: &Adam, curves: &Curves, step: u64| {
+    let save = |network: &MaskRcnn,
+                average: Option<&WeightAverage>,
+                adam: &Adam,
+                curves: &Curves,
+                step: u64| {
         let mut weights = network.state();
         weights.anchors = Some(architecture.anchors.clone());
         let seconds = before + started.elapsed().as_secs_f64();
         let progress = SavedProgress { step, config: config.clone(), seconds };
         curves.save()?;
-        checkpoint::save(folder, &weights, adam, &progress)?;
+        let average = average.map(|average| average.state().clone());
+        let mut model = average.clone().unwrap_or_else(|| weights.clone());
+        model.anchors.clone_from(&weights.anchors);
+        let (average, optimizer) = (average.unwrap_or_default(), adam.state());
+        checkpoint::save(folder, Saved { weights, average, optimizer, progress })?;
         let training = serde_json::json!({ "config": config, "steps": step, "seconds": seconds });
-        weights.metadata.insert(TRAINING.into(), training.to_string());
-        write_whole(&folder.join(MODEL), &weights.to_pack()?)?;
+        model.metadata = BTreeMap::from([(TRAINING.into(), training.to_string())]);
+        write_whole(&folder.join(MODEL), &model.to_pack()?)?;
         Ok::<_, TrainError>(seconds)
     };
 
@@ -225,16 +233,19 @@ pub fn train_segmentation(
         let rate = config.learning_rate.at(step, config.steps);
         network = adam.step(rate, network, accumulator.grads());
         step += 1;
+        if let Some(average) = &mut average {
+            average.update(step, || network.state());
+        }
         curves.push(step, rate, &sums);
         report(&Progress { step, steps: config.steps, losses: curves.latest_mean() });
         if limits.reached(started) {
             break;
         }
         if step.is_multiple_of(limits.checkpoint_every) {
-            save(&network, &adam, &curves, step)?;
+            save(&network, average.as_ref(), &adam, &curves, step)?;
         }
     }
-    let seconds = save(&network, &adam, &curves, step)?;
+    let seconds = save(&network, average.as_ref(), &adam, &curves, step)?;
     Ok(Outcome { step, finished: step == config.steps, seconds })
 }
 

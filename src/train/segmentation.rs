@@ -46,7 +46,8 @@ impl TrainingSlice {
         index: usize,
         change: Change,
     ) -> Result<Self, DatasetError> {
-        Ok(Self::new(change.apply_with_lesions(dataset.read(&dataset.files[index])?)))
+        let read = dataset.read(&dataset.files[index])?;
+        Ok(Self::new(change.apply_with_lesions(read, dataset.minimum_area())))
     }
 
     /// Prepares a slice.

@@ -87,6 +87,13 @@ fn manifest() -> Manifest {
     Manifest::parse(&text.expect("the manifest")).expect("the manifest")
 }
 
+/// The file that a visitor downloads first.
+fn default_weights() -> String {
+    let manifest = manifest();
+    let (_, entry) = manifest.model(None).expect("the default model");
+    entry.files().first().expect("a file").to_string()
+}
+
 /// What the native predictor says with the site's weights.
 fn native(file: &Path) -> SliceReport {
     let manifest = manifest();
@@ -370,7 +377,7 @@ async fn a_wrong_device() {
 }
 
 async fn damaged_weights() {
-    let file = manifest().files.keys().next().cloned().expect("a file");
+    let file = default_weights();
     let mut bytes = std::fs::read(repository().join("models").join(&file)).expect("the weights");
     let middle = bytes.len() / 2;
     bytes[middle] ^= 1;
@@ -394,7 +401,7 @@ async fn an_unknown_model() {
 
 async fn cached_weights() {
     let site = Site::serve(BTreeMap::new());
-    let file = format!("models/{}", manifest().files.keys().next().expect("a file"));
+    let file = format!("models/{}", default_weights());
     let visitor = ready_on_cpu(&site).await;
     assert_eq!(site.requests(&file), 1);
     visitor.open(&site.url("?device=cpu&again")).await;

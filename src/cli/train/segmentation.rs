@@ -60,9 +60,14 @@ pub struct TrainSegmentation {
     /// Seed of weights, order, sampling and augmentation
     #[arg(long, default_value_t = 0)]
     seed: u64,
-    /// Random changes of the slices: none, flip, jitter (flips, brightness, contrast, gamma)
+    /// Random changes of the slices: none, flip, jitter (flips, brightness, contrast,
+    /// gamma), affine (jitter, turns, zoom, shifts)
     #[arg(long, value_parser = serde_value::<Augmentation>, default_value = "none")]
     augment: Augmentation,
+    /// Share that a moving average of the weights keeps at a step, such as 0.998; the average
+    /// becomes the model. 0: none
+    #[arg(long, default_value_t = 0.0)]
+    average: f64,
     /// Order: slice (every slice once an epoch), patient (every patient equally often)
     #[arg(long, value_parser = serde_value::<Sampling>, default_value = "slice")]
     sampling: Sampling,
@@ -101,6 +106,7 @@ impl TrainSegmentation {
             self.roi_background <= self.roi_foreground,
             "--roi-background is above --roi-foreground"
         );
+        ensure!((0.0..1.0).contains(&self.average), "--average must be at least 0 and below 1");
         ensure!(self.anchors.iter().all(|size| *size > 0.0), "--anchors must be positive");
         if self.resume {
             let checkpoint = self.out.join(crate::train::checkpoint::FILE);
@@ -173,6 +179,7 @@ impl TrainSegmentation {
             augmentation: self.augment,
             sampling: self.sampling,
             minimum_area: if self.keep_small { 1 } else { 100 },
+            average: self.average,
         }
     }
 }

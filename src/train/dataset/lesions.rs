@@ -193,6 +193,11 @@ impl LesionDataset {
             .map_err(|Skipped { path, reason }| DatasetError::Changed { path, what: reason })
     }
 
+    /// Lesions of this many pixels or fewer do not count.
+    pub fn minimum_area(&self) -> usize {
+        self.minimum_area
+    }
+
     /// Only the slices with lesions: those without teach stage I nothing and are left out.
     ///
     /// # Errors
