@@ -8,7 +8,7 @@
 //! | [`export`] | pictures of a report |
 //! | `figures` | charts as SVG and PNG (native only) |
 //! | [`geometry`] | boxes, anchors, suppression, RoI sampling, masks: plain Rust |
-//! | [`image`] | from a PNG, JPEG or DICOM file to the network's input; phantoms |
+//! | [`image`] | from a PNG, JPEG, DICOM or NIfTI file to the network's input; phantoms |
 //! | [`network`] | Mask R-CNN and COVID-CT-Mask-Net on burn, and their weights |
 //! | [`predict`] | the predictor: slice in, report out; model list; start-up check |
 //! | `train` | data, losses and the two training stages (native only) |

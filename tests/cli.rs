@@ -174,7 +174,7 @@ fn every_bad_slice_has_a_message_with_its_name_and_reason() {
     let cases: [(&str, Vec<u8>, &str); 8] = [
         ("empty.png", Vec::new(), "empty"),
         ("cut.png", whole[..whole.len() / 3].to_vec(), "cut off"),
-        ("notes.txt", b"these are notes".to_vec(), "not a PNG, JPEG or DICOM"),
+        ("notes.txt", b"these are notes".to_vec(), "not a PNG, JPEG, DICOM, NIfTI or zip"),
         ("bomb.png", png_header_bomb(), "20000 x 20000"),
         ("report.dcm", dicom("1.2.840.10008.1.2.1", &SIZE_512), "no pixel data"),
         ("cut.dcm", dicom("1.2.840.10008.1.2.1", &short_pixels), "bytes of pixels were expected"),

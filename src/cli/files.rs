@@ -1,14 +1,18 @@
-//! Finding and writing files.
+//! Finding, reading and writing files.
 
+use std::borrow::Cow;
 use std::fs;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, bail};
 
+use crate::image::examination::FileBytes;
 use crate::train::checkpoint::write_whole;
 
 /// Names that a slice's file may end in.
-const EXTENSIONS: [&str; 6] = ["png", "jpg", "jpeg", "dcm", "dicom", "ima"];
+const EXTENSIONS: [&str; 9] = ["png", "jpg", "jpeg", "dcm", "dicom", "ima", "nii", "gz", "zip"];
+/// Largest file read.
+const MAX_BYTES: u64 = 2 << 30;
 
 /// The slices among `paths`: files as named, and from folders (sorted, with their subfolders) those
 /// that end like a slice or are DICOM without saying so.
@@ -19,7 +23,7 @@ pub fn slices(paths: &[PathBuf]) -> Result<Vec<PathBuf>> {
             let before = found.len();
             walk(path, &mut found)?;
             if found.len() == before {
-                bail!("{}: no PNG, JPEG or DICOM file in this folder", path.display());
+                bail!("{}: no PNG, JPEG, DICOM, NIfTI or zip file in this folder", path.display());
             }
         } else {
             found.push(path.clone());
@@ -65,6 +69,20 @@ fn has_dicom_mark(path: &Path) -> bool {
     let mut start = [0; 132];
     fs::File::open(path).and_then(|mut file| file.read_exact(&mut start)).is_ok()
         && start.ends_with(b"DICM")
+}
+
+/// A file that is read whenever its bytes are wanted.
+#[derive(Debug)]
+pub struct OnDisk(pub PathBuf);
+
+impl FileBytes for OnDisk {
+    fn bytes(&self) -> Result<Cow<'_, [u8]>, String> {
+        let length = fs::metadata(&self.0).map_err(|error| error.to_string())?.len();
+        if length > MAX_BYTES {
+            return Err(format!("{length} bytes; at most {MAX_BYTES} are read"));
+        }
+        fs::read(&self.0).map(Cow::Owned).map_err(|error| error.to_string())
+    }
 }
 
 /// Reads a file that is at most `limit` bytes long.

@@ -3,6 +3,7 @@
 mod analyse;
 mod bench;
 mod evaluate;
+mod exports;
 mod files;
 mod import;
 mod info;

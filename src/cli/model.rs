@@ -64,6 +64,17 @@ impl ModelArguments {
         manifest.load(name, entry, &bytes).with_context(|| format!("{}", folder.display()))
     }
 
+    /// The card of a listed model, if it is there.
+    pub fn card(&self) -> Option<String> {
+        if self.segmentation.is_some() || self.classifier.is_some() {
+            return None;
+        }
+        let folder = self.folder().ok()?;
+        let manifest = read_manifest(&folder).ok()?;
+        let (_, entry) = manifest.model(self.model.as_deref()).ok()?;
+        std::fs::read_to_string(folder.join(&entry.card)).ok()
+    }
+
     fn folder(&self) -> Result<PathBuf> {
         if let Some(folder) = &self.models {
             return Ok(folder.clone());

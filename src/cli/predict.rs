@@ -1,7 +1,7 @@
 //! `groundglass predict`.
 
 use std::collections::BTreeSet;
-use std::io::{Cursor, IsTerminal, Write};
+use std::io::{IsTerminal, Write};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
@@ -9,21 +9,19 @@ use anyhow::{Context, Result};
 use clap::Args;
 use indicatif::{ProgressBar, ProgressStyle};
 
-use super::files;
+use super::exports::{Exports, Place, unique_name};
+use super::files::{self, OnDisk};
 use super::model::{DeviceArgument, ModelArguments, predictor};
 use crate::export::overlay;
-use crate::image::{CtSlice, Window, decode_slice};
+use crate::image::{Examination, Window};
 use crate::predict::detections::ScoreFunction;
-use crate::predict::report::{FileError, NOTICE, Report, SliceReport};
-use crate::predict::{MaskThreshold, Predictor, Settings, Unattended};
-
-/// Largest image file read.
-const MAX_IMAGE_BYTES: u64 = 256 << 20;
+use crate::predict::report::{FileError, NOTICE, Report};
+use crate::predict::{MaskThreshold, Predictor, SeriesReport, Settings, SliceReport, Unattended};
 
 /// Arguments of `predict`.
 #[derive(Debug, Args)]
 pub struct Predict {
-    /// Slices (PNG, JPEG, DICOM) or folders of slices
+    /// Slices, volumes, archives (PNG, JPEG, DICOM, NIfTI, zip) or folders of them
     #[arg(required = true)]
     paths: Vec<PathBuf>,
     #[command(flatten)]
@@ -57,6 +55,8 @@ pub struct Predict {
     /// Write a picture of each slice with its lesions to this folder
     #[arg(long, value_name = "FOLDER")]
     overlay: Option<PathBuf>,
+    #[command(flatten)]
+    exports: Exports,
 }
 
 /// Choices of the reference code that can be undone.
@@ -103,28 +103,51 @@ impl Predict {
         let predictor = predictor(&self.model.load()?, self.device)?;
         let mut report = predictor.report();
         let to_stdout = self.json.as_deref() == Some(Path::new("-"));
-        let mut names = BTreeSet::new();
+        let files = paths.into_iter().map(|path| (path.display().to_string(), OnDisk(path)));
+        let examination = Examination::open(files);
+        for (source, error) in &examination.refused {
+            eprintln!("error: {source}: {error}");
+            report.errors.push(FileError { source: source.clone(), message: error.to_string() });
+        }
 
-        let bar = progress_bar(paths.len());
-        for path in &paths {
-            bar.set_message(path.display().to_string());
-            match self.predict_one(&predictor, path, &settings, &mut names) {
-                Ok(slice) => {
-                    if !to_stdout {
-                        bar.suspend(|| print_slice(&slice));
+        let mut names = BTreeSet::new();
+        // Slices of the report with their series and their place in it, to read them again.
+        let mut places: Vec<Place<'_>> = Vec::new();
+        let bar = progress_bar(examination.slices());
+        for series in &examination.series {
+            let first = report.slices.len();
+            for slice in &series.slices {
+                bar.set_message(slice.name.clone());
+                match self.predict_one(&predictor, slice, &settings, &mut names) {
+                    Ok(found) => {
+                        if !to_stdout {
+                            bar.suspend(|| print_slice(&found));
+                        }
+                        report.slices.push(found);
+                        places.push(slice);
                     }
-                    report.slices.push(slice);
+                    Err(error) => {
+                        let (source, message) = (slice.name.clone(), format!("{error:#}"));
+                        bar.suspend(|| eprintln!("error: {source}: {message}"));
+                        report.errors.push(FileError { source, message });
+                    }
                 }
-                Err(error) => {
-                    let message = format!("{error:#}");
-                    bar.suspend(|| eprintln!("error: {}: {message}", path.display()));
-                    report.errors.push(FileError { source: path.display().to_string(), message });
-                }
+                bar.inc(1);
             }
-            bar.inc(1);
+            let found = &report.slices[first..];
+            // With a slice missing, distances are no longer what they were.
+            let distance = series.distance_mm.filter(|_| found.len() == series.slices.len());
+            let (name, warnings) = (series.name.clone(), series.warnings.clone());
+            let summary = SeriesReport::new(name, first, found, distance, warnings);
+            if !to_stdout && series.slices.len() > 1 {
+                bar.suspend(|| print_series(&summary));
+            }
+            report.series.push(summary);
         }
         bar.finish_and_clear();
         self.write_json(&report)?;
+        let card = self.model.card();
+        self.exports.write(&report, &places, self.window, card.as_deref())?;
         if !to_stdout {
             println!("{NOTICE}");
         }
@@ -134,18 +157,16 @@ impl Predict {
     fn predict_one(
         &self,
         predictor: &Predictor,
-        path: &Path,
+        slice: Place<'_>,
         settings: &Settings,
         names: &mut BTreeSet<String>,
     ) -> Result<SliceReport> {
-        // The path stands before every error already.
-        let length = std::fs::metadata(path)?.len();
-        anyhow::ensure!(length <= MAX_IMAGE_BYTES, "{length} bytes are too many for a slice");
-        let bytes = std::fs::read(path)?;
-        let slice = decode_slice(&path.display().to_string(), &bytes, self.window)?;
-        let report = pollster::block_on(predictor.predict(&slice, settings, &mut Unattended))?;
+        let picture = slice.read()?.windowed(&slice.name, self.window);
+        let report = pollster::block_on(predictor.predict(&picture, settings, &mut Unattended))?;
         if let Some(folder) = &self.overlay {
-            write_overlay(folder, path, &slice, &report, names)?;
+            let name = unique_name(&slice.name, names);
+            let png = overlay::png(&picture, &report)?;
+            files::write(&folder.join(format!("{name}_overlay.png")), &png)?;
         }
         Ok(report)
     }
@@ -162,24 +183,6 @@ impl Predict {
     }
 }
 
-fn write_overlay(
-    folder: &Path,
-    source: &Path,
-    slice: &CtSlice,
-    report: &SliceReport,
-    names: &mut BTreeSet<String>,
-) -> Result<()> {
-    let stem = files::stem(source);
-    // Slices of the same name from different folders do not overwrite each other.
-    let name = (1..)
-        .map(|n| if n == 1 { stem.clone() } else { format!("{stem}_{n}") })
-        .find(|name| names.insert(name.clone()))
-        .unwrap_or(stem);
-    let mut png = Cursor::new(Vec::new());
-    overlay::draw(slice, report).write_to(&mut png, image::ImageFormat::Png)?;
-    files::write(&folder.join(format!("{name}_overlay.png")), png.get_ref())
-}
-
 fn progress_bar(length: usize) -> ProgressBar {
     if length < 2 || !std::io::stderr().is_terminal() {
         return ProgressBar::hidden();
@@ -187,6 +190,13 @@ fn progress_bar(length: usize) -> ProgressBar {
     let style = ProgressStyle::with_template("{bar:30} {pos}/{len} {eta} left  {msg}");
     ProgressBar::new(length as u64)
         .with_style(style.unwrap_or_else(|_| ProgressStyle::default_bar()))
+}
+
+fn print_series(series: &SeriesReport) {
+    println!("{}: {}", series.name, series.in_words());
+    for warning in &series.warnings {
+        println!("  warning: {warning}");
+    }
 }
 
 fn print_slice(slice: &SliceReport) {

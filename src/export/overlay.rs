@@ -29,6 +29,16 @@ pub fn draw(slice: &CtSlice, report: &SliceReport) -> RgbImage {
     picture
 }
 
+/// The same as PNG.
+///
+/// # Errors
+/// If the encoder refuses.
+pub fn png(slice: &CtSlice, report: &SliceReport) -> Result<Vec<u8>, image::ImageError> {
+    let mut png = std::io::Cursor::new(Vec::new());
+    draw(slice, report).write_to(&mut png, image::ImageFormat::Png)?;
+    Ok(png.into_inner())
+}
+
 fn draw_lesion(picture: &mut RgbImage, lesion: &Lesion) {
     let colour = lesion_colour(&lesion.label);
     let mut put = |x: u32, y: u32, share: f32| {

@@ -1,12 +1,17 @@
-//! From files to the network's input: decoding, windowing, resizing; and phantoms.
+//! From files to the network's input: decoding, series, windowing, resizing; and phantoms.
 
 pub mod decode;
+pub mod examination;
 pub mod phantom;
+pub mod plane;
+pub mod plausibility;
 pub mod preprocess;
-mod slice;
+pub mod slice;
 pub mod window;
 
 pub use decode::{ImageError, decode_slice};
+pub use examination::{Examination, Series};
+pub use plane::Plane;
 pub use preprocess::NetworkInput;
 pub use slice::CtSlice;
 pub use window::Window;

@@ -1,4 +1,6 @@
-//! One CT slice as the rest of the program sees it.
+//! One CT slice, before and after windowing.
+
+use super::{Plane, Window};
 
 /// A slice: 8-bit intensities after windowing, and where it came from.
 #[derive(Clone, Debug, PartialEq)]
@@ -15,4 +17,89 @@ pub struct CtSlice {
     pub spacing_mm: Option<[f64; 2]>,
     /// What the reader should know about how the file was read.
     pub warnings: Vec<String>,
+}
+
+/// What a file holds, row-major.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Values {
+    /// Intensities of a picture, to be taken as they are.
+    Grey(Vec<u8>),
+    /// Hounsfield units.
+    Hounsfield(Vec<f32>),
+}
+
+/// A slice as its file holds it.
+#[derive(Clone, Debug, PartialEq)]
+pub struct RawSlice {
+    /// Columns.
+    pub width: usize,
+    /// Rows.
+    pub height: usize,
+    /// `height * width` values.
+    pub values: Values,
+    /// Low values are to be shown bright.
+    pub inverted: bool,
+    /// The window that the file asks for.
+    pub window: Option<Window>,
+    /// Millimetres between rows and between columns, if the file tells.
+    pub spacing_mm: Option<[f64; 2]>,
+    /// What the reader should know about how the file was read.
+    pub warnings: Vec<String>,
+}
+
+impl RawSlice {
+    /// The slice in `window`; without one, in the file's if that shows the lungs, else in
+    /// [`Window::LUNG`]. A picture has its window in it already.
+    pub fn windowed(self, source: &str, window: Option<Window>) -> CtSlice {
+        let mut warnings = self.warnings;
+        let pixels = match self.values {
+            Values::Grey(pixels) => pixels,
+            Values::Hounsfield(values) => {
+                let window = window.unwrap_or_else(|| choose(self.window, &mut warnings));
+                // Bright becomes dark around the window's centre.
+                let mirror = 2.0 * window.center as f32;
+                let shown = |value| if self.inverted { mirror - value } else { value };
+                values.into_iter().map(|value| window.apply(shown(value))).collect()
+            }
+        };
+        CtSlice {
+            source: source.to_owned(),
+            width: self.width,
+            height: self.height,
+            pixels,
+            spacing_mm: self.spacing_mm,
+            warnings,
+        }
+    }
+}
+
+fn choose(given: Option<Window>, warnings: &mut Vec<String>) -> Window {
+    match given {
+        Some(given) if given.shows_lungs() => given,
+        Some(given) => {
+            warnings.push(format!(
+                "the file's window {given} does not show the lungs; {} was used",
+                Window::LUNG
+            ));
+            Window::LUNG
+        }
+        None => Window::LUNG,
+    }
+}
+
+/// A slice's place in its file and in the patient; told without decoding the picture.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct SliceHeader {
+    /// Columns.
+    pub width: usize,
+    /// Rows.
+    pub height: usize,
+    /// Frame of the file, from 0.
+    pub frame: usize,
+    /// Identifier of the series, if the file has one.
+    pub series: Option<String>,
+    /// Number within the series as the scanner gave it.
+    pub number: Option<i64>,
+    /// Where it lies.
+    pub plane: Option<Plane>,
 }

@@ -9,6 +9,7 @@ mod predictor;
 pub mod proposals;
 pub mod report;
 pub mod roi_batch;
+pub mod series_report;
 pub mod settings;
 mod trunk;
 
@@ -16,5 +17,6 @@ pub use model::{LoadedModel, ModelFile};
 pub use monitor::{Cancelled, Monitor, Stage, Unattended};
 pub use predictor::{PredictError, Predictor};
 pub use report::{Report, SliceReport};
+pub use series_report::SeriesReport;
 pub use settings::{MaskThreshold, Settings};
 pub use trunk::Inspection;

@@ -16,7 +16,7 @@ use super::settings::{MaskThreshold, Settings};
 use super::trunk::{Inspection, Trunk, TrunkOutput};
 use crate::geometry::paste::{paste_mask, paste_values};
 use crate::geometry::rle::Rle;
-use crate::image::{CtSlice, NetworkInput};
+use crate::image::{CtSlice, NetworkInput, plausibility};
 use crate::network::cpu_conv::host_values;
 use crate::network::heads::MASK_SIDE;
 use crate::network::score_module::ScoreModule;
@@ -191,6 +191,7 @@ impl Predictor {
         clock.lap(Stage::Preprocess);
 
         let mut warnings = slice.warnings.clone();
+        warnings.extend(plausibility::doubts(slice));
         let mut lesions = Vec::new();
         let mut batch = None;
         if let Some((trunk, masks)) = &self.segmentation {

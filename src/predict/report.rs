@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
+use super::series_report::SeriesReport;
 use crate::geometry::BBox;
 use crate::geometry::rle::Rle;
 
@@ -102,10 +103,37 @@ pub struct Report {
     pub model: ModelsInfo,
     /// What computed.
     pub device: String,
-    /// Slice by slice.
+    /// Slice by slice, series after series.
     pub slices: Vec<SliceReport>,
+    /// The series with their sums.
+    #[serde(default)]
+    pub series: Vec<SeriesReport>,
     /// Files that could not be read.
     pub errors: Vec<FileError>,
+}
+
+impl Lesion {
+    /// Number of the class in label maps and COCO files: 1 ground glass or any lesion, 2 consolidation.
+    pub fn category(&self) -> u8 {
+        if self.label == "consolidation" { 2 } else { 1 }
+    }
+}
+
+impl SliceReport {
+    /// The [category](Lesion::category) of every pixel, row-major, 0 outside all masks; where lesions
+    /// overlap, the one with the highest score counts.
+    pub fn label_map(&self) -> Vec<u8> {
+        let mut labels = vec![0; self.width * self.height];
+        // By descending score in the report: the strongest is written last.
+        for lesion in self.lesions.iter().rev() {
+            let mask = lesion.mask.as_ref().and_then(|rle| rle.decode().ok());
+            let Some(mask) = mask else { continue };
+            for (label, _) in labels.iter_mut().zip(&mask.pixels).filter(|(_, inside)| **inside) {
+                *label = lesion.category();
+            }
+        }
+        labels
+    }
 }
 
 impl Report {
@@ -117,6 +145,7 @@ impl Report {
             model,
             device: device.into(),
             slices: Vec::new(),
+            series: Vec::new(),
             errors: Vec::new(),
         }
     }

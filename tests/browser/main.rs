@@ -285,7 +285,7 @@ async fn bad_files() {
     let cases = [
         (write("empty.png", b""), "empty"),
         (write("cut.png", &whole[..whole.len() / 2]), "cut off"),
-        (write("notes.png", b"these are notes"), "not a PNG, JPEG or DICOM"),
+        (write("notes.png", b"these are notes"), "not a PNG, JPEG, DICOM, NIfTI or zip"),
         (dot, "1 x 1"),
         (write("bomb.png", &common::png_header_bomb()), "20000 x 20000"),
     ];

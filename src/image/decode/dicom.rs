@@ -1,19 +1,30 @@
-//! Single-frame DICOM CT slices.
+//! DICOM CT slices, of one frame or many.
 
 use std::io::Cursor;
 
 use dicom_core::{DataElement, PrimitiveValue, VR};
 use dicom_encoding::{Codec, TransferSyntaxIndex};
 use dicom_object::file::ReadPreamble;
-use dicom_object::{DefaultDicomObject, OpenFileOptions, Tag};
+use dicom_object::{DefaultDicomObject, InMemDicomObject, OpenFileOptions, Tag};
 use dicom_pixeldata::PixelDecoder;
 use dicom_transfer_syntax_registry::TransferSyntaxRegistry;
 use hayro_jpeg2000::{DecodeSettings, DecoderContext, Image};
 
-use super::{CtSlice, ImageError, Window, check_size};
+use super::{ImageError, RawSlice, SliceHeader, Values, Window, check_size};
+use crate::image::Plane;
+use crate::image::plane::unit;
 
 const SAMPLES_PER_PIXEL: Tag = Tag(0x0028, 0x0002);
 const PHOTOMETRIC: Tag = Tag(0x0028, 0x0004);
+const SERIES: Tag = Tag(0x0020, 0x000E);
+const INSTANCE_NUMBER: Tag = Tag(0x0020, 0x0013);
+const POSITION: Tag = Tag(0x0020, 0x0032);
+const ORIENTATION: Tag = Tag(0x0020, 0x0037);
+const PLANE_POSITION: Tag = Tag(0x0020, 0x9113);
+const PLANE_ORIENTATION: Tag = Tag(0x0020, 0x9116);
+const PIXEL_MEASURES: Tag = Tag(0x0028, 0x9110);
+const SHARED_GROUPS: Tag = Tag(0x5200, 0x9229);
+const FRAME_GROUPS: Tag = Tag(0x5200, 0x9230);
 const FRAMES: Tag = Tag(0x0028, 0x0008);
 const ROWS: Tag = Tag(0x0028, 0x0010);
 const COLUMNS: Tag = Tag(0x0028, 0x0011);
@@ -39,25 +50,40 @@ pub fn is_dicom(bytes: &[u8]) -> bool {
         || bytes.starts_with(&[2, 0, 0, 0])
 }
 
-/// Decodes the (first) frame.
-pub fn decode(bytes: &[u8], window: Option<Window>) -> Result<CtSlice, ImageError> {
-    let file = with_plain_meta_group(bytes);
-    let mut object = OpenFileOptions::new()
-        .read_preamble(ReadPreamble::Never)
-        .from_reader(Cursor::new(&file))
-        .map_err(|error| unreadable(&file, &error))?;
+/// Most frames of one file.
+const MAX_FRAMES: f64 = 10_000.0;
+
+/// Describes the frames without decoding them.
+pub fn headers(bytes: &[u8]) -> Result<Vec<SliceHeader>, ImageError> {
+    let object = open(bytes)?;
+    let (width, height) = checked_geometry(&object)?;
+    let header = SliceHeader {
+        width,
+        height,
+        frame: 0,
+        series: text(&object, SERIES),
+        number: number(&object, INSTANCE_NUMBER, 0).map(|number| number as i64),
+        plane: None,
+    };
+    let of_frame = |frame| SliceHeader { frame, plane: plane(&object, frame), ..header.clone() };
+    Ok((0..frames(&object)?).map(of_frame).collect())
+}
+
+/// Decodes frame `frame`, from 0.
+pub fn decode(bytes: &[u8], frame: usize) -> Result<RawSlice, ImageError> {
+    let mut object = open(bytes)?;
     fill_in_pixel_description(&mut object);
     let (width, height) = checked_geometry(&object)?;
-
-    let frames = number(&object, FRAMES, 0).unwrap_or(1.0);
-    let mut warnings = Vec::new();
-    if frames > 1.0 {
-        warnings.push(format!("the file has {frames} frames; the first was read"));
+    let frames = frames(&object)?;
+    if frame >= frames {
+        let reason = format!("frame {} of {frames} was asked for", frame + 1);
+        return Err(ImageError::Damaged { format: "DICOM", reason });
     }
-    let mut values = match object.meta().transfer_syntax().trim_end_matches('\0') {
-        JPEG_2000_LOSSLESS | JPEG_2000 => jpeg_2000_values(&object)?,
+    let values = match object.meta().transfer_syntax().trim_end_matches('\0') {
+        JPEG_2000_LOSSLESS | JPEG_2000 => jpeg_2000_values(&object, frame, frames)?,
         _ => {
-            let pixels = object.decode_pixel_data_frame(0).map_err(|error| damaged(&error))?;
+            let pixels =
+                object.decode_pixel_data_frame(frame as u32).map_err(|error| damaged(&error))?;
             // Rescale slope and intercept are applied here: Hounsfield units.
             pixels.to_vec_frame::<f32>(0).map_err(|error| damaged(&error))?
         }
@@ -66,20 +92,65 @@ pub fn decode(bytes: &[u8], window: Option<Window>) -> Result<CtSlice, ImageErro
         let reason = format!("{} values for {width} x {height} pixels", values.len());
         return Err(ImageError::Damaged { format: "DICOM", reason });
     }
-    let inverted = text(&object, PHOTOMETRIC).is_some_and(|p| p == "MONOCHROME1");
-    let window = window.unwrap_or_else(|| choose_window(&object, &mut warnings));
-    if inverted {
-        // Low values are bright: mirror them at the window's centre.
-        values.iter_mut().for_each(|value| *value = 2.0 * window.center as f32 - *value);
-    }
-    Ok(CtSlice {
-        source: String::new(),
+    let window = number(&object, WINDOW_CENTER, 0)
+        .zip(number(&object, WINDOW_WIDTH, 0))
+        .filter(|(center, width)| center.is_finite() && *width > 0.0)
+        .map(|(center, width)| Window { center, width });
+    Ok(RawSlice {
         width,
         height,
-        pixels: values.into_iter().map(|value| window.apply(value)).collect(),
-        spacing_mm: spacing(&object),
-        warnings,
+        values: Values::Hounsfield(values),
+        inverted: text(&object, PHOTOMETRIC).is_some_and(|p| p == "MONOCHROME1"),
+        window,
+        spacing_mm: spacing(&object, frame),
+        warnings: Vec::new(),
     })
+}
+
+fn open(bytes: &[u8]) -> Result<DefaultDicomObject, ImageError> {
+    let file = with_plain_meta_group(bytes);
+    OpenFileOptions::new()
+        .read_preamble(ReadPreamble::Never)
+        .from_reader(Cursor::new(&file))
+        .map_err(|error| unreadable(&file, &error))
+}
+
+fn frames(object: &DefaultDicomObject) -> Result<usize, ImageError> {
+    let frames = number(object, FRAMES, 0).unwrap_or(1.0);
+    if (1.0..=MAX_FRAMES).contains(&frames) {
+        return Ok(frames as usize);
+    }
+    let reason = format!("{frames} frames; from 1 to {MAX_FRAMES} are read");
+    Err(ImageError::Damaged { format: "DICOM", reason })
+}
+
+/// The item that describes `frame` in a sequence of the functional groups: the frame's own, else the
+/// one that all share.
+fn functional_group(
+    object: &DefaultDicomObject,
+    frame: usize,
+    sequence: Tag,
+) -> Option<&InMemDicomObject> {
+    let own = object.get(FRAME_GROUPS).and_then(|groups| groups.items()?.get(frame));
+    let shared = object.get(SHARED_GROUPS).and_then(|groups| groups.items()?.first());
+    [own, shared]
+        .into_iter()
+        .flatten()
+        .find_map(|group| group.get(sequence).and_then(|sequence| sequence.items()?.first()))
+}
+
+fn numbers<const N: usize>(object: &InMemDicomObject, tag: Tag) -> Option<[f64; N]> {
+    let values = object.get(tag)?.to_multi_float64().ok()?;
+    let values: [f64; N] = values.get(..N)?.try_into().ok()?;
+    values.iter().all(|value| value.is_finite()).then_some(values)
+}
+
+fn plane(object: &DefaultDicomObject, frame: usize) -> Option<Plane> {
+    let origin = numbers::<3>(object, POSITION)
+        .or_else(|| numbers(functional_group(object, frame, PLANE_POSITION)?, POSITION))?;
+    let [a, b, c, d, e, f] = numbers::<6>(object, ORIENTATION)
+        .or_else(|| numbers(functional_group(object, frame, PLANE_ORIENTATION)?, ORIENTATION))?;
+    Some(Plane { origin, along_row: unit([a, b, c])?, along_column: unit([d, e, f])? })
 }
 
 /// The file without preamble, its meta group reduced to what reading needs.
@@ -143,14 +214,24 @@ fn fill_in_pixel_description(object: &mut DefaultDicomObject) {
 }
 
 /// Hounsfield units of a JPEG 2000 picture.
-fn jpeg_2000_values(object: &DefaultDicomObject) -> Result<Vec<f32>, ImageError> {
+fn jpeg_2000_values(
+    object: &DefaultDicomObject,
+    frame: usize,
+    frames: usize,
+) -> Result<Vec<f32>, ImageError> {
     let broken = |reason: String| ImageError::Damaged {
         format: "DICOM",
         reason: format!("JPEG 2000: {reason}"),
     };
     let element = object.element(PIXEL_DATA).map_err(|error| damaged(&error))?;
     let fragments = element.value().fragments().ok_or_else(|| broken("no fragments".into()))?;
-    let codestream: Vec<u8> = fragments.concat();
+    let codestream: Vec<u8> = if frames == 1 {
+        fragments.concat()
+    } else if fragments.len() == frames {
+        fragments[frame].clone()
+    } else {
+        return Err(broken(format!("{} fragments for {frames} frames", fragments.len())));
+    };
     let image = Image::new(&codestream, &DecodeSettings::default())
         .map_err(|error| broken(error.to_string()))?;
     check_size(image.width().into(), image.height().into())?;
@@ -187,7 +268,7 @@ fn checked_geometry(object: &DefaultDicomObject) -> Result<(usize, usize), Image
     check_transfer_syntax(object)?;
     if let Some(stored) = pixel_data.value().primitive().map(|value| value.to_bytes().len()) {
         let bits = number(object, BITS_ALLOCATED, 0).unwrap_or(16.0) as u64;
-        let expected = width * height * bits.div_ceil(8);
+        let expected = width * height * bits.div_ceil(8) * frames(object)? as u64;
         if (stored as u64) < expected {
             let reason = format!("{expected} bytes of pixels were expected, {stored} are there");
             return Err(ImageError::Damaged { format: "DICOM", reason });
@@ -210,27 +291,10 @@ fn check_transfer_syntax(object: &DefaultDicomObject) -> Result<(), ImageError> 
     }
 }
 
-/// The file's window where it shows the lungs, else the lung window, saying so.
-fn choose_window(object: &DefaultDicomObject, warnings: &mut Vec<String>) -> Window {
-    let given = number(object, WINDOW_CENTER, 0)
-        .zip(number(object, WINDOW_WIDTH, 0))
-        .map(|(center, width)| Window { center, width });
-    match given {
-        Some(given) if given.shows_lungs() => given,
-        Some(given) => {
-            warnings.push(format!(
-                "the file's window {given} does not show the lungs; {} was used",
-                Window::LUNG
-            ));
-            Window::LUNG
-        }
-        None => Window::LUNG,
-    }
-}
-
-fn spacing(object: &DefaultDicomObject) -> Option<[f64; 2]> {
-    let values = [number(object, SPACING, 0)?, number(object, SPACING, 1)?];
-    values.iter().all(|value| value.is_finite() && *value > 0.0).then_some(values)
+fn spacing(object: &DefaultDicomObject, frame: usize) -> Option<[f64; 2]> {
+    let values = numbers::<2>(object, SPACING)
+        .or_else(|| numbers(functional_group(object, frame, PIXEL_MEASURES)?, SPACING))?;
+    values.iter().all(|value| *value > 0.0).then_some(values)
 }
 
 fn text(object: &DefaultDicomObject, tag: Tag) -> Option<String> {

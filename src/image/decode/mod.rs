@@ -1,10 +1,14 @@
-//! Reads PNG, JPEG and DICOM, natively and in the browser.
+//! Reads PNG, JPEG, DICOM, NIfTI and zip archives of them, natively and in the browser.
 
+pub mod archive;
 mod dicom;
+pub mod nifti;
 mod raster;
 
 use thiserror::Error;
 
+use self::nifti::NiftiSlices;
+use super::slice::{RawSlice, SliceHeader, Values};
 use super::{CtSlice, Window};
 
 /// Longest side accepted; CT slices have 512, sometimes 1024 pixels.
@@ -19,7 +23,7 @@ pub enum ImageError {
     #[error("the file is empty")]
     Empty,
     /// None of the formats read here.
-    #[error("this is not a PNG, JPEG or DICOM file")]
+    #[error("this is not a PNG, JPEG, DICOM, NIfTI or zip file")]
     UnknownFormat,
     /// A file that its decoder refuses.
     #[error("the {format} data is damaged or cut off: {reason}")]
@@ -39,6 +43,24 @@ pub enum ImageError {
         /// Rows.
         height: u64,
     },
+    /// Compressed data that would fill the memory.
+    #[error("unpacked it has more than {} MB, which is more than is read", limit >> 20)]
+    TooLarge {
+        /// Most bytes accepted.
+        limit: u64,
+    },
+    /// Many slices where one was expected.
+    #[error("this holds {slices} slices; one was expected here")]
+    ManySlices {
+        /// How many.
+        slices: usize,
+    },
+    /// A file that cannot be read again.
+    #[error("the file can no longer be read: {reason}")]
+    Gone {
+        /// Why.
+        reason: String,
+    },
     /// A DICOM file without a picture.
     #[error(
         "the DICOM file holds no pixel data; it may be a report, a directory or a structure set"
@@ -52,33 +74,82 @@ pub enum ImageError {
         /// Its identifier, with a name where one is known.
         uid: String,
     },
-    /// A DICOM picture that is no CT slice.
-    #[error("the DICOM picture is not a grey-value slice: {reason}")]
+    /// A picture or volume that is no CT.
+    #[error("this is not a grey-value slice: {reason}")]
     NotGrey {
         /// What it is.
         reason: String,
     },
 }
 
-/// Decodes the file `source` from its `bytes`. The format is told by the content, not the name.
-///
-/// `window` applies to Hounsfield units (DICOM); without one the file's is used if it shows the
-/// lungs, else [`Window::LUNG`].
+/// A file as far as it must be read to know its slices.
+#[derive(Debug)]
+pub enum Opened {
+    /// Slices to be decoded from the file's bytes one by one.
+    Slices(Vec<SliceHeader>),
+    /// A volume, unpacked.
+    Volume(NiftiSlices),
+    /// The files of an archive.
+    Archive(Vec<(String, Vec<u8>)>),
+}
+
+/// Opens a file. The format is told by the content, not the name.
 ///
 /// # Errors
-/// If the bytes are no PNG, JPEG or DICOM file, are damaged, or hold a picture of unfit size.
+/// If the bytes are no PNG, JPEG, DICOM, NIfTI or zip file, are damaged, or hold pictures of unfit size.
+pub fn open(bytes: &[u8]) -> Result<Opened, ImageError> {
+    if bytes.is_empty() {
+        return Err(ImageError::Empty);
+    }
+    if dicom::is_dicom(bytes) {
+        return Ok(Opened::Slices(dicom::headers(bytes)?));
+    }
+    if archive::is_zip(bytes) {
+        return Ok(Opened::Archive(archive::unpack(bytes)?));
+    }
+    if nifti::is_nifti(bytes) {
+        return Ok(Opened::Volume(nifti::open(bytes)?));
+    }
+    let (width, height) = raster::size(bytes)?;
+    Ok(Opened::Slices(vec![SliceHeader { width, height, ..SliceHeader::default() }]))
+}
+
+/// Decodes frame `frame` of a DICOM file, or a picture.
+///
+/// # Errors
+/// As [`open`], and if there is no such frame.
+pub fn decode(bytes: &[u8], frame: usize) -> Result<RawSlice, ImageError> {
+    if bytes.is_empty() {
+        return Err(ImageError::Empty);
+    }
+    if dicom::is_dicom(bytes) { dicom::decode(bytes, frame) } else { raster::decode(bytes) }
+}
+
+/// Decodes the file `source`, which holds one slice.
+///
+/// `window` applies to Hounsfield units; without one the file's is used if it shows the lungs, else
+/// [`Window::LUNG`].
+///
+/// # Errors
+/// If the bytes are no PNG, JPEG, DICOM or NIfTI file, are damaged, hold a picture of unfit size or more
+/// slices than one.
 pub fn decode_slice(
     source: &str,
     bytes: &[u8],
     window: Option<Window>,
 ) -> Result<CtSlice, ImageError> {
-    if bytes.is_empty() {
-        return Err(ImageError::Empty);
-    }
-    let mut slice =
-        if dicom::is_dicom(bytes) { dicom::decode(bytes, window)? } else { raster::decode(bytes)? };
-    slice.source = source.to_owned();
-    Ok(slice)
+    let slice = match open(bytes)? {
+        Opened::Slices(headers) if headers.len() == 1 => decode(bytes, 0)?,
+        Opened::Slices(headers) => {
+            return Err(ImageError::ManySlices { slices: headers.len() });
+        }
+        Opened::Volume(volume) => match volume.headers().len() {
+            1 => volume.read(0)?,
+            slices => return Err(ImageError::ManySlices { slices }),
+        },
+        Opened::Archive(files) => return Err(ImageError::ManySlices { slices: files.len() }),
+    };
+    Ok(slice.windowed(source, window))
 }
 
 fn check_size(width: u64, height: u64) -> Result<(), ImageError> {

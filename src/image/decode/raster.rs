@@ -5,13 +5,13 @@ use std::io::Cursor;
 use image::{DynamicImage, GrayImage, ImageFormat, ImageReader, Limits, RgbImage};
 use libjpeg_turbo_rs::{Decoder, PixelFormat};
 
-use super::{CtSlice, ImageError, MAX_SIDE, check_size};
+use super::{ImageError, MAX_SIDE, RawSlice, Values, check_size};
 
 /// Largest difference between colour channels that still counts as grey.
 const GREY_TOLERANCE: u8 = 24;
 
 /// Decodes to 8-bit grey; alpha shows black behind.
-pub fn decode(bytes: &[u8]) -> Result<CtSlice, ImageError> {
+pub fn decode(bytes: &[u8]) -> Result<RawSlice, ImageError> {
     let picture = match image::guess_format(bytes) {
         Ok(ImageFormat::Png) => decode_png(bytes)?,
         Ok(ImageFormat::Jpeg) => decode_jpeg(bytes)?,
@@ -25,14 +25,33 @@ pub fn decode(bytes: &[u8]) -> Result<CtSlice, ImageError> {
     if grey.pixels().all(|pixel| pixel.0[0] < 16) {
         warnings.push("the picture is almost black; was it saved without a window?".into());
     }
-    Ok(CtSlice {
-        source: String::new(),
+    Ok(RawSlice {
         width: grey.width() as usize,
         height: grey.height() as usize,
-        pixels: grey.into_raw(),
+        values: Values::Grey(grey.into_raw()),
+        inverted: false,
+        window: None,
         spacing_mm: None,
         warnings,
     })
+}
+
+/// Columns and rows, from the header alone.
+pub fn size(bytes: &[u8]) -> Result<(usize, usize), ImageError> {
+    let damaged = |format, reason| ImageError::Damaged { format, reason };
+    let (width, height) = match image::guess_format(bytes) {
+        Ok(ImageFormat::Png) => ImageReader::with_format(Cursor::new(bytes), ImageFormat::Png)
+            .into_dimensions()
+            .map_err(|error| damaged("PNG", error.to_string()))?,
+        Ok(ImageFormat::Jpeg) => {
+            let decoder =
+                Decoder::new(bytes).map_err(|error| damaged("JPEG", error.to_string()))?;
+            (decoder.header().width.into(), decoder.header().height.into())
+        }
+        _ => return Err(ImageError::UnknownFormat),
+    };
+    check_size(width.into(), height.into())?;
+    Ok((width as usize, height as usize))
 }
 
 fn decode_png(bytes: &[u8]) -> Result<DynamicImage, ImageError> {
@@ -118,7 +137,7 @@ mod tests {
         let expected: Vec<u8> = (0..33).flat_map(|y| (0..40).map(move |x| at(x, y))).collect();
         for picture in pictures {
             let layout = picture.color();
-            let slice = decode(&png(picture)).unwrap();
+            let slice = decode(&png(picture)).unwrap().windowed("", None);
             assert_eq!((slice.width, slice.height), (40, 33));
             assert_eq!(slice.pixels, expected, "{layout:?}");
             assert!(slice.warnings.is_empty(), "{layout:?}: {:?}", slice.warnings);
@@ -128,7 +147,7 @@ mod tests {
     #[test]
     fn transparent_pixels_are_black_and_colours_are_warned_of() {
         let clear: DynamicImage = ImageBuffer::from_pixel(40, 40, LumaA([200u8, 0])).into();
-        let slice = decode(&png(clear)).unwrap();
+        let slice = decode(&png(clear)).unwrap().windowed("", None);
         assert!(slice.pixels.iter().all(|p| *p == 0));
         let red: DynamicImage = ImageBuffer::from_pixel(40, 40, Rgb([250u8, 0, 0])).into();
         assert!(decode(&png(red)).unwrap().warnings[0].contains("coloured"));
@@ -146,7 +165,7 @@ mod tests {
             libjpeg_turbo_rs::Subsampling::S444,
         );
         let bytes = grey.unwrap();
-        let slice = decode(&bytes).unwrap();
+        let slice = decode(&bytes).unwrap().windowed("", None);
         assert_eq!((slice.width, slice.height), (64, 48));
         let off = slice.pixels.iter().zip(&pixels).map(|(a, e)| a.abs_diff(*e)).max();
         assert!(off < Some(12), "{off:?}");

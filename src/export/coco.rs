@@ -1,0 +1,46 @@
+//! Lesions as COCO results, as pycocotools and annotation tools read them.
+
+use serde_json::{Value, json};
+
+use crate::predict::report::Report;
+
+/// A COCO file with an image per slice and an annotation, with its score, per lesion.
+pub fn coco(report: &Report) -> Value {
+    let mut annotations = Vec::new();
+    let mut images = Vec::new();
+    for (index, slice) in report.slices.iter().enumerate() {
+        let image = index + 1;
+        images.push(json!({
+            "id": image, "file_name": slice.source, "width": slice.width, "height": slice.height,
+        }));
+        for lesion in &slice.lesions {
+            let b = lesion.bbox;
+            let mut annotation = json!({
+                "id": annotations.len() + 1,
+                "image_id": image,
+                "category_id": lesion.category(),
+                "bbox": [b.x1, b.y1, b.width(), b.height()],
+                "area": lesion.area_px,
+                "iscrowd": 0,
+                "score": lesion.score,
+            });
+            if let Some(mask) = &lesion.mask {
+                annotation["segmentation"] = json!(mask);
+            }
+            annotations.push(annotation);
+        }
+    }
+    json!({
+        "info": {
+            "description": format!("groundglass: lesions found by a program. {}", report.notice),
+            "version": env!("CARGO_PKG_VERSION"),
+            "model": report.model,
+        },
+        "images": images,
+        "annotations": annotations,
+        "categories": [
+            { "id": 1, "name": "ground_glass_or_lesion", "supercategory": "lesion" },
+            { "id": 2, "name": "consolidation", "supercategory": "lesion" },
+        ],
+    })
+}

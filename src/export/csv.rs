@@ -1,0 +1,77 @@
+//! Lesions and classes as a table: a row per lesion, and one for a slice without any.
+
+use crate::predict::report::{Lesion, Report, SliceReport};
+
+const COLUMNS: [&str; 18] = [
+    "source",
+    "width",
+    "height",
+    "control",
+    "common_pneumonia",
+    "covid19",
+    "lesion",
+    "label",
+    "score",
+    "x1",
+    "y1",
+    "x2",
+    "y2",
+    "area_px",
+    "area_mm2",
+    "model_sha256",
+    "warnings",
+    "notice",
+];
+
+/// The table, with a line of column names, as RFC 4180 wants it.
+///
+/// # Errors
+/// If the table cannot be written, which memory alone can cause.
+pub fn csv(report: &Report) -> Result<String, csv::Error> {
+    let mut writer =
+        csv::WriterBuilder::new().terminator(csv::Terminator::CRLF).from_writer(Vec::new());
+    writer.write_record(COLUMNS)?;
+    for slice in &report.slices {
+        if slice.lesions.is_empty() {
+            writer.write_record(record(report, slice, None))?;
+        }
+        for lesion in slice.lesions.iter().enumerate() {
+            writer.write_record(record(report, slice, Some(lesion)))?;
+        }
+    }
+    let bytes = writer.into_inner().map_err(|error| error.into_error())?;
+    Ok(String::from_utf8_lossy(&bytes).into_owned())
+}
+
+fn record(report: &Report, slice: &SliceReport, lesion: Option<(usize, &Lesion)>) -> Vec<String> {
+    let number = |value: f32| format!("{value:.4}");
+    let mut row = vec![text(&slice.source), slice.width.to_string(), slice.height.to_string()];
+    match &slice.classes {
+        Some(c) => row.extend([c.control, c.common_pneumonia, c.covid19].map(number)),
+        None => row.extend([const { String::new() }; 3]),
+    }
+    match lesion {
+        Some((index, lesion)) => {
+            let b = lesion.bbox;
+            row.extend([(index + 1).to_string(), lesion.label.clone(), number(lesion.score)]);
+            row.extend([b.x1, b.y1, b.x2, b.y2].map(|value| format!("{value:.1}")));
+            row.push(lesion.area_px.to_string());
+            row.push(lesion.area_mm2.map(|area| format!("{area:.1}")).unwrap_or_default());
+        }
+        None => row.extend([const { String::new() }; 9]),
+    }
+    let model = report.model.segmentation.as_ref().or(report.model.classifier.as_ref());
+    row.push(model.map(|model| model.sha256.clone()).unwrap_or_default());
+    row.push(text(&slice.warnings.join("; ")));
+    row.push(report.notice.clone());
+    row
+}
+
+/// Text that no spreadsheet takes for a formula.
+fn text(value: &str) -> String {
+    if value.starts_with(['=', '+', '-', '@', '\t', '\r']) {
+        format!("'{value}")
+    } else {
+        value.to_owned()
+    }
+}

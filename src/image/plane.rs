@@ -1,0 +1,85 @@
+//! Where a slice lies in the patient.
+
+/// Degrees from the patient's axes beyond which a slice counts as oblique.
+const OBLIQUE_DEGREES: f64 = 10.0;
+
+/// A slice's place in patient coordinates: millimetres towards the patient's left, back and head, as in
+/// DICOM.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Plane {
+    /// Centre of the first pixel.
+    pub origin: [f64; 3],
+    /// Unit vector along a row, from the first column to the next.
+    pub along_row: [f64; 3],
+    /// Unit vector along a column, from the first row to the next.
+    pub along_column: [f64; 3],
+}
+
+impl Plane {
+    /// Unit vector across the slice; towards the head for an axial slice as usually shown.
+    pub fn normal(&self) -> [f64; 3] {
+        let (a, b) = (self.along_row, self.along_column);
+        [a[1] * b[2] - a[2] * b[1], a[2] * b[0] - a[0] * b[2], a[0] * b[1] - a[1] * b[0]]
+    }
+
+    /// Millimetres from the coordinates' origin along the normal: what slices are sorted by.
+    pub fn offset(&self) -> f64 {
+        dot(self.origin, self.normal())
+    }
+
+    /// Degrees between the slice and an axial one.
+    pub fn degrees_from_axial(&self) -> f64 {
+        self.normal()[2].abs().clamp(0.0, 1.0).acos().to_degrees()
+    }
+
+    /// What is to be said about a slice that is not axial.
+    pub fn warning(&self) -> Option<String> {
+        let degrees = self.degrees_from_axial();
+        (degrees > OBLIQUE_DEGREES).then(|| {
+            format!(
+                "the slices are turned {degrees:.0}° from axial; the models know axial slices only"
+            )
+        })
+    }
+
+    /// Whether two slices are parallel and turned alike.
+    pub fn is_parallel_to(&self, other: &Self) -> bool {
+        let alike = |a, b| dot(a, b) > 0.9999;
+        alike(self.along_row, other.along_row) && alike(self.along_column, other.along_column)
+    }
+}
+
+/// Scalar product.
+pub fn dot(a: [f64; 3], b: [f64; 3]) -> f64 {
+    a.iter().zip(b).map(|(a, b)| a * b).sum()
+}
+
+/// A vector of length 1; `None` if it has no direction.
+pub fn unit(v: [f64; 3]) -> Option<[f64; 3]> {
+    let length = dot(v, v).sqrt();
+    (length.is_finite() && length > 1e-9).then(|| v.map(|x| x / length))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_normal_of_an_axial_slice_points_to_the_head() {
+        let plane = Plane {
+            origin: [-200.0, -180.0, 35.0],
+            along_row: [1.0, 0.0, 0.0],
+            along_column: [0.0, 1.0, 0.0],
+        };
+        assert_eq!(plane.normal(), [0.0, 0.0, 1.0]);
+        assert_eq!(plane.offset(), 35.0);
+        assert_eq!(plane.warning(), None);
+    }
+
+    #[test]
+    fn a_coronal_slice_is_no_axial_one() {
+        let plane =
+            Plane { origin: [0.0; 3], along_row: [1.0, 0.0, 0.0], along_column: [0.0, 0.0, -1.0] };
+        assert!(plane.warning().is_some_and(|text| text.contains("90°")));
+    }
+}

@@ -1,0 +1,173 @@
+"""Makes a small CT series, lets groundglass read it, and reads what it wrote with other people's tools.
+
+Called by tests/exports/main.rs with the part to check and the program.
+"""
+
+import csv
+import html.parser
+import json
+import pathlib
+import subprocess
+import sys
+import tempfile
+
+import nibabel
+import numpy
+import PIL
+import PIL.Image
+import pycocotools
+import pydicom
+from pycocotools.coco import COCO
+from pydicom.dataset import FileDataset, FileMetaDataset
+from pydicom.uid import CTImageStorage, ExplicitVRLittleEndian, generate_uid
+
+SPACING = (0.8, 0.7)  # between rows, between columns
+DISTANCE = 5.0
+ORIGIN = (-170.0, -160.0, 40.0)
+
+
+def hounsfield():
+    """The sample phantom in Hounsfield units, slightly different on each of three slices."""
+    pixels = numpy.asarray(PIL.Image.open("www/samples/phantom-covid19.png").convert("L"))
+    values = numpy.round(pixels / 255 * 1500 - 1350).astype(numpy.int16)
+    return [values, values + 4, values + 8]
+
+
+def write_series(folder):
+    """Names and numbers run against the place of the slices."""
+    series = generate_uid()
+    for index, values in enumerate(hounsfield()):
+        meta = FileMetaDataset()
+        meta.MediaStorageSOPClassUID = CTImageStorage
+        meta.MediaStorageSOPInstanceUID = generate_uid()
+        meta.TransferSyntaxUID = ExplicitVRLittleEndian
+        data = FileDataset(None, {}, file_meta=meta, preamble=b"\0" * 128)
+        data.SOPClassUID, data.SOPInstanceUID = CTImageStorage, meta.MediaStorageSOPInstanceUID
+        data.Modality, data.PatientName, data.PatientID = "CT", "Nobody^Drawn", "phantom"
+        data.SeriesInstanceUID, data.InstanceNumber = series, 10 - index
+        data.Rows, data.Columns = values.shape
+        data.ImagePositionPatient = [ORIGIN[0], ORIGIN[1], ORIGIN[2] + DISTANCE * index]
+        data.ImageOrientationPatient = [1, 0, 0, 0, 1, 0]
+        data.PixelSpacing, data.SliceThickness = list(SPACING), DISTANCE
+        data.SamplesPerPixel, data.PhotometricInterpretation = 1, "MONOCHROME2"
+        data.BitsAllocated, data.BitsStored, data.HighBit, data.PixelRepresentation = 16, 16, 15, 1
+        data.RescaleSlope, data.RescaleIntercept = 1, -24
+        data.PixelData = (values + 24).astype("<i2").tobytes()
+        data.save_as(folder / f"slice{9 - index}.dcm", enforce_file_format=True)
+
+
+def affine():
+    """From (column, row, slice) to right, front and head as NIfTI counts them, in millimetres."""
+    return numpy.array([
+        [-SPACING[1], 0, 0, -ORIGIN[0]],
+        [0, -SPACING[0], 0, -ORIGIN[1]],
+        [0, 0, DISTANCE, ORIGIN[2]],
+        [0, 0, 0, 1],
+    ])
+
+
+def predict(program, source, out):
+    arguments = ["--json", out / "r.json", "--csv", out / "r.csv", "--coco", out / "r.coco.json", "--html", out / "r.html", "--masks", out / "masks", "--nifti", out / "nifti", "--score-threshold", "0.3"]
+    subprocess.run([program, "predict", source, *arguments], check=True, stdout=subprocess.DEVNULL)
+    return json.loads((out / "r.json").read_text())
+
+
+def check_volumes(program, folder):
+    write_series(folder)
+    report = predict(program, folder, folder / "out")
+    offsets = [float(pydicom.dcmread(s["source"]).ImagePositionPatient[2]) for s in report["slices"]]
+    assert offsets == sorted(offsets), offsets
+    (path,) = (folder / "out" / "nifti").iterdir()
+    mask = nibabel.load(path)
+    assert mask.get_data_dtype() == numpy.uint8 and mask.header.get_xyzt_units()[0] == "mm"
+    assert numpy.allclose(mask.affine, affine(), atol=1e-4), mask.affine
+    values = numpy.asarray(mask.dataobj)
+    assert values.any(), "no lesion was found on the phantom"
+    for index, slice in enumerate(report["slices"]):
+        name = pathlib.Path(slice["source"]).stem
+        picture = PIL.Image.open(folder / "out" / "masks" / f"{name}_mask.png")
+        assert picture.mode == "P"
+        assert (numpy.asarray(picture) == values[:, :, index].T).all()
+    (series,) = report["series"]
+    volume = (values > 0).sum() * abs(numpy.linalg.det(mask.affine)) / 1000
+    assert abs(volume - series["lesion_volume_ml"]) < 1e-3 * volume, (volume, series)
+    assert series["distance_mm"] == DISTANCE
+
+
+def check_orientations(program, folder):
+    """However a volume is stored, the same slices come out."""
+    write_series(folder)
+    expected = predict(program, folder, folder / "out")
+    volume = numpy.stack(hounsfield(), axis=-1).transpose(1, 0, 2)
+    stored = nibabel.Nifti1Image(volume, affine())
+    for axes in ["LPS", "RAS", "SAL", "PIR"]:
+        turn = nibabel.orientations.ornt_transform(
+            nibabel.io_orientation(stored.affine), nibabel.orientations.axcodes2ornt(axes))
+        for form in ["sform", "qform"]:
+            turned = stored.as_reoriented(turn)
+            if form == "qform":
+                turned.set_qform(turned.affine, 1)
+                turned.set_sform(None, 0)
+            path = folder / f"{axes}_{form}.nii.gz"
+            nibabel.save(turned, path)
+            report = predict(program, path, folder / f"out_{axes}_{form}")
+            for a, b in zip(expected["slices"], report["slices"], strict=True):
+                assert a["logits"] == b["logits"], (axes, form)
+                # Areas differ in the last digits: NIfTI stores 32-bit spacings.
+                of = [[{**lesion, "area_mm2": 0} for lesion in report["lesions"]] for report in (a, b)]
+                assert of[0] == of[1], (axes, form)
+                assert numpy.allclose(a["spacing_mm"], b["spacing_mm"], atol=1e-4)
+            mask = nibabel.load(next((folder / f"out_{axes}_{form}" / "nifti").iterdir()))
+            assert numpy.allclose(mask.affine, affine(), atol=1e-3), (axes, form, mask.affine)
+
+
+def check_tables(program, folder):
+    write_series(folder)
+    report = predict(program, folder, folder / "out")
+    lesions = [lesion for slice in report["slices"] for lesion in slice["lesions"]]
+    coco = COCO(str(folder / "out" / "r.coco.json"))
+    annotations = coco.loadAnns(coco.getAnnIds())
+    assert len(annotations) == len(lesions) > 0
+    for annotation, lesion in zip(annotations, lesions):
+        mask = coco.annToMask(annotation)
+        assert mask.sum() == annotation["area"] == lesion["area_px"]
+        assert abs(annotation["score"] - lesion["score"]) < 1e-6
+        x, y, width, height = annotation["bbox"]
+        assert numpy.allclose([x, y, x + width, y + height], list(lesion["box"]), atol=1e-3)
+    with open(folder / "out" / "r.csv", newline="") as file:
+        rows = list(csv.DictReader(file))
+    found = [row for row in rows if row["lesion"]]
+    assert len(found) == len(lesions)
+    for row, lesion in zip(found, lesions):
+        assert int(row["area_px"]) == lesion["area_px"] and "Research use only" in row["notice"]
+        assert abs(float(row["area_mm2"]) - lesion["area_px"] * SPACING[0] * SPACING[1]) < 0.1
+
+
+def check_report(program, folder):
+    write_series(folder)
+    predict(program, folder, folder / "out")
+    sources = []
+
+    class Reader(html.parser.HTMLParser):
+        def handle_starttag(self, tag, attributes):
+            assert tag not in ("script", "link", "iframe"), tag
+            sources.extend(value for name, value in attributes if name in ("src", "href"))
+
+    text = (folder / "out" / "r.html").read_text()
+    Reader().feed(text)
+    assert sources and all(source.startswith("data:image/png;base64,") for source in sources)
+    assert "Research use only" in text and "Lesion volume" in text and "Nobody" not in text
+
+
+def main():
+    if sys.argv[1] == "versions":
+        packages = [numpy, PIL, pydicom, nibabel]
+        versions = [f"{p.__name__} {p.__version__}" for p in packages]
+        print("read back by", ", ".join(versions), "and pycocotools", getattr(pycocotools, "__version__", ""))
+        return
+    with tempfile.TemporaryDirectory() as folder:
+        globals()[f"check_{sys.argv[1]}"](sys.argv[2], pathlib.Path(folder))
+
+
+if __name__ == "__main__":
+    main()
