@@ -5,7 +5,7 @@
 //! |---|---|
 //! | `cli` | the command line (native only) |
 //! | `evaluate` | average precision, sensitivities, RoI distributions, the paper's tables (native only) |
-//! | [`export`] | pictures of a report |
+//! | [`export`] | a report as pictures, masks, tables, HTML |
 //! | `figures` | charts as SVG and PNG (native only) |
 //! | [`geometry`] | boxes, anchors, suppression, RoI sampling, masks: plain Rust |
 //! | [`image`] | from a PNG, JPEG, DICOM or NIfTI file to the network's input; phantoms |

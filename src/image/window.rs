@@ -3,8 +3,10 @@
 use std::fmt;
 use std::str::FromStr;
 
+use serde::{Deserialize, Serialize};
+
 /// A window in Hounsfield units.
-#[derive(Clone, Copy, Debug, PartialEq)]
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Window {
     /// Value shown as middle grey.
     pub center: f64,
@@ -15,6 +17,9 @@ pub struct Window {
 impl Window {
     /// The usual lung window, and the one the models know.
     pub const LUNG: Self = Self { center: -600.0, width: 1500.0 };
+
+    /// The usual window for soft tissue between the lungs.
+    pub const MEDIASTINUM: Self = Self { center: 40.0, width: 400.0 };
 
     /// Whether lesions of the lung can be seen in it: wide, and centred on aerated tissue.
     pub fn shows_lungs(&self) -> bool {

@@ -120,6 +120,13 @@ impl Lesion {
 }
 
 impl SliceReport {
+    /// The same with the lesions whose score is over `threshold`: what a prediction with that threshold
+    /// would have said, as suppression only ever removes the weaker of two lesions.
+    pub fn above(&self, threshold: f32) -> Self {
+        let lesions = self.lesions.iter().filter(|lesion| lesion.score > threshold);
+        Self { lesions: lesions.cloned().collect(), ..self.clone() }
+    }
+
     /// The [category](Lesion::category) of every pixel, row-major, 0 outside all masks; where lesions
     /// overlap, the one with the highest score counts.
     pub fn label_map(&self) -> Vec<u8> {

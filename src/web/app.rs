@@ -2,11 +2,15 @@
 
 use std::rc::Rc;
 
+use web_sys::File;
 use yew::prelude::*;
 
-use super::components::{Bench, LesionList, Probabilities, SliceCanvas, SliceInput, Status};
+use super::components::{
+    Bench, Exports, LesionList, Probabilities, SeriesPanel, SliceCanvas, SliceInput, Status,
+};
 use super::session::{PageOptions, Session};
 use super::state::{Action, State};
+use crate::image::Window;
 
 /// Draws the page.
 pub fn run() {
@@ -25,11 +29,11 @@ fn App() -> Html {
         let dispatch = state.dispatcher();
         use_memo((), |()| Session::start(PageOptions::from_address(), dispatch))
     };
-    let on_slice = {
+    let on_files = {
         let (session, dispatch) = (session.clone(), state.dispatcher());
-        Callback::from(move |slice: Result<(String, Vec<u8>), String>| match slice {
-            Ok((source, bytes)) => session.submit(source, bytes),
-            Err(message) => dispatch.dispatch(Action::Refused(message)),
+        Callback::from(move |files: Result<Vec<(String, File)>, String>| match files {
+            Ok(files) => session.open(files),
+            Err(message) => dispatch.dispatch(Action::Failed(message)),
         })
     };
     let on_cancel = {
@@ -44,6 +48,14 @@ fn App() -> Html {
         let dispatch = state.dispatcher();
         Callback::from(move |opacity| dispatch.dispatch(Action::Opacity(opacity)))
     };
+    let on_window = {
+        let (session, shown) = (session.clone(), state.shown);
+        Callback::from(move |window| session.show(shown, window))
+    };
+    let on_threshold = {
+        let dispatch = state.dispatcher();
+        Callback::from(move |threshold| dispatch.dispatch(Action::Threshold(threshold)))
+    };
     html! {
         <>
             <header>
@@ -55,7 +67,7 @@ fn App() -> Html {
                 {" Your images stay on this machine: they are never uploaded."}
             </aside>
             <main>
-                <SliceInput {on_slice} />
+                <SliceInput {on_files} />
                 <Status state={state.clone()} {on_cancel} />
                 if let Some(error) = &state.error {
                     <p class="error" role="alert">{error}</p>
@@ -66,7 +78,13 @@ fn App() -> Html {
                 if session.options().bench {
                     <Bench state={state.clone()} session={(*session).clone()} />
                 }
-                { result(&state, on_highlight, on_opacity) }
+                if state.contents.slices() > 1 {
+                    <SeriesPanel state={state.clone()} session={(*session).clone()} />
+                }
+                { result(&state, on_highlight, on_opacity, on_threshold, on_window) }
+                if !state.reports.is_empty() {
+                    <Exports state={state.clone()} session={(*session).clone()} />
+                }
             </main>
             <footer>{ footer(&state) }</footer>
         </>
@@ -77,9 +95,11 @@ fn result(
     state: &UseReducerHandle<State>,
     on_highlight: Callback<Option<usize>>,
     on_opacity: Callback<f64>,
+    on_threshold: Callback<f32>,
+    on_window: Callback<Option<Window>>,
 ) -> Html {
     let Some(picture) = state.picture.clone() else { return Html::default() };
-    let report = state.report.clone();
+    let report = state.report().filter(|_| picture.slice == state.shown);
     html! {
         <div class="result">
             <SliceCanvas
@@ -88,13 +108,21 @@ fn result(
                 highlighted={state.highlighted}
                 opacity={state.opacity}
                 {on_opacity}
+                window={state.window}
+                {on_window}
             />
             if let Some(report) = report {
                 <div class="findings">
                     if let Some(classes) = report.classes {
                         <Probabilities {classes} />
                     }
-                    <LesionList report={Rc::clone(&report)} highlighted={state.highlighted} {on_highlight} />
+                    <LesionList
+                        report={Rc::clone(&report)}
+                        threshold={state.threshold}
+                        highlighted={state.highlighted}
+                        {on_highlight}
+                        {on_threshold}
+                    />
                     for warning in report.warnings.iter() {
                         <p class="warning">{format!("Note: {warning}.")}</p>
                     }

@@ -1,8 +1,9 @@
 //! What the browser tells: address, graphics adapter, downloads. Works in pages and workers.
 
-use js_sys::{Array, Function, Promise, Reflect};
+use js_sys::{Array, Function, Promise, Reflect, Uint8Array};
 use wasm_bindgen::{JsCast, JsValue};
 use wasm_bindgen_futures::JsFuture;
+use web_sys::{Blob, BlobPropertyBag, File, HtmlAnchorElement, Url};
 
 use super::protocol::Download;
 
@@ -55,4 +56,25 @@ pub fn downloads() -> Vec<Download> {
         })
         .filter(|download| download.decoded_bytes > 0.0)
         .collect()
+}
+
+/// A file made of `bytes`, like one that the visitor chose.
+pub fn file(name: &str, bytes: &[u8]) -> Result<File, JsValue> {
+    File::new_with_u8_array_sequence(&Array::of1(&Uint8Array::from(bytes)), name)
+}
+
+/// Lets the visitor save a file.
+pub fn save(name: &str, media_type: &str, bytes: &[u8]) -> Result<(), JsValue> {
+    let options = BlobPropertyBag::new();
+    options.set_type(media_type);
+    let parts = Array::of1(&Uint8Array::from(bytes));
+    let blob = Blob::new_with_u8_array_sequence_and_options(&parts, &options)?;
+    let url = Url::create_object_url_with_blob(&blob)?;
+    let document = web_sys::window().and_then(|w| w.document()).ok_or("there is no document")?;
+    let link: HtmlAnchorElement = document.create_element("a")?.dyn_into()?;
+    link.set_href(&url);
+    link.set_download(name);
+    link.click();
+    // The browser has taken the bytes when the click returns.
+    Url::revoke_object_url(&url)
 }

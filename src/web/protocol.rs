@@ -1,14 +1,17 @@
 //! Messages between the page and its worker.
 //!
-//! A message is a JavaScript object `{ message, buffer }`: the enum below, and bytes (a file, a
-//! picture) beside it, so that they are moved and not copied.
+//! A message is a JavaScript object `{ message, buffer, files }`: the enum below, and bytes beside it, so
+//! that they are moved and not copied, or the visitor's files, which are read where they are needed.
 
 use js_sys::{Array, Object, Reflect, Uint8Array};
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 use wasm_bindgen::{JsCast, JsValue};
+use web_sys::File;
 
-use crate::predict::report::{ModelsInfo, SliceReport};
+use crate::export::Format;
+use crate::image::Window;
+use crate::predict::report::{FileError, ModelsInfo, Report, SliceReport};
 use crate::predict::{Settings, Stage};
 
 /// Page to worker.
@@ -19,14 +22,41 @@ pub enum Request {
         /// Name in the manifest; `None` for its default.
         model: Option<String>,
     },
-    /// Predict one slice; the buffer holds the file.
+    /// Open files, which come beside the message.
+    Open {
+        /// Number of the batch.
+        batch: u32,
+        /// Their names or paths.
+        names: Vec<String>,
+    },
+    /// Send the grey values of a slice.
+    Show {
+        /// Number of the batch.
+        batch: u32,
+        /// Which, counted through all series.
+        slice: usize,
+        /// Window for Hounsfield units; `None` for the one that the network sees.
+        window: Option<Window>,
+    },
+    /// Predict one slice.
     Predict {
         /// Number of the job.
         id: u32,
-        /// File name.
-        source: String,
+        /// Which, counted through all series.
+        slice: usize,
         /// Thresholds.
         settings: Settings,
+    },
+    /// Write a file.
+    Export {
+        /// What kind.
+        format: Format,
+        /// What it says.
+        report: Box<Report>,
+        /// Number of every slice of the report, counted through all series.
+        slices: Vec<usize>,
+        /// Name to be called after.
+        name: String,
     },
     /// Stop a job.
     Cancel {
@@ -44,6 +74,52 @@ pub struct Download {
     pub decoded_bytes: f64,
     /// Bytes as sent; 0 if they came from a cache.
     pub transferred_bytes: f64,
+}
+
+/// A series of the opened files.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct SeriesContents {
+    /// What to call it.
+    pub name: String,
+    /// Names of its slices, in order.
+    pub slices: Vec<String>,
+    /// Millimetres between them, if they lie evenly.
+    pub distance_mm: Option<f64>,
+    /// What the reader should know.
+    pub warnings: Vec<String>,
+}
+
+/// What was opened.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct Contents {
+    /// The series; slices are counted through all of them.
+    pub series: Vec<SeriesContents>,
+    /// What could not be opened.
+    pub refused: Vec<FileError>,
+}
+
+impl Contents {
+    /// Number of slices in all series.
+    pub fn slices(&self) -> usize {
+        self.series.iter().map(|series| series.slices.len()).sum()
+    }
+
+    /// The series of a slice, and the number of the series' first slice.
+    pub fn series_of(&self, slice: usize) -> Option<(&SeriesContents, usize)> {
+        let mut first = 0;
+        for series in &self.series {
+            if slice < first + series.slices.len() {
+                return Some((series, first));
+            }
+            first += series.slices.len();
+        }
+        None
+    }
+
+    /// Name of a slice.
+    pub fn name(&self, slice: usize) -> &str {
+        self.series_of(slice).map_or("", |(series, first)| &series.slices[slice - first])
+    }
 }
 
 /// Worker to page.
@@ -73,14 +149,44 @@ pub enum Event {
         /// What was downloaded.
         downloads: Vec<Download>,
     },
-    /// The file was decoded; the buffer holds its grey values.
-    Decoded {
-        /// Number of the job.
-        id: u32,
+    /// Files were opened.
+    Opened {
+        /// Number of the batch.
+        batch: u32,
+        /// What is in them.
+        contents: Contents,
+    },
+    /// A slice to look at; the buffer holds its grey values.
+    Shown {
+        /// Number of the batch.
+        batch: u32,
+        /// Which.
+        slice: usize,
         /// Columns.
         width: usize,
         /// Rows.
         height: usize,
+    },
+    /// A slice cannot be shown.
+    NotShown {
+        /// Number of the batch.
+        batch: u32,
+        /// Which.
+        slice: usize,
+        /// Why.
+        message: String,
+    },
+    /// A file to save; the buffer holds it.
+    Exported {
+        /// Its name.
+        name: String,
+        /// Its media type.
+        media_type: String,
+    },
+    /// A file could not be written.
+    NotExported {
+        /// Why.
+        message: String,
     },
     /// A stage begins.
     Stage {
@@ -101,7 +207,7 @@ pub enum Event {
         /// Number of the job.
         id: u32,
     },
-    /// The file is no slice; the worker goes on.
+    /// The slice cannot be read; the worker goes on.
     Refused {
         /// Number of the job.
         id: u32,
@@ -120,26 +226,56 @@ pub enum Event {
     },
 }
 
+/// What travels beside a message.
+pub enum Beside<'a> {
+    /// Nothing.
+    Nothing,
+    /// Bytes.
+    Bytes(&'a [u8]),
+    /// Files that the visitor chose.
+    Files(&'a [File]),
+}
+
 /// Packs a message; returns it with the list of what is moved.
-pub fn encode<T: Serialize>(
-    message: &T,
-    buffer: Option<&[u8]>,
-) -> Result<(JsValue, Array), JsValue> {
+pub fn encode<T: Serialize>(message: &T, beside: Beside<'_>) -> Result<(JsValue, Array), JsValue> {
     let envelope = Object::new();
-    Reflect::set(&envelope, &"message".into(), &serde_wasm_bindgen::to_value(message)?)?;
+    // Maps are plain objects on the other side, too.
+    let message = message.serialize(&serde_wasm_bindgen::Serializer::json_compatible())?;
+    Reflect::set(&envelope, &"message".into(), &message)?;
     let moved = Array::new();
-    if let Some(bytes) = buffer {
-        let array = Uint8Array::from(bytes);
-        moved.push(&array.buffer());
-        Reflect::set(&envelope, &"buffer".into(), &array)?;
+    match beside {
+        Beside::Nothing => {}
+        Beside::Bytes(bytes) => {
+            let array = Uint8Array::from(bytes);
+            moved.push(&array.buffer());
+            Reflect::set(&envelope, &"buffer".into(), &array)?;
+        }
+        Beside::Files(files) => {
+            let list: Array = files.iter().collect();
+            Reflect::set(&envelope, &"files".into(), &list)?;
+        }
     }
     Ok((envelope.into(), moved))
 }
 
+/// A message unpacked.
+pub struct Envelope<T> {
+    /// The message.
+    pub message: T,
+    /// Bytes beside it; empty without.
+    pub bytes: Vec<u8>,
+    /// Files beside it; empty without.
+    pub files: Vec<File>,
+}
+
 /// Unpacks a message.
-pub fn decode<T: DeserializeOwned>(envelope: &JsValue) -> Result<(T, Vec<u8>), JsValue> {
-    let message = Reflect::get(envelope, &"message".into())?;
-    let buffer = Reflect::get(envelope, &"buffer".into())?;
-    let bytes = buffer.dyn_ref::<Uint8Array>().map(Uint8Array::to_vec).unwrap_or_default();
-    Ok((serde_wasm_bindgen::from_value(message)?, bytes))
+pub fn decode<T: DeserializeOwned>(envelope: &JsValue) -> Result<Envelope<T>, JsValue> {
+    let get = |key: &str| Reflect::get(envelope, &key.into());
+    let (message, buffer, files) = (get("message")?, get("buffer")?, get("files")?);
+    let files = files.dyn_ref::<Array>().map(|files| files.iter().collect::<Vec<_>>());
+    Ok(Envelope {
+        message: serde_wasm_bindgen::from_value(message)?,
+        bytes: buffer.dyn_ref::<Uint8Array>().map(Uint8Array::to_vec).unwrap_or_default(),
+        files: files.into_iter().flatten().filter_map(|file| file.dyn_into().ok()).collect(),
+    })
 }

@@ -1,19 +1,23 @@
 //! The page's side of the worker: starting, restarting, jobs, and the change from GPU to CPU.
 
 use std::cell::{Cell, RefCell};
+use std::collections::VecDeque;
 use std::rc::Rc;
 
 use gloo::timers::callback::Timeout;
 use wasm_bindgen::prelude::Closure;
 use wasm_bindgen::{JsCast, JsValue};
 use wasm_bindgen_futures::spawn_local;
-use web_sys::{ErrorEvent, MessageEvent, UrlSearchParams, Worker};
+use web_sys::{ErrorEvent, File, MessageEvent, UrlSearchParams, Worker};
 use yew::UseReducerDispatcher;
 
 use super::environment;
-use super::protocol::{self, Event, Request};
+use super::protocol::{self, Beside, Contents, Event, Request};
 use super::state::{Action, ModelState, Phase, Picture, State};
+use crate::export::Format;
+use crate::image::Window;
 use crate::predict::Settings;
+use crate::predict::report::Report;
 
 /// A worker that has not confirmed a cancellation after this long is replaced.
 const CANCEL_PATIENCE_MS: u32 = 1500;
@@ -62,12 +66,23 @@ impl PageOptions {
     }
 }
 
-/// A file on its way to the worker; kept until it is done, so that another worker can take over.
-#[derive(Clone)]
+/// The lowest score computed: the page's slider leaves out more without asking the network again.
+const LOWEST_SCORE: f32 = 0.05;
+
+/// Files that the visitor opened; kept, so that another worker can take over.
+struct Batch {
+    number: u32,
+    names: Vec<String>,
+    files: Vec<File>,
+    /// What is in them, once the worker has said so.
+    contents: Option<Rc<Contents>>,
+}
+
+/// A slice that the worker predicts.
+#[derive(Clone, Copy)]
 struct Job {
     id: u32,
-    source: String,
-    bytes: Rc<Vec<u8>>,
+    slice: usize,
 }
 
 struct Running {
@@ -103,6 +118,13 @@ struct Inner {
     options: PageOptions,
     dispatch: UseReducerDispatcher<State>,
     running: RefCell<Option<Running>>,
+    batch: RefCell<Option<Batch>>,
+    /// Whether the present worker has opened the batch.
+    is_opened: Cell<bool>,
+    /// The slice to look at, and its window.
+    shown: Cell<(usize, Option<Window>)>,
+    /// Slices that wait to be predicted.
+    queue: RefCell<VecDeque<usize>>,
     job: RefCell<Option<Job>>,
     next_id: Cell<u32>,
     /// Crashes of the CPU worker in a row; after one restart it is given up.
@@ -118,6 +140,10 @@ impl Session {
                 options,
                 dispatch,
                 running: RefCell::new(None),
+                batch: RefCell::new(None),
+                is_opened: Cell::new(false),
+                shown: Cell::new((0, None)),
+                queue: RefCell::new(VecDeque::new()),
                 job: RefCell::new(None),
                 next_id: Cell::new(1),
                 crashes: Cell::new(0),
@@ -158,6 +184,7 @@ impl Session {
 
     fn spawn(&self, device: Device) {
         self.dispatch(Action::Phase(Phase::Starting));
+        self.inner.is_opened.set(false);
         let worker = match Worker::new(device.script()) {
             Ok(worker) => worker,
             Err(error) => {
@@ -170,7 +197,7 @@ impl Session {
         let on_message =
             Closure::<dyn Fn(MessageEvent)>::new(
                 move |event: MessageEvent| match protocol::decode::<Event>(&event.data()) {
-                    Ok((event, buffer)) => session.hear(event, buffer),
+                    Ok(envelope) => session.hear(envelope.message, envelope.bytes),
                     Err(error) => session.device_failed(&environment::describe(&error)),
                 },
             );
@@ -190,10 +217,10 @@ impl Session {
         });
     }
 
-    fn send(&self, request: &Request, buffer: Option<&[u8]>) {
+    fn send(&self, request: &Request, beside: Beside<'_>) {
         let running = self.inner.running.borrow();
         let Some(running) = running.as_ref() else { return };
-        let sent = protocol::encode(request, buffer).and_then(|(envelope, moved)| {
+        let sent = protocol::encode(request, beside).and_then(|(envelope, moved)| {
             running.worker.post_message_with_transfer(&envelope, &moved)
         });
         if let Err(error) = sent {
@@ -201,41 +228,92 @@ impl Session {
         }
     }
 
-    /// Gives a file to the worker; one that runs is cancelled.
-    pub fn submit(&self, source: String, bytes: Vec<u8>) {
-        self.cancel();
+    fn number(&self) -> u32 {
         let id = self.inner.next_id.get();
         self.inner.next_id.set(id + 1);
-        let job = Job { id, source, bytes: Rc::new(bytes) };
-        *self.inner.job.borrow_mut() = Some(job);
-        self.dispatch(Action::Submitted { id });
-        self.send_job();
+        id
     }
 
-    /// Sends the waiting job, if the worker is ready for it.
-    fn send_job(&self) {
-        let ready = self.inner.running.borrow().as_ref().is_some_and(|running| running.ready);
-        let job = self.inner.job.borrow().clone();
-        if let Some(job) = job
-            && ready
-        {
-            self.dispatch(Action::Phase(Phase::Running { id: job.id, stage: None }));
-            let settings = Settings::default();
-            let request = Request::Predict { id: job.id, source: job.source, settings };
-            self.send(&request, Some(&job.bytes));
+    fn is_ready(&self) -> bool {
+        self.inner.running.borrow().as_ref().is_some_and(|running| running.ready)
+    }
+
+    /// Opens files instead of those that are open.
+    pub fn open(&self, files: Vec<(String, File)>) {
+        self.cancel();
+        let number = self.number();
+        let (names, files): (Vec<String>, Vec<File>) = files.into_iter().unzip();
+        self.dispatch(Action::Submitted { files: files.len() });
+        let batch = Batch { number, names, files, contents: None };
+        *self.inner.batch.borrow_mut() = Some(batch);
+        self.inner.is_opened.set(false);
+        self.inner.shown.set((0, None));
+        self.send_files();
+    }
+
+    /// Sends the files to a worker that does not have them.
+    fn send_files(&self) {
+        if !self.is_ready() || self.inner.is_opened.get() {
+            return;
+        }
+        if let Some(batch) = self.inner.batch.borrow().as_ref() {
+            let request = Request::Open { batch: batch.number, names: batch.names.clone() };
+            self.send(&request, Beside::Files(&batch.files));
         }
     }
 
-    /// Cancels the running job. A worker deep in a computation that does not answer is replaced.
+    /// Shows a slice.
+    pub fn show(&self, slice: usize, window: Option<Window>) {
+        self.inner.shown.set((slice, window));
+        self.dispatch(Action::Show { slice, window });
+        if let Some(batch) = self.inner.batch.borrow().as_ref() {
+            let request = Request::Show { batch: batch.number, slice, window };
+            self.send(&request, Beside::Nothing);
+        }
+    }
+
+    /// Predicts slices one after the other; what waited before is forgotten, what runs goes on.
+    pub fn run(&self, slices: impl IntoIterator<Item = usize>) {
+        let mut queue: VecDeque<usize> = slices.into_iter().collect();
+        if let Some(job) = *self.inner.job.borrow() {
+            queue.retain(|slice| *slice != job.slice);
+        }
+        self.dispatch(Action::Queued { slices: queue.len() });
+        *self.inner.queue.borrow_mut() = queue;
+        self.send_next();
+    }
+
+    /// Sends the next slice, if the worker is ready for it.
+    fn send_next(&self) {
+        if !self.is_ready() || !self.inner.is_opened.get() || self.inner.job.borrow().is_some() {
+            return;
+        }
+        let Some(slice) = self.inner.queue.borrow_mut().pop_front() else { return };
+        let id = self.number();
+        *self.inner.job.borrow_mut() = Some(Job { id, slice });
+        let waiting = self.inner.queue.borrow().len();
+        self.dispatch(Action::Phase(Phase::Running { slice, stage: None, waiting }));
+        let settings = Settings { score_threshold: LOWEST_SCORE, ..Settings::default() };
+        self.send(&Request::Predict { id, slice, settings }, Beside::Nothing);
+    }
+
+    /// Cancels what runs and what waits. A worker deep in a computation that does not answer is
+    /// replaced.
     pub fn cancel(&self) {
-        let Some(job) = self.inner.job.borrow_mut().take() else { return };
+        let waited = !self.inner.queue.borrow().is_empty();
+        self.inner.queue.borrow_mut().clear();
+        let Some(job) = self.inner.job.borrow_mut().take() else {
+            if waited {
+                self.dispatch(Action::Cancelled);
+            }
+            return;
+        };
         self.dispatch(Action::Cancelled);
-        let ready = self.inner.running.borrow().as_ref().is_some_and(|running| running.ready);
-        if !ready {
+        if !self.is_ready() {
             // The job never reached the worker, which is still loading and must go on.
             return;
         }
-        self.send(&Request::Cancel { id: job.id }, None);
+        self.send(&Request::Cancel { id: job.id }, Beside::Nothing);
         let session = self.clone();
         let replace = Timeout::new(CANCEL_PATIENCE_MS, move || {
             let device = session.inner.running.borrow_mut().take().map(|running| running.device);
@@ -246,16 +324,50 @@ impl Session {
         *self.inner.patience.borrow_mut() = Some(replace);
     }
 
-    fn is_current(&self, id: u32) -> bool {
-        self.inner.job.borrow().as_ref().is_some_and(|job| job.id == id)
+    /// Asks for a file with what `report` says; its slices are numbered by `slices`.
+    pub fn export(&self, format: Format, report: Report, slices: Vec<usize>, name: String) {
+        let request = Request::Export { format, report: Box::new(report), slices, name };
+        self.send(&request, Beside::Nothing);
     }
 
-    fn finish(&self, id: u32, action: Action) {
+    /// The job is over; the next begins.
+    fn finish(&self, id: u32, action: impl FnOnce(usize) -> Action) {
         self.inner.patience.borrow_mut().take();
-        if self.is_current(id) {
-            self.inner.job.borrow_mut().take();
+        let job = self.inner.job.borrow_mut().take_if(|job| job.id == id);
+        if let Some(job) = job {
             self.inner.crashes.set(0);
-            self.dispatch(action);
+            self.dispatch(action(job.slice));
+            self.send_next();
+        }
+    }
+
+    fn opened(&self, number: u32, contents: Contents) {
+        let contents = Rc::new(contents);
+        let is_first = match self.inner.batch.borrow_mut().as_mut() {
+            Some(batch) if batch.number == number => {
+                batch.contents.replace(contents.clone()).is_none()
+            }
+            _ => return,
+        };
+        self.inner.is_opened.set(true);
+        if !is_first {
+            // Another worker took over: what was shown is shown, what waited goes on.
+            return self.send_next();
+        }
+        self.dispatch(Action::Opened(contents.clone()));
+        // The middle of the longest series says most about an examination.
+        let mut first = 0;
+        let mut longest: Option<(usize, usize)> = None;
+        for series in &contents.series {
+            let length = series.slices.len();
+            if longest.is_none_or(|(known, _)| length > known) {
+                longest = Some((length, first + length / 2));
+            }
+            first += length;
+        }
+        if let Some((_, middle)) = longest {
+            self.show(middle, None);
+            self.run([middle]);
         }
     }
 
@@ -263,7 +375,7 @@ impl Session {
         match event {
             Event::Started => {
                 let model = self.inner.options.model.clone();
-                self.send(&Request::Load { model }, None);
+                self.send(&Request::Load { model }, Beside::Nothing);
             }
             Event::Loading { received, total } => {
                 self.dispatch(Action::Phase(Phase::Loading { received, total }));
@@ -275,29 +387,50 @@ impl Session {
                 }
                 let ready = ModelState { device, name: model, models, licence, downloads };
                 self.dispatch(Action::Ready(ready));
-                self.send_job();
+                self.send_files();
             }
-            Event::Decoded { id, width, height } => {
-                let source = self.inner.job.borrow().as_ref().map(|job| job.source.clone());
-                if let Some(source) = source.filter(|_| self.is_current(id)) {
+            Event::Opened { batch, contents } => self.opened(batch, contents),
+            Event::Shown { batch, slice, width, height } => {
+                if let Some(source) = self.name_if_shown(batch, slice) {
                     let pixels = Rc::new(buffer);
-                    self.dispatch(Action::Decoded(Picture { source, width, height, pixels }));
+                    self.dispatch(Action::Shown(Picture { source, slice, width, height, pixels }));
+                }
+            }
+            Event::NotShown { batch, slice, message } => {
+                if let Some(source) = self.name_if_shown(batch, slice) {
+                    self.dispatch(Action::Failed(format!("{source}: {message}")));
                 }
             }
             Event::Stage { id, stage } => {
-                if self.is_current(id) {
-                    self.dispatch(Action::Phase(Phase::Running { id, stage: Some(stage) }));
+                let job = self.inner.job.borrow().filter(|job| job.id == id);
+                if let Some(Job { slice, .. }) = job {
+                    let waiting = self.inner.queue.borrow().len();
+                    let phase = Phase::Running { slice, stage: Some(stage), waiting };
+                    self.dispatch(Action::Phase(phase));
                 }
             }
-            Event::Done { id, report } => self.finish(id, Action::Done(Rc::from(report))),
+            Event::Done { id, report } => {
+                self.finish(id, |slice| Action::Done { slice, report: Rc::from(report) });
+            }
+            Event::Exported { name, media_type } => {
+                if let Err(error) = environment::save(&name, &media_type, &buffer) {
+                    let message = environment::describe(&error);
+                    self.dispatch(Action::Failed(format!("{name} was not saved: {message}")));
+                }
+            }
+            Event::NotExported { message } => self.dispatch(Action::Failed(message)),
             // The page has said so when it was asked for.
             Event::Cancelled { .. } => {
                 self.inner.patience.borrow_mut().take();
             }
             Event::Refused { id, message } => {
-                let source = self.inner.job.borrow().as_ref().map(|job| job.source.clone());
-                let message = format!("{}: {message}", source.unwrap_or_default());
-                self.finish(id, Action::Refused(message));
+                let batch = self.inner.batch.borrow();
+                let contents = batch.as_ref().and_then(|batch| batch.contents.clone());
+                drop(batch);
+                self.finish(id, |slice| {
+                    let contents = contents.unwrap_or_default();
+                    Action::Refused(format!("{}: {message}", contents.name(slice)))
+                });
             }
             Event::LoadFailed { message } => {
                 self.inner.running.borrow_mut().take();
@@ -307,11 +440,22 @@ impl Session {
         }
     }
 
+    /// Name of a slice, if it is the one to be looked at.
+    fn name_if_shown(&self, number: u32, slice: usize) -> Option<String> {
+        let batch = self.inner.batch.borrow();
+        let batch = batch.as_ref().filter(|batch| batch.number == number)?;
+        let contents = batch.contents.as_ref()?;
+        (self.inner.shown.get().0 == slice).then(|| contents.name(slice).to_owned())
+    }
+
     /// The CPU takes over from a GPU that failed; a CPU worker is restarted once. The job at hand
     /// is computed again.
     fn device_failed(&self, reason: &str) {
         let Some(failed) = self.inner.running.borrow_mut().take() else { return };
         self.inner.patience.borrow_mut().take();
+        if let Some(job) = self.inner.job.borrow_mut().take() {
+            self.inner.queue.borrow_mut().push_front(job.slice);
+        }
         let reason = reason.trim_end_matches('.');
         match failed.device {
             Device::Gpu => {
@@ -326,7 +470,7 @@ impl Session {
                 self.spawn(Device::Cpu);
             }
             Device::Cpu => {
-                self.inner.job.borrow_mut().take();
+                self.inner.queue.borrow_mut().clear();
                 self.dispatch(Action::Broken(format!("Nothing can be computed here: {reason}.")));
             }
         }
@@ -346,12 +490,4 @@ pub async fn fetch_bytes(url: &str) -> Result<Vec<u8>, String> {
         Ok(js_sys::Uint8Array::new(&buffer).to_vec())
     }
     fetch(url).await.map_err(|error| format!("{url}: {}", environment::describe(&error)))
-}
-
-/// The contents of a file that the visitor chose.
-pub async fn read_file(file: &web_sys::File) -> Result<Vec<u8>, String> {
-    let buffer = wasm_bindgen_futures::JsFuture::from(file.array_buffer()).await;
-    buffer
-        .map(|buffer| js_sys::Uint8Array::new(&buffer).to_vec())
-        .map_err(|error| format!("{}: {}", file.name(), environment::describe(&error)))
 }

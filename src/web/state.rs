@@ -1,18 +1,22 @@
 //! What the page shows, and how it changes.
 
+use std::collections::BTreeMap;
 use std::rc::Rc;
 
 use yew::Reducible;
 
-use super::protocol::Download;
-use crate::predict::Stage;
-use crate::predict::report::{ModelsInfo, SliceReport};
+use super::protocol::{Contents, Download};
+use crate::image::Window;
+use crate::predict::report::{ModelsInfo, Report};
+use crate::predict::{SeriesReport, Settings, SliceReport, Stage};
 
 /// A slice on the canvas.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Picture {
     /// File name.
     pub source: String,
+    /// Its number, counted through all series.
+    pub slice: usize,
     /// Columns.
     pub width: usize,
     /// Rows.
@@ -37,12 +41,19 @@ pub enum Phase {
     WarmingUp,
     /// Slices can come.
     Idle,
+    /// Files are being opened.
+    Opening {
+        /// How many.
+        files: usize,
+    },
     /// A slice is being predicted.
     Running {
-        /// Its number.
-        id: u32,
+        /// Its number, counted through all series.
+        slice: usize,
         /// The stage it is in.
         stage: Option<Stage>,
+        /// Slices after it.
+        waiting: usize,
     },
     /// Nothing works.
     Broken,
@@ -70,10 +81,18 @@ pub struct State {
     pub phase: Phase,
     /// The model, once loaded.
     pub model: Option<ModelState>,
-    /// The slice, once decoded.
+    /// What was opened.
+    pub contents: Rc<Contents>,
+    /// The slice to look at, counted through all series.
+    pub shown: usize,
+    /// The window to look at it with; `None` for the one that the network sees.
+    pub window: Option<Window>,
+    /// Its picture, once decoded.
     pub picture: Option<Picture>,
-    /// What was found on it.
-    pub report: Option<Rc<SliceReport>>,
+    /// What was found, by slice, at every score.
+    pub reports: Rc<BTreeMap<usize, Rc<SliceReport>>>,
+    /// Lesions with a lower score are left out.
+    pub threshold: f32,
     /// What went wrong last.
     pub error: Option<String>,
     /// What the reader should know about this session, such as a change of device.
@@ -91,8 +110,12 @@ impl Default for State {
         Self {
             phase: Phase::Starting,
             model: None,
+            contents: Rc::default(),
+            shown: 0,
+            window: None,
             picture: None,
-            report: None,
+            reports: Rc::default(),
+            threshold: Settings::default().score_threshold,
             error: None,
             notice: None,
             highlighted: None,
@@ -109,19 +132,40 @@ pub enum Action {
     Phase(Phase),
     /// The model is loaded and its device checked.
     Ready(ModelState),
-    /// A file was given to the worker.
+    /// Files were chosen.
     Submitted {
-        /// Its number.
-        id: u32,
+        /// How many.
+        files: usize,
     },
-    /// The worker decoded it.
-    Decoded(Picture),
-    /// The worker is done with it.
-    Done(Rc<SliceReport>),
+    /// The worker opened them.
+    Opened(Rc<Contents>),
+    /// Another slice, or another window, is wanted.
+    Show {
+        /// Which.
+        slice: usize,
+        /// Through which window.
+        window: Option<Window>,
+    },
+    /// Its picture is there.
+    Shown(Picture),
+    /// Slices wait to be predicted.
+    Queued {
+        /// How many.
+        slices: usize,
+    },
+    /// A slice is done.
+    Done {
+        /// Which.
+        slice: usize,
+        /// What was found.
+        report: Rc<SliceReport>,
+    },
     /// It was cancelled.
     Cancelled,
-    /// It could not be used; the page goes on.
+    /// A slice could not be used; the page goes on.
     Refused(String),
+    /// Something else did not work; the page goes on.
+    Failed(String),
     /// Nothing can be computed.
     Broken(String),
     /// Something to know.
@@ -130,6 +174,61 @@ pub enum Action {
     Highlight(Option<usize>),
     /// Another opacity of the masks.
     Opacity(f64),
+    /// Another score threshold.
+    Threshold(f32),
+}
+
+/// What could not be opened, in one text.
+fn refusals(contents: &Contents) -> Option<String> {
+    let refused = &contents.refused;
+    let (first, rest) = refused.split_first()?;
+    let mut text = format!("{}: {}", first.source, first.message);
+    if !rest.is_empty() {
+        text += &format!(" ({} more files were not read)", rest.len());
+    }
+    Some(text)
+}
+
+impl State {
+    /// Whether slices are being predicted.
+    pub fn is_running(&self) -> bool {
+        matches!(self.phase, Phase::Running { .. })
+    }
+
+    /// What was found on the shown slice over the threshold.
+    pub fn report(&self) -> Option<Rc<SliceReport>> {
+        let report = self.reports.get(&self.shown)?;
+        Some(Rc::new(report.above(self.threshold)))
+    }
+
+    /// Everything found so far over the threshold, and the number of every slice in it.
+    pub fn whole_report(&self) -> (Report, Vec<usize>) {
+        let (models, device) = match &self.model {
+            Some(model) => (model.models.clone(), model.device.as_str()),
+            None => (ModelsInfo::default(), ""),
+        };
+        let mut report = Report::new(models, device);
+        let mut numbers = Vec::new();
+        let mut first = 0;
+        for series in &self.contents.series {
+            let range = first..first + series.slices.len();
+            first = range.end;
+            let begin = report.slices.len();
+            for (number, slice) in self.reports.range(range.clone()) {
+                report.slices.push(slice.above(self.threshold));
+                numbers.push(*number);
+            }
+            let found = &report.slices[begin..];
+            if found.is_empty() {
+                continue;
+            }
+            let distance = series.distance_mm.filter(|_| found.len() == range.len());
+            let (name, warnings) = (series.name.clone(), series.warnings.clone());
+            report.series.push(SeriesReport::new(name, begin, found, distance, warnings));
+        }
+        report.errors.clone_from(&self.contents.refused);
+        (report, numbers)
+    }
 }
 
 impl Reducible for State {
@@ -143,17 +242,42 @@ impl Reducible for State {
                 state.model = Some(model);
                 state.phase = Phase::Idle;
             }
-            Action::Submitted { id } => {
-                state.phase = Phase::Running { id, stage: None };
+            Action::Submitted { files } => {
+                // A model that still loads says so for longer.
+                if matches!(state.phase, Phase::Idle | Phase::Running { .. }) {
+                    state.phase = Phase::Opening { files };
+                }
+                state.contents = Rc::default();
                 state.picture = None;
-                state.report = None;
+                state.reports = Rc::default();
+                state.window = None;
                 state.error = None;
                 state.highlighted = None;
                 state.cancelled = false;
             }
-            Action::Decoded(picture) => state.picture = Some(picture),
-            Action::Done(report) => {
-                state.report = Some(report);
+            Action::Opened(contents) => {
+                state.error = refusals(&contents);
+                if contents.slices() == 0 {
+                    state.phase = Phase::Idle;
+                }
+                state.contents = contents;
+            }
+            Action::Show { slice, window } => {
+                if slice != state.shown {
+                    state.highlighted = None;
+                }
+                state.shown = slice;
+                state.window = window;
+            }
+            Action::Shown(picture) => state.picture = Some(picture),
+            Action::Queued { slices } => {
+                state.cancelled = false;
+                if let (Phase::Running { waiting, .. }, true) = (&mut state.phase, slices > 0) {
+                    *waiting = slices;
+                }
+            }
+            Action::Done { slice, report } => {
+                Rc::make_mut(&mut state.reports).insert(slice, report);
                 state.phase = Phase::Idle;
             }
             Action::Cancelled => {
@@ -164,6 +288,7 @@ impl Reducible for State {
                 state.error = Some(message);
                 state.phase = Phase::Idle;
             }
+            Action::Failed(message) => state.error = Some(message),
             Action::Broken(message) => {
                 state.error = Some(message);
                 state.phase = Phase::Broken;
@@ -171,6 +296,10 @@ impl Reducible for State {
             Action::Notice(notice) => state.notice = Some(notice),
             Action::Highlight(lesion) => state.highlighted = lesion,
             Action::Opacity(opacity) => state.opacity = opacity,
+            Action::Threshold(threshold) => {
+                state.threshold = threshold;
+                state.highlighted = None;
+            }
         }
         Rc::new(state)
     }

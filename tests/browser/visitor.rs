@@ -58,7 +58,10 @@ impl Visitor {
             arguments.push("--enable-unsafe-webgpu".into());
         }
         let mut capabilities = serde_json::Map::new();
-        capabilities.insert("goog:chromeOptions".into(), json!({ "args": arguments }));
+        let downloads = profile.path().join("downloads");
+        let preferences = json!({ "download.default_directory": downloads });
+        let options = json!({ "args": arguments, "prefs": preferences });
+        capabilities.insert("goog:chromeOptions".into(), options);
         capabilities.insert("goog:loggingPrefs".into(), json!({ "browser": "ALL" }));
 
         let mut builder = ClientBuilder::new(HttpConnector::new());
@@ -117,9 +120,40 @@ impl Visitor {
         button.click().await.expect("a click");
     }
 
+    /// A saved file whose name ends so, once it is whole.
+    pub async fn saved(&self, ending: &str) -> Vec<u8> {
+        let folder = self.profile.path().join("downloads");
+        let started = Instant::now();
+        loop {
+            let entries = std::fs::read_dir(&folder).into_iter().flatten().flatten();
+            let mut paths = entries.map(|entry| entry.path());
+            if let Some(path) = paths.find(|path| path.to_string_lossy().ends_with(ending)) {
+                return std::fs::read(path).expect("the saved file");
+            }
+            assert!(started.elapsed() < Duration::from_secs(20), "no {ending} was saved");
+            tokio::time::sleep(Duration::from_millis(100)).await;
+        }
+    }
+
+    /// Moves a slider to a value, as a key or a finger would.
+    pub async fn slide(&self, label: &str, value: &str) {
+        let script = "const input = [...document.querySelectorAll('label')]
+                .find(label => label.textContent.trim().startsWith(arguments[0])).querySelector('input');
+            input.value = arguments[1];
+            input.dispatchEvent(new Event('input', { bubbles: true }));";
+        let moved = self.client.execute(script, vec![json!(label), json!(value)]).await;
+        moved.expect("the slider");
+    }
+
+    /// Gives files to the labelled input.
+    pub async fn choose_all(&self, files: &[PathBuf]) {
+        let paths: Vec<String> = files.iter().map(|file| file.display().to_string()).collect();
+        self.choose(Path::new(&paths.join("\n"))).await;
+    }
+
     /// Gives a file to the labelled input.
     pub async fn choose(&self, file: &Path) {
-        let label = "//input[@id=//label[contains(., 'Open a slice')]/@for]";
+        let label = "//input[@id=//label[contains(., 'Open slices')]/@for]";
         let input = self.client.find(Locator::XPath(label)).await.expect("the labelled input");
         input.send_keys(&file.display().to_string()).await.expect("a path");
     }

@@ -38,7 +38,8 @@ pub fn Bench(props: &Props) -> Html {
     let count = use_state(|| 0);
     {
         let (session, reports, count) = (props.session.clone(), reports.clone(), count.clone());
-        let dependencies = (props.state.phase.clone(), props.state.report.clone());
+        let report = props.state.reports.get(&props.state.shown).cloned();
+        let dependencies = (props.state.phase.clone(), report);
         use_effect_with(dependencies, move |(phase, report)| {
             if let Some(report) = report.clone().filter(|_| *phase == Phase::Idle) {
                 reports.borrow_mut().push(report);
@@ -47,7 +48,10 @@ pub fn Bench(props: &Props) -> Html {
             if *phase == Phase::Idle && reports.borrow().len() <= RUNS {
                 spawn_local(async move {
                     match fetch_bytes(SAMPLE).await {
-                        Ok(bytes) => session.submit(SAMPLE.into(), bytes),
+                        Ok(bytes) => match environment::file(SAMPLE, &bytes) {
+                            Ok(file) => session.open(vec![(SAMPLE.into(), file)]),
+                            Err(error) => log::error!("{}", environment::describe(&error)),
+                        },
                         Err(error) => log::error!("{error}"),
                     }
                 });

@@ -2,20 +2,24 @@
 
 use std::rc::Rc;
 
+use web_sys::HtmlInputElement;
 use yew::prelude::*;
 
-use crate::predict::Settings;
 use crate::predict::report::{Lesion, SliceReport};
 
 /// What to show.
 #[derive(Properties, PartialEq)]
 pub struct Props {
-    /// The report with the lesions.
+    /// The report with the lesions over the threshold.
     pub report: Rc<SliceReport>,
+    /// The threshold of the score.
+    pub threshold: f32,
     /// The lesion pointed at.
     pub highlighted: Option<usize>,
     /// Called when the reader points at another.
     pub on_highlight: Callback<Option<usize>>,
+    /// Called with another threshold.
+    pub on_threshold: Callback<f32>,
 }
 
 fn describe(lesion: &Lesion) -> String {
@@ -41,13 +45,29 @@ pub fn LesionList(props: &Props) -> Html {
         let on_highlight = props.on_highlight.clone();
         move || on_highlight.emit(lesion)
     };
+    let on_threshold = props.on_threshold.reform(|event: InputEvent| {
+        let input = event.target_dyn_into::<HtmlInputElement>();
+        input.map(|input| input.value_as_number() as f32).unwrap_or_default()
+    });
     html! {
         <section class="lesions">
             <h2 id="lesions-title">{"Lesions"}</h2>
+            <label class="slider">
+                {"Score threshold "}
+                <input
+                    type="range"
+                    min="0.05"
+                    max="0.95"
+                    step="0.05"
+                    value={format!("{:.2}", props.threshold)}
+                    oninput={on_threshold}
+                />
+                <output>{format!("{:.2}", props.threshold)}</output>
+            </label>
             if props.report.lesions.is_empty() {
                 <p>{format!(
-                    "No lesion was found with a score over {}.",
-                    Settings::default().score_threshold
+                    "No lesion was found with a score over {:.2}.",
+                    props.threshold
                 )}</p>
             }
             <ul aria-labelledby="lesions-title">

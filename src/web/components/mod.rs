@@ -1,15 +1,19 @@
 //! The parts of the page.
 
 mod bench;
+mod exports;
 mod lesion_list;
 mod probabilities;
+mod series_panel;
 mod slice_canvas;
 mod slice_input;
 mod status;
 
 pub use bench::Bench;
+pub use exports::Exports;
 pub use lesion_list::LesionList;
 pub use probabilities::Probabilities;
+pub use series_panel::SeriesPanel;
 pub use slice_canvas::SliceCanvas;
 pub use slice_input::SliceInput;
 pub use status::Status;

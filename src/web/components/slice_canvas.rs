@@ -3,11 +3,15 @@
 use std::rc::Rc;
 
 use wasm_bindgen::{Clamped, JsCast, JsValue};
-use web_sys::{CanvasRenderingContext2d, HtmlCanvasElement, HtmlInputElement, ImageData, Path2d};
+use web_sys::{
+    CanvasRenderingContext2d, HtmlCanvasElement, HtmlInputElement, HtmlSelectElement, ImageData,
+    Path2d,
+};
 use yew::prelude::*;
 
 use crate::export::overlay::lesion_colour;
 use crate::geometry::contour::{Polygon, contours};
+use crate::image::Window;
 use crate::predict::report::SliceReport;
 use crate::web::environment;
 use crate::web::state::Picture;
@@ -28,7 +32,18 @@ pub struct Props {
     pub opacity: f64,
     /// Called with another opacity.
     pub on_opacity: Callback<f64>,
+    /// The window; `None` for the one that the network sees.
+    pub window: Option<Window>,
+    /// Called with another window.
+    pub on_window: Callback<Option<Window>>,
 }
+
+/// Windows to choose from.
+const WINDOWS: [(&str, Option<Window>); 3] = [
+    ("as the network sees it", None),
+    ("lung, -600/1500", Some(Window::LUNG)),
+    ("mediastinum, 40/400", Some(Window::MEDIASTINUM)),
+];
 
 fn summary(props: &Props) -> String {
     let source = &props.picture.source;
@@ -72,11 +87,24 @@ pub fn SliceCanvas(props: &Props) -> Html {
             .map(|input| input.value_as_number())
             .unwrap_or_default()
     });
+    let on_window = props.on_window.reform(|event: Event| {
+        let select = event.target_dyn_into::<HtmlSelectElement>();
+        let index = select.and_then(|select| usize::try_from(select.selected_index()).ok());
+        index.and_then(|index| WINDOWS.get(index)).and_then(|(_, window)| *window)
+    });
     html! {
         <figure class="slice">
             <canvas ref={canvas} role="img" aria-label={summary(props)} />
             <figcaption>
                 <span>{&props.picture.source}</span>
+                <label>
+                    {"Window "}
+                    <select onchange={on_window}>
+                        for (name, window) in WINDOWS {
+                            <option selected={window == props.window}>{name}</option>
+                        }
+                    </select>
+                </label>
                 <label>
                     {"Mask opacity "}
                     <input

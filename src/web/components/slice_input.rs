@@ -1,11 +1,13 @@
 //! Ways to bring a slice: choose, drop, or take a sample.
 
+use js_sys::Reflect;
 use wasm_bindgen::JsCast;
 use wasm_bindgen_futures::spawn_local;
 use web_sys::{File, FileList, HtmlInputElement};
 use yew::prelude::*;
 
-use crate::web::session::{fetch_bytes, read_file};
+use crate::web::environment;
+use crate::web::session::fetch_bytes;
 
 /// Phantoms that come with the site.
 const SAMPLES: [(&str, &str); 3] = [
@@ -14,15 +16,23 @@ const SAMPLES: [(&str, &str); 3] = [
     ("Healthy phantom", "samples/phantom-control.png"),
 ];
 
-/// Where slices go.
+/// Where files go.
 #[derive(Properties, PartialEq)]
 pub struct Props {
-    /// Called with name and contents of a file, or with what went wrong.
-    pub on_slice: Callback<Result<(String, Vec<u8>), String>>,
+    /// Called with files and their names, or with what went wrong.
+    pub on_files: Callback<Result<Vec<(String, File)>, String>>,
 }
 
-fn first(files: Option<FileList>) -> Option<File> {
-    files.and_then(|files| files.get(0))
+/// The files of a list, by their path within a chosen folder where there is one.
+fn all(files: Option<FileList>) -> Vec<(String, File)> {
+    let files = files.into_iter().flat_map(|files| {
+        (0..files.length()).filter_map(move |index| files.get(index)).collect::<Vec<_>>()
+    });
+    let path = |file: &File| {
+        let path = Reflect::get(file, &"webkitRelativePath".into()).ok()?.as_string()?;
+        (!path.is_empty()).then_some(path)
+    };
+    files.map(|file| (path(&file).unwrap_or_else(|| file.name()), file)).collect()
 }
 
 /// The chooser.
@@ -30,12 +40,11 @@ fn first(files: Option<FileList>) -> Option<File> {
 pub fn SliceInput(props: &Props) -> Html {
     let over = use_state(|| false);
     let take = {
-        let on_slice = props.on_slice.clone();
-        Callback::from(move |file: File| {
-            let on_slice = on_slice.clone();
-            spawn_local(async move {
-                on_slice.emit(read_file(&file).await.map(|bytes| (file.name(), bytes)));
-            });
+        let on_files = props.on_files.clone();
+        Callback::from(move |files: Vec<(String, File)>| {
+            if !files.is_empty() {
+                on_files.emit(Ok(files));
+            }
         })
     };
     let on_change = {
@@ -43,10 +52,8 @@ pub fn SliceInput(props: &Props) -> Html {
         Callback::from(move |event: web_sys::Event| {
             let input = event.target().and_then(|t| t.dyn_into::<HtmlInputElement>().ok());
             if let Some(input) = input {
-                if let Some(file) = first(input.files()) {
-                    take.emit(file);
-                }
-                // So that the same file can be chosen again.
+                take.emit(all(input.files()));
+                // So that the same files can be chosen again.
                 input.set_value("");
             }
         })
@@ -56,9 +63,7 @@ pub fn SliceInput(props: &Props) -> Html {
         Callback::from(move |event: DragEvent| {
             event.prevent_default();
             over.set(false);
-            if let Some(file) = event.data_transfer().and_then(|data| first(data.files())) {
-                take.emit(file);
-            }
+            take.emit(all(event.data_transfer().and_then(|data| data.files())));
         })
     };
     let hover = |value: bool| {
@@ -69,32 +74,38 @@ pub fn SliceInput(props: &Props) -> Html {
         })
     };
     let sample = |url: &'static str| {
-        let on_slice = props.on_slice.clone();
+        let on_files = props.on_files.clone();
         Callback::from(move |_: MouseEvent| {
-            let on_slice = on_slice.clone();
+            let on_files = on_files.clone();
             spawn_local(async move {
                 let name = url.rsplit('/').next().unwrap_or(url).to_owned();
-                on_slice.emit(fetch_bytes(url).await.map(|bytes| (name, bytes)));
+                let file = fetch_bytes(url).await.and_then(|bytes| {
+                    environment::file(&name, &bytes).map_err(|error| environment::describe(&error))
+                });
+                on_files.emit(file.map(|file| vec![(name, file)]));
             });
         })
     };
     html! {
         <section
             class={classes!("slice-input", (*over).then_some("over"))}
-            aria-label="Open a slice"
+            aria-label="Open slices"
             ondrop={on_drop}
             ondragover={hover(true)}
             ondragleave={hover(false)}
         >
             <div class="choose">
-                <label for="slice-file">{"Open a slice (PNG, JPEG or DICOM)"}</label>
+                <label for="slice-file">{"Open slices, a volume or an archive"}</label>
                 <input
                     id="slice-file"
                     type="file"
-                    accept=".png,.jpg,.jpeg,.dcm,.dicom,.ima,image/png,image/jpeg,application/dicom"
-                    onchange={on_change}
+                    multiple=true
+                    accept=".png,.jpg,.jpeg,.dcm,.dicom,.ima,.nii,.gz,.zip,image/png,image/jpeg,application/dicom,application/zip"
+                    onchange={on_change.clone()}
                 />
-                <p class="hint">{"or drop it here"}</p>
+                <label for="slice-folder">{"Or a folder"}</label>
+                <input id="slice-folder" type="file" webkitdirectory=true onchange={on_change} />
+                <p class="hint">{"PNG, JPEG, DICOM, NIfTI or zip. Files can be dropped here, too."}</p>
             </div>
             <div class="samples" role="group" aria-label="Samples">
                 for (name, url) in SAMPLES {

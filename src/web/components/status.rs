@@ -37,12 +37,18 @@ fn message(state: &State) -> String {
             format!("Loading the model: {} of {}", megabytes(*received), megabytes(*total))
         }
         Phase::WarmingUp => "Checking the device…".into(),
-        Phase::Running { stage, .. } => match stage {
-            Some(stage) => format!("Working: {}…", stage_text(*stage)),
-            None => "Working: waiting for the device…".into(),
-        },
+        Phase::Opening { files: 1 } => "Opening the file…".into(),
+        Phase::Opening { files } => format!("Opening {files} files…"),
+        Phase::Running { stage, waiting, .. } => {
+            let stage = stage.map_or("waiting for the device", stage_text);
+            match waiting {
+                0 => format!("Working: {stage}…"),
+                1 => format!("Working: {stage}, 1 slice to follow…"),
+                waiting => format!("Working: {stage}, {waiting} slices to follow…"),
+            }
+        }
         Phase::Broken => "Stopped.".into(),
-        Phase::Idle => match (&state.report, state.cancelled) {
+        Phase::Idle => match (state.report(), state.cancelled) {
             (_, true) => "Cancelled. Open another slice.".into(),
             (Some(report), _) => {
                 let lesions = match report.lesions.len() {

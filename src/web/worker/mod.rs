@@ -1,6 +1,8 @@
 //! The worker: fetches a model, checks its device, predicts slices.
 
 mod device;
+mod export;
+mod files;
 mod weights;
 
 use std::cell::{Cell, RefCell};
@@ -15,9 +17,12 @@ use web_time::{Duration, Instant};
 
 pub use device::DeviceKind;
 
+use self::files::BrowserFile;
 use super::environment;
-use super::protocol::{self, Event, Request};
-use crate::image::decode_slice;
+use super::protocol::{self, Beside, Contents, Envelope, Event, Request, SeriesContents};
+use crate::image::examination::SeriesSlice;
+use crate::image::{Examination, Window};
+use crate::predict::report::FileError;
 use crate::predict::{Cancelled, Monitor, PredictError, Predictor, Settings, Stage};
 
 /// Work for this long before returning to the event loop to hear of a cancellation.
@@ -28,27 +33,33 @@ pub fn run(kind: DeviceKind) {
     std::panic::set_hook(Box::new(|info| {
         // A panic ends this worker without an event that the page could see.
         console_error_panic_hook::hook(info);
-        post(&Event::DeviceFailed { message: format!("the worker stopped ({info})") }, None);
+        let message = format!("the worker stopped ({info})");
+        post(&Event::DeviceFailed { message }, Beside::Nothing);
     }));
     // A shader that fails is only logged; without this bridge nobody would ever see it.
     if console_log::init_with_level(log::Level::Warn).is_err() {
         web_sys::console::warn_1(&"a logger was installed already".into());
     }
-    let worker = Rc::new(Worker { kind, predictor: RefCell::new(None), cancelled: Cell::new(0) });
+    let worker = Rc::new(Worker {
+        kind,
+        predictor: RefCell::new(None),
+        opened: RefCell::new(Rc::new(Opened::default())),
+        cancelled: Cell::new(0),
+    });
     let listener = Closure::<dyn Fn(MessageEvent)>::new(move |event: MessageEvent| {
         match protocol::decode::<Request>(&event.data()) {
-            Ok((request, bytes)) => worker.clone().hear(request, bytes),
+            Ok(envelope) => worker.clone().hear(envelope),
             Err(error) => {
                 let message =
                     format!("a message was not understood: {}", environment::describe(&error));
-                post(&Event::LoadFailed { message }, None);
+                post(&Event::LoadFailed { message }, Beside::Nothing);
             }
         }
     });
     scope().set_onmessage(Some(listener.as_ref().unchecked_ref()));
     // The listener lives as long as the worker.
     listener.forget();
-    post(&Event::Started, None);
+    post(&Event::Started, Beside::Nothing);
 }
 
 fn scope() -> DedicatedWorkerGlobalScope {
@@ -56,49 +67,119 @@ fn scope() -> DedicatedWorkerGlobalScope {
 }
 
 /// Sends an event; a page that is gone is no error.
-fn post(event: &Event, buffer: Option<&[u8]>) {
-    let sent = protocol::encode(event, buffer)
+fn post(event: &Event, beside: Beside<'_>) {
+    let sent = protocol::encode(event, beside)
         .and_then(|(envelope, moved)| scope().post_message_with_transfer(&envelope, &moved));
     if let Err(error) = sent {
         web_sys::console::error_1(&error);
     }
 }
 
+/// Files that were opened.
+struct Opened {
+    batch: u32,
+    examination: Examination<BrowserFile>,
+}
+
+impl Default for Opened {
+    fn default() -> Self {
+        Self { batch: 0, examination: Examination { series: Vec::new(), refused: Vec::new() } }
+    }
+}
+
+impl Opened {
+    fn slice(&self, number: usize) -> Option<&SeriesSlice<BrowserFile>> {
+        self.examination.series.iter().flat_map(|series| &series.slices).nth(number)
+    }
+
+    fn contents(&self) -> Contents {
+        let series = self.examination.series.iter().map(|series| SeriesContents {
+            name: series.name.clone(),
+            slices: series.slices.iter().map(|slice| slice.name.clone()).collect(),
+            distance_mm: series.distance_mm,
+            warnings: series.warnings.clone(),
+        });
+        let refused = self.examination.refused.iter().map(|(source, error)| FileError {
+            source: source.clone(),
+            message: error.to_string(),
+        });
+        Contents { series: series.collect(), refused: refused.collect() }
+    }
+}
+
 struct Worker {
     kind: DeviceKind,
     predictor: RefCell<Option<Rc<Predictor>>>,
+    opened: RefCell<Rc<Opened>>,
     /// Highest job that was cancelled; jobs are numbered upwards.
     cancelled: Cell<u32>,
 }
 
 impl Worker {
-    fn hear(self: Rc<Self>, request: Request, bytes: Vec<u8>) {
-        match request {
+    fn hear(self: Rc<Self>, Envelope { message, files, .. }: Envelope<Request>) {
+        match message {
             Request::Load { model } => spawn_local(async move { self.load(model).await }),
-            Request::Predict { id, source, settings } => {
-                spawn_local(async move { self.predict(id, source, &bytes, settings).await });
+            Request::Open { batch, names } => {
+                let files = names.into_iter().zip(files.into_iter().map(BrowserFile));
+                let opened = Opened { batch, examination: Examination::open(files) };
+                post(&Event::Opened { batch, contents: opened.contents() }, Beside::Nothing);
+                *self.opened.borrow_mut() = Rc::new(opened);
+            }
+            Request::Show { batch, slice, window } => self.show(batch, slice, window),
+            Request::Predict { id, slice, settings } => {
+                spawn_local(async move { self.predict(id, slice, settings).await });
+            }
+            Request::Export { format, report, slices, name } => {
+                let opened = self.opened.borrow().clone();
+                let places: Option<Vec<_>> =
+                    slices.iter().map(|number| opened.slice(*number)).collect();
+                match export::write(format, &report, &places.unwrap_or_default()) {
+                    Ok(bytes) => {
+                        let name = format.file_name(&name);
+                        let media_type = format.media_type().into();
+                        post(&Event::Exported { name, media_type }, Beside::Bytes(&bytes));
+                    }
+                    Err(message) => post(&Event::NotExported { message }, Beside::Nothing),
+                }
             }
             Request::Cancel { id } => self.cancelled.set(id.max(self.cancelled.get())),
+        }
+    }
+
+    fn show(&self, batch: u32, slice: usize, window: Option<Window>) {
+        let opened = self.opened.borrow().clone();
+        let Some(place) = opened.slice(slice).filter(|_| opened.batch == batch) else { return };
+        match place.read() {
+            Ok(raw) => {
+                let shown = raw.windowed(&place.name, window);
+                let (width, height) = (shown.width, shown.height);
+                let event = Event::Shown { batch, slice, width, height };
+                post(&event, Beside::Bytes(&shown.pixels));
+            }
+            Err(error) => {
+                let message = error.to_string();
+                post(&Event::NotShown { batch, slice, message }, Beside::Nothing);
+            }
         }
     }
 
     async fn load(&self, model: Option<String>) {
         let loaded = match weights::fetch_model(model.as_deref()).await {
             Ok(loaded) => loaded,
-            Err(message) => return post(&Event::LoadFailed { message }, None),
+            Err(message) => return post(&Event::LoadFailed { message }, Beside::Nothing),
         };
-        post(&Event::WarmingUp, None);
+        post(&Event::WarmingUp, Beside::Nothing);
         let predictor = match device::predictor(self.kind, &loaded.model).await {
             Ok(predictor) => predictor,
             Err(device::StartError::Weights(error)) => {
-                return post(&Event::LoadFailed { message: error.to_string() }, None);
+                return post(&Event::LoadFailed { message: error.to_string() }, Beside::Nothing);
             }
             Err(device::StartError::Device(message)) => {
-                return post(&Event::DeviceFailed { message }, None);
+                return post(&Event::DeviceFailed { message }, Beside::Nothing);
             }
         };
         if let Err(error) = predictor.check(&loaded.canary).await {
-            return post(&Event::DeviceFailed { message: error.to_string() }, None);
+            return post(&Event::DeviceFailed { message: error.to_string() }, Beside::Nothing);
         }
         let report = predictor.report();
         *self.predictor.borrow_mut() = Some(Rc::new(predictor));
@@ -109,26 +190,30 @@ impl Worker {
             licence: loaded.licence,
             downloads: environment::downloads(),
         };
-        post(&ready, None);
+        post(&ready, Beside::Nothing);
     }
 
-    async fn predict(&self, id: u32, source: String, bytes: &[u8], settings: Settings) {
-        let refuse = |message: String| post(&Event::Refused { id, message }, None);
+    async fn predict(&self, id: u32, number: usize, settings: Settings) {
+        let refuse = |message: String| post(&Event::Refused { id, message }, Beside::Nothing);
         let predictor = self.predictor.borrow().clone();
         let Some(predictor) = predictor else {
             return refuse("no model is loaded yet".into());
         };
-        let slice = match decode_slice(&source, bytes, None) {
-            Ok(slice) => slice,
+        let opened = self.opened.borrow().clone();
+        let Some(place) = opened.slice(number) else {
+            return refuse("the slice is no longer open".into());
+        };
+        let slice = match place.read() {
+            Ok(raw) => raw.windowed(&place.name, None),
             Err(error) => return refuse(error.to_string()),
         };
-        let decoded = Event::Decoded { id, width: slice.width, height: slice.height };
-        post(&decoded, Some(&slice.pixels));
         let mut monitor = JobMonitor { worker: self, id, yielded: Instant::now() };
         match predictor.predict(&slice, &settings, &mut monitor).await {
-            Ok(report) => post(&Event::Done { id, report: Box::new(report) }, None),
-            Err(PredictError::Cancelled(_)) => post(&Event::Cancelled { id }, None),
-            Err(error) => post(&Event::DeviceFailed { message: error.to_string() }, None),
+            Ok(report) => post(&Event::Done { id, report: Box::new(report) }, Beside::Nothing),
+            Err(PredictError::Cancelled(_)) => post(&Event::Cancelled { id }, Beside::Nothing),
+            Err(error) => {
+                post(&Event::DeviceFailed { message: error.to_string() }, Beside::Nothing)
+            }
         }
     }
 }
@@ -142,7 +227,7 @@ struct JobMonitor<'a> {
 
 impl Monitor for JobMonitor<'_> {
     async fn enter(&mut self, stage: Stage) -> Result<(), Cancelled> {
-        post(&Event::Stage { id: self.id, stage }, None);
+        post(&Event::Stage { id: self.id, stage }, Beside::Nothing);
         if self.yielded.elapsed() > YIELD_AFTER {
             TimeoutFuture::new(0).await;
             self.yielded = Instant::now();

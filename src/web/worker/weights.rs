@@ -11,7 +11,7 @@ use super::{post, scope, text};
 use crate::predict::LoadedModel;
 use crate::predict::canary::Canary;
 use crate::predict::manifest::{MAX_BYTES, Manifest};
-use crate::web::protocol::Event;
+use crate::web::protocol::{Beside, Event};
 
 /// Name of the cache; raise the number if what is stored changes its meaning.
 const CACHE: &str = "groundglass-weights-1";
@@ -119,7 +119,7 @@ async fn fetch_file(
         && manifest.check(file, &bytes).is_ok()
     {
         *received += bytes.len() as u64;
-        post(&Event::Loading { received: *received as f64, total: total as f64 }, None);
+        post(&Event::Loading { received: *received as f64, total: total as f64 }, Beside::Nothing);
         return Ok(bytes);
     }
     let response = get(&format!("{FOLDER}/{file}"), "default").await?;
@@ -170,6 +170,6 @@ async fn read_body(response: &Response, received: &mut u64, total: u64) -> Resul
             return Err(format!("more than {MAX_BYTES} bytes"));
         }
         *received += u64::from(value.length());
-        post(&Event::Loading { received: *received as f64, total: total as f64 }, None);
+        post(&Event::Loading { received: *received as f64, total: total as f64 }, Beside::Nothing);
     }
 }

@@ -1,0 +1,166 @@
+//! Walks through the slices of the opened series and runs them.
+
+use wasm_bindgen::JsCast;
+use web_sys::{HtmlInputElement, HtmlSelectElement};
+use yew::prelude::*;
+
+use crate::predict::SliceReport;
+use crate::web::protocol::SeriesContents;
+use crate::web::session::Session;
+use crate::web::state::State;
+
+/// Height of the strip of lesion areas.
+const STRIP: f64 = 20.0;
+
+/// What to show.
+#[derive(Properties, PartialEq)]
+pub struct Props {
+    /// The page's state.
+    pub state: UseReducerHandle<State>,
+    /// The worker.
+    pub session: Session,
+}
+
+/// Series, slice, lesion areas along the series, and the button that runs them all.
+#[component]
+pub fn SeriesPanel(props: &Props) -> Html {
+    let state = &props.state;
+    let Some((series, first)) = state.contents.series_of(state.shown) else {
+        return Html::default();
+    };
+    let show = {
+        let (session, window) = (props.session.clone(), state.window);
+        let (reports, is_idle) = (state.reports.clone(), !state.is_running());
+        move |slice: usize| {
+            session.show(slice, window);
+            if is_idle && !reports.contains_key(&slice) {
+                session.run([slice]);
+            }
+        }
+    };
+    let on_slice = {
+        let show = show.clone();
+        Callback::from(move |event: InputEvent| {
+            let input = event.target().and_then(|t| t.dyn_into::<HtmlInputElement>().ok());
+            if let Some(input) = input {
+                show(first + (input.value_as_number() as usize).saturating_sub(1));
+            }
+        })
+    };
+    let on_series = {
+        let (show, contents) = (show.clone(), state.contents.clone());
+        Callback::from(move |event: Event| {
+            let select = event.target().and_then(|t| t.dyn_into::<HtmlSelectElement>().ok());
+            let index = select.map_or(0, |select| select.selected_index().max(0) as usize);
+            let before: usize = contents.series[..index].iter().map(|s| s.slices.len()).sum();
+            show(before + contents.series[index].slices.len() / 2);
+        })
+    };
+    let count = series.slices.len();
+    let open: Vec<usize> =
+        (first..first + count).filter(|slice| !state.reports.contains_key(slice)).collect();
+    let left = open.len();
+    let on_run = {
+        let session = props.session.clone();
+        Callback::from(move |_: MouseEvent| session.run(open.clone()))
+    };
+    let position = state.shown - first + 1;
+    html! {
+        <section class="series" aria-label="Series">
+            if state.contents.series.len() > 1 {
+                <label>
+                    {"Series "}
+                    <select onchange={on_series}>
+                        for other in state.contents.series.iter() {
+                            <option selected={other == series}>
+                                {format!("{} ({} slices)", other.name, other.slices.len())}
+                            </option>
+                        }
+                    </select>
+                </label>
+            }
+            <label class="slider">
+                {"Slice "}
+                <input
+                    id="slice-number"
+                    type="range"
+                    min="1"
+                    max={count.to_string()}
+                    step="1"
+                    value={position.to_string()}
+                    aria-valuetext={format!("{position} of {count}")}
+                    oninput={on_slice}
+                />
+                <output>{format!("{position} of {count}")}</output>
+            </label>
+            { strip(state, series, first) }
+            <div class="series-actions">
+                if left > 0 {
+                    <button type="button" onclick={on_run} disabled={state.is_running()}>
+                        {format!("Run all {count} slices")}
+                    </button>
+                    <span>{format!("{} of {count} done", count - left)}</span>
+                } else {
+                    <p class="series-summary">{summary(state)}</p>
+                }
+            </div>
+            for warning in series.warnings.iter() {
+                <p class="warning">{format!("Note: {warning}.")}</p>
+            }
+        </section>
+    }
+}
+
+fn summary(state: &State) -> String {
+    let (report, numbers) = state.whole_report();
+    let place = numbers.iter().position(|number| *number == state.shown).unwrap_or_default();
+    let series = report
+        .series
+        .iter()
+        .find(|series| (series.first_slice..series.first_slice + series.slices).contains(&place));
+    series.map(|series| series.in_words()).unwrap_or_default()
+}
+
+fn area(report: &SliceReport, threshold: f32) -> usize {
+    let lesions = report.lesions.iter().filter(|lesion| lesion.score > threshold);
+    lesions.map(|lesion| lesion.area_px).sum()
+}
+
+/// A bar for every slice, as high as its lesions are large.
+fn strip(state: &State, series: &SeriesContents, first: usize) -> Html {
+    let count = series.slices.len();
+    let areas: Vec<Option<usize>> = (first..first + count)
+        .map(|slice| Some(area(state.reports.get(&slice)?, state.threshold)))
+        .collect();
+    let largest = areas.iter().flatten().max().copied().unwrap_or_default().max(1) as f64;
+    let done = areas.iter().flatten().count();
+    let with_lesions = areas.iter().flatten().filter(|area| **area > 0).count();
+    html! {
+        <svg
+            class="strip"
+            viewBox={format!("0 0 {count} {STRIP}")}
+            preserveAspectRatio="none"
+            role="img"
+            aria-label={format!("Lesion area along the series: {with_lesions} of {done} slices done have lesions")}
+        >
+            for (index, area) in areas.iter().enumerate() {
+                if let Some(area) = area {
+                    <rect
+                        class="area"
+                        x={index.to_string()}
+                        width="0.9"
+                        y={format!("{:.2}", STRIP - 1.0 - *area as f64 / largest * (STRIP - 1.0))}
+                        height={format!("{:.2}", 1.0 + *area as f64 / largest * (STRIP - 1.0))}
+                    />
+                }
+            }
+            <rect
+                class="here"
+                x={(state.shown - first).to_string()}
+                y="0"
+                width="0.9"
+                height={STRIP.to_string()}
+            />
+        </svg>
+    }
+}
