@@ -37,7 +37,7 @@ lint: tools
 	RUSTDOCFLAGS="-D warnings" cargo doc --locked --no-deps --lib
 
 unit:
-	cargo test --locked --release --lib --bins --test cli --test parity --test training --test exports
+	cargo test --locked --release --lib --bins --test cli --test parity --test training --test exports --test hostile
 
 # Needs dist/, Chromium and ChromeDriver; names what it skips. Screenshots go to artifacts/.
 browser:

@@ -371,3 +371,17 @@ fn settings_out_of_range_are_refused_before_any_work() {
     let message = fail(&["predict", &sample("control"), "--nms-threshold", "2"]);
     assert!(message.contains("NMS threshold"), "{message}");
 }
+
+#[cfg(unix)]
+#[test]
+fn a_reader_that_goes_away_is_no_error() {
+    let mut child = Command::new(env!("CARGO_BIN_EXE_groundglass"))
+        .args(["info"])
+        .stdout(std::process::Stdio::piped())
+        .stderr(std::process::Stdio::piped())
+        .spawn()
+        .unwrap();
+    drop(child.stdout.take());
+    let output = child.wait_with_output().unwrap();
+    assert_eq!(String::from_utf8_lossy(&output.stderr), "");
+}

@@ -129,7 +129,7 @@ impl<F: FileBytes> Examination<F> {
                     }
                 }
                 Ok(Opened::Volume(volume)) => {
-                    let (headers, source) = (volume.headers(), Source::Volume(Arc::new(volume)));
+                    let (headers, source) = (volume.headers(), Source::Volume(Arc::from(volume)));
                     let frames = headers.len();
                     let slices = headers.into_iter().map(|header| SeriesSlice {
                         name: frame_name(&name, header.frame, frames),

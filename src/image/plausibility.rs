@@ -107,7 +107,7 @@ mod tests {
 
     #[test]
     fn blank_pictures_gradients_stripes_and_noise_do_not() {
-        let noise = |x: usize, y: usize| ((x * 7919 + y * 104_729) * 2_654_435_761 >> 7) as u8;
+        let noise = |x: usize, y: usize| (((x * 7919 + y * 104_729) * 2_654_435_761) >> 7) as u8;
         let pictures = [
             slice(200, |_, _| 0),
             slice(200, |_, _| 255),

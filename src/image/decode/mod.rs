@@ -88,7 +88,7 @@ pub enum Opened {
     /// Slices to be decoded from the file's bytes one by one.
     Slices(Vec<SliceHeader>),
     /// A volume, unpacked.
-    Volume(NiftiSlices),
+    Volume(Box<NiftiSlices>),
     /// The files of an archive.
     Archive(Vec<(String, Vec<u8>)>),
 }
@@ -108,7 +108,7 @@ pub fn open(bytes: &[u8]) -> Result<Opened, ImageError> {
         return Ok(Opened::Archive(archive::unpack(bytes)?));
     }
     if nifti::is_nifti(bytes) {
-        return Ok(Opened::Volume(nifti::open(bytes)?));
+        return Ok(Opened::Volume(Box::new(nifti::open(bytes)?)));
     }
     let (width, height) = raster::size(bytes)?;
     Ok(Opened::Slices(vec![SliceHeader { width, height, ..SliceHeader::default() }]))
