@@ -44,7 +44,7 @@ mod gpu {
     use burn::tensor::Device;
 
     use super::*;
-    use crate::web::protocol::Event;
+    use crate::web::protocol::{Beside, Event};
     use crate::web::worker::post;
 
     pub async fn predictor(model: &LoadedModel) -> Result<Predictor, StartError> {
@@ -52,7 +52,7 @@ mod gpu {
             .init_with_setup_async()
             .await
             .map_err(|error| StartError::Device(error.to_string()))?;
-        let failed = |message: String| post(&Event::DeviceFailed { message }, None);
+        let failed = |message: String| post(&Event::DeviceFailed { message }, Beside::Nothing);
         setup.device.set_device_lost_callback(move |reason, message| {
             failed(format!("the graphics device was lost ({reason:?}) {message}"));
         });
