@@ -5,11 +5,12 @@ use std::io::Cursor;
 use dicom_core::{DataElement, PrimitiveValue, VR};
 use dicom_encoding::{Codec, TransferSyntaxIndex};
 use dicom_object::file::ReadPreamble;
-use dicom_object::{DefaultDicomObject, InMemDicomObject, OpenFileOptions, Tag};
+use dicom_object::{DefaultDicomObject, FileMetaTable, InMemDicomObject, OpenFileOptions, Tag};
 use dicom_pixeldata::PixelDecoder;
 use dicom_transfer_syntax_registry::TransferSyntaxRegistry;
 use hayro_jpeg2000::{DecodeSettings, DecoderContext, Image};
 
+use super::dicom_lengths;
 use super::{ImageError, RawSlice, SliceHeader, Values, Window, check_size};
 use crate::image::Plane;
 use crate::image::plane::unit;
@@ -108,7 +109,13 @@ pub fn decode(bytes: &[u8], frame: usize) -> Result<RawSlice, ImageError> {
 }
 
 fn open(bytes: &[u8]) -> Result<DefaultDicomObject, ImageError> {
-    let file = with_plain_meta_group(bytes);
+    let (file, data) = with_plain_meta_group(bytes);
+    // Its own errors say more about a meta group that cannot be read.
+    if let Ok(meta) = FileMetaTable::from_reader(Cursor::new(&file)) {
+        let syntax = meta.transfer_syntax().trim_end_matches('\0').trim();
+        dicom_lengths::check(&file[data..], syntax)
+            .map_err(|reason| ImageError::Damaged { format: "DICOM", reason })?;
+    }
     OpenFileOptions::new()
         .read_preamble(ReadPreamble::Never)
         .from_reader(Cursor::new(&file))
@@ -153,11 +160,11 @@ fn plane(object: &DefaultDicomObject, frame: usize) -> Option<Plane> {
     Some(Plane { origin, along_row: unit([a, b, c])?, along_column: unit([d, e, f])? })
 }
 
-/// The file without preamble, its meta group reduced to what reading needs.
+/// The file without preamble, its meta group reduced to what reading needs; and where the data begins.
 ///
 /// Some writers pad titles beyond their type's length or miscount the group; the elements
 /// themselves are sound, so they are laid out anew. Bytes that are no such group stay as they are.
-fn with_plain_meta_group(bytes: &[u8]) -> Vec<u8> {
+fn with_plain_meta_group(bytes: &[u8]) -> (Vec<u8>, usize) {
     let start = if bytes.get(MARK) == Some(b"DICM") {
         MARK.end
     } else if bytes.starts_with(b"DICM") {
@@ -190,8 +197,9 @@ fn with_plain_meta_group(bytes: &[u8]) -> Vec<u8> {
     file.extend_from_slice(&[2, 0, 0, 0, b'U', b'L', 4, 0]);
     file.extend_from_slice(&(kept.len() as u32).to_le_bytes());
     file.extend_from_slice(&kept);
+    let data = file.len();
     file.extend_from_slice(&bytes[position..]);
-    file
+    (file, data)
 }
 
 /// Adds what sparse files leave out of the pixels' description and can be told from the rest.
@@ -316,7 +324,7 @@ fn damaged(error: &dyn std::error::Error) -> ImageError {
 fn unreadable(file: &[u8], error: &dyn std::error::Error) -> ImageError {
     let reason = chain(error);
     if reason.to_lowercase().contains("transfer syntax") {
-        let uid = dicom_object::FileMetaTable::from_reader(Cursor::new(file))
+        let uid = FileMetaTable::from_reader(Cursor::new(file))
             .map(|meta| meta.transfer_syntax().trim_end_matches('\0').to_owned());
         if let Ok(uid) = uid {
             return ImageError::TransferSyntax { uid };

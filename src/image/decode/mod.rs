@@ -2,6 +2,7 @@
 
 pub mod archive;
 mod dicom;
+mod dicom_lengths;
 pub mod nifti;
 mod raster;
 
