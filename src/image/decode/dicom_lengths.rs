@@ -13,9 +13,9 @@ const SEQUENCE_END: Tag = Tag(0xFFFE, 0xE0DD);
 const DELIMITERS: u16 = 0xFFFE;
 const UNDEFINED: usize = u32::MAX as usize;
 /// Value representations whose length has two bytes in explicit encodings; all others have four.
-const SHORT: [&[u8]; 20] = [
+const SHORT: [&[u8]; 21] = [
     b"AE", b"AS", b"AT", b"CS", b"DA", b"DS", b"DT", b"FL", b"FD", b"IS", b"LO", b"LT", b"PN",
-    b"SH", b"SL", b"SS", b"ST", b"TM", b"UI", b"US",
+    b"SH", b"SL", b"SS", b"ST", b"TM", b"UI", b"UL", b"US",
 ];
 
 /// Walks through the elements of a data set, into its sequences, without reading a value.
@@ -116,6 +116,17 @@ mod tests {
             element(Tag(0x0099, 0x1010), b"UN", u32::MAX, &item(ITEM, u32::MAX, &implicit));
         assert!(check(&unknown, EXPLICIT).is_err());
         assert!(check(&implicit, IMPLICIT_LITTLE_ENDIAN).is_err());
+    }
+
+    #[test]
+    fn lengths_of_two_bytes_are_read_as_such() {
+        for vr in SHORT {
+            let mut data = vec![8, 0, 0, 0, vr[0], vr[1], 2, 0, 0xff, 0xff];
+            data.extend(element(PIXEL_DATA, b"OW", 4, &[1, 2, 3, 4]));
+            assert_eq!(check(&data, EXPLICIT), Ok(()));
+            data.truncate(data.len() - 1);
+            assert!(check(&data, EXPLICIT).is_err(), "{vr:?}");
+        }
     }
 
     #[test]
