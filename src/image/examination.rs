@@ -138,7 +138,7 @@ impl<F: FileBytes> Examination<F> {
                     });
                     groups.entry(Key::File { name: name.clone() }).or_default().extend(slices);
                 }
-                Ok(Opened::Archive(_)) => refused.push((name, ImageError::UnknownFormat)),
+                Ok(Opened::Archive(_)) => refused.push((name, ImageError::Nested)),
                 Err(error) => refused.push((name, error)),
             };
         for (name, file) in files {
@@ -148,7 +148,11 @@ impl<F: FileBytes> Examination<F> {
             };
             if let Ok(Opened::Archive(members)) = opened {
                 for (member, bytes) in members {
-                    let opened = decode::open(&bytes);
+                    // Not even unpacked: it could hold others without end.
+                    let opened = match decode::archive::is_zip(&bytes) {
+                        true => Err(ImageError::Nested),
+                        false => decode::open(&bytes),
+                    };
                     add(format!("{name}/{member}"), opened, Source::Unpacked(Arc::new(bytes)));
                 }
             } else {
@@ -314,6 +318,20 @@ mod tests {
         let found = Examination::open(files);
         assert_eq!(found.slices(), 1);
         assert_eq!(found.refused[0].0, "x.txt");
+    }
+
+    #[test]
+    fn an_archive_within_an_archive_is_named_and_not_unpacked() {
+        let zip = |name: &str, bytes: &[u8]| {
+            let mut writer = zip::ZipWriter::new(std::io::Cursor::new(Vec::new()));
+            writer.start_file(name, zip::write::SimpleFileOptions::default()).unwrap();
+            std::io::Write::write_all(&mut writer, bytes).unwrap();
+            writer.finish().unwrap().into_inner()
+        };
+        let outer = zip("inner.zip", &zip("a.png", &png(40)));
+        let found = Examination::open([("outer.zip".to_owned(), outer)]);
+        assert_eq!(found.slices(), 0);
+        assert!(matches!(found.refused[0].1, ImageError::Nested), "{:?}", found.refused);
     }
 
     proptest! {

@@ -309,10 +309,6 @@ impl Session {
             return;
         };
         self.dispatch(Action::Cancelled);
-        if !self.is_ready() {
-            // The job never reached the worker, which is still loading and must go on.
-            return;
-        }
         self.send(&Request::Cancel { id: job.id }, Beside::Nothing);
         let session = self.clone();
         let replace = Timeout::new(CANCEL_PATIENCE_MS, move || {
@@ -326,6 +322,10 @@ impl Session {
 
     /// Asks for a file with what `report` says; its slices are numbered by `slices`.
     pub fn export(&self, format: Format, report: Report, slices: Vec<usize>, name: String) {
+        if !self.inner.is_opened.get() {
+            let message = "The files are being opened again; save once more in a moment.";
+            return self.dispatch(Action::Failed(message.into()));
+        }
         let request = Request::Export { format, report: Box::new(report), slices, name };
         self.send(&request, Beside::Nothing);
     }
@@ -351,7 +351,9 @@ impl Session {
         };
         self.inner.is_opened.set(true);
         if !is_first {
-            // Another worker took over: what was shown is shown, what waited goes on.
+            // Another worker took over: it may not have shown the slice yet, and what waited goes on.
+            let (slice, window) = self.inner.shown.get();
+            self.show(slice, window);
             return self.send_next();
         }
         self.dispatch(Action::Opened(contents.clone()));

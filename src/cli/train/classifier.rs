@@ -56,7 +56,8 @@ pub struct TrainClassifier {
     /// Seed of module S, order and replication
     #[arg(long, default_value_t = 0)]
     seed: u64,
-    /// Random changes of the slices: none, flip, jitter (flips, brightness, contrast, gamma)
+    /// Random changes of the slices: none, flip, jitter (flips, brightness, contrast,
+    /// gamma), affine (jitter, turns, zoom, shifts)
     #[arg(long, value_parser = serde_value::<Augmentation>, default_value = "none")]
     augment: Augmentation,
     /// Regions that module S reads

@@ -50,6 +50,9 @@ pub enum ImageError {
         /// Most bytes accepted.
         limit: u64,
     },
+    /// An archive in an archive.
+    #[error("this is an archive within an archive, which is not read; unpack it first")]
+    Nested,
     /// Many slices where one was expected.
     #[error("this holds {slices} slices; one was expected here")]
     ManySlices {

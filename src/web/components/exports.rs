@@ -85,7 +85,7 @@ pub fn Exports(props: &Props) -> Html {
                 }
             </div>
             <p class="hint">
-                {format!("Files hold the names of your files, the lesions over the threshold and, in pictures, the slice itself; no other entries of DICOM headers. {NOTICE}")}
+                {format!("Files hold the names of your files, the lesions over the threshold and, in pictures, the slice itself; of DICOM headers, only size, spacing and place. {NOTICE}")}
             </p>
         </section>
     }
