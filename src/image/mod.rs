@@ -2,6 +2,7 @@
 
 pub mod decode;
 pub mod examination;
+mod natural_order;
 pub mod phantom;
 pub mod plane;
 pub mod plausibility;

@@ -25,6 +25,13 @@ pub struct Props {
 #[component]
 pub fn SeriesPanel(props: &Props) -> Html {
     let state = &props.state;
+    let series_start = state.contents.series_of(state.shown).map(|(_, first)| first);
+    // Volumes count pixels of every mask: once a result, not once a frame.
+    let dependencies = (state.reports.clone(), state.threshold, series_start);
+    let summary = {
+        let state = state.clone();
+        use_memo(dependencies, move |_| summary(&state))
+    };
     let Some((series, first)) = state.contents.series_of(state.shown) else {
         return Html::default();
     };
@@ -101,7 +108,7 @@ pub fn SeriesPanel(props: &Props) -> Html {
                     </button>
                     <span>{format!("{} of {count} done", count - left)}</span>
                 } else {
-                    <p class="series-summary">{summary(state)}</p>
+                    <p class="series-summary">{(*summary).clone()}</p>
                 }
             </div>
             for warning in series.warnings.iter() {
@@ -111,7 +118,14 @@ pub fn SeriesPanel(props: &Props) -> Html {
     }
 }
 
+/// The shown series in words, once all of it is done.
 fn summary(state: &State) -> String {
+    let is_done = state.contents.series_of(state.shown).is_some_and(|(series, first)| {
+        state.reports.range(first..first + series.slices.len()).count() == series.slices.len()
+    });
+    if !is_done {
+        return String::new();
+    }
     let (report, numbers) = state.whole_report();
     let place = numbers.iter().position(|number| *number == state.shown).unwrap_or_default();
     let series = report
