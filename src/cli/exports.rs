@@ -2,11 +2,14 @@
 
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
+use std::time::SystemTime;
 
 use anyhow::{Context, Result, anyhow};
 use clap::Args;
 
 use super::files::{self, OnDisk};
+use crate::export::dicom::Identity;
+use crate::export::dicom::segmentation::segmentation;
 use crate::export::{coco, csv, html, label_map, nifti, overlay};
 use crate::image::Window;
 use crate::image::examination::SeriesSlice;
@@ -32,6 +35,12 @@ pub struct Exports {
     /// Write each series' masks as a NIfTI volume (.nii.gz) to this folder
     #[arg(long, value_name = "FOLDER")]
     nifti: Option<PathBuf>,
+    /// Write each series' masks as a DICOM segmentation to this folder; needs DICOM slices
+    #[arg(long, value_name = "FOLDER")]
+    dicom_seg: Option<PathBuf>,
+    /// Copy patient and study into the DICOM segmentation; without it they are left blank
+    #[arg(long, requires = "dicom_seg")]
+    keep_identity: bool,
     /// Write a report to read: one HTML file with pictures
     #[arg(long, value_name = "FILE")]
     html: Option<PathBuf>,
@@ -81,6 +90,9 @@ impl Exports {
                 files::write(&folder.join(format!("{name}_mask.nii.gz")), &volume)?;
             }
         }
+        if let Some(folder) = &self.dicom_seg {
+            self.write_segmentations(folder, report, places)?;
+        }
         if let Some(path) = &self.html {
             let mut failed = None;
             let picture = |index: usize| {
@@ -92,6 +104,33 @@ impl Exports {
                 return Err(error).context("the pictures of the HTML report");
             }
             files::write(path, page.as_bytes())?;
+        }
+        Ok(())
+    }
+}
+
+impl Exports {
+    fn write_segmentations(
+        &self,
+        folder: &Path,
+        report: &Report,
+        places: &[Place<'_>],
+    ) -> Result<()> {
+        let identity = if self.keep_identity { Identity::Kept } else { Identity::Removed };
+        let mut names = BTreeSet::new();
+        for series in report.series.iter().filter(|series| series.slices > 0) {
+            let range = series.first_slice..series.first_slice + series.slices;
+            let mut slices = Vec::new();
+            for (slice, place) in report.slices[range.clone()].iter().zip(&places[range]) {
+                let source = place.dicom_source();
+                let source =
+                    source.with_context(|| format!("{}: no DICOM segmentation", slice.source))?;
+                slices.push((slice, source));
+            }
+            let bytes = segmentation(&slices, &report.model, identity, SystemTime::now())
+                .map_err(|reason| anyhow!("{}: no DICOM segmentation: {reason}", series.name))?;
+            let name = unique_name(&series.name, &mut names);
+            files::write(&folder.join(format!("{name}_seg.dcm")), &bytes)?;
         }
         Ok(())
     }

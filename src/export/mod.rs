@@ -2,6 +2,7 @@
 
 pub mod coco;
 pub mod csv;
+pub mod dicom;
 pub mod html;
 pub mod label_map;
 pub mod nifti;
@@ -24,13 +25,15 @@ pub enum Format {
     OverlayPng,
     /// The masks of a series.
     NiftiMask,
+    /// The masks of a series as a DICOM segmentation.
+    DicomSeg,
     /// A report to read.
     Html,
 }
 
 impl Format {
     /// All of them.
-    pub const ALL: [Self; 7] = [
+    pub const ALL: [Self; 8] = [
         Self::Html,
         Self::Csv,
         Self::Json,
@@ -38,6 +41,7 @@ impl Format {
         Self::MaskPng,
         Self::OverlayPng,
         Self::NiftiMask,
+        Self::DicomSeg,
     ];
 
     /// What a file is called that holds the export of `name`.
@@ -51,6 +55,7 @@ impl Format {
             Self::MaskPng => "mask.png",
             Self::OverlayPng => "overlay.png",
             Self::NiftiMask => "mask.nii.gz",
+            Self::DicomSeg => "seg.dcm",
             Self::Html => "report.html",
         };
         format!("{stem}_{ending}")
@@ -63,6 +68,7 @@ impl Format {
             Self::Csv => "text/csv",
             Self::MaskPng | Self::OverlayPng => "image/png",
             Self::NiftiMask => "application/gzip",
+            Self::DicomSeg => "application/dicom",
             Self::Html => "text/html",
         }
     }

@@ -4,6 +4,7 @@ use std::borrow::Cow;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
+use super::decode::dicom_source::DicomSource;
 use super::decode::nifti::NiftiSlices;
 use super::decode::{self, Opened};
 use super::natural_order::natural;
@@ -74,6 +75,22 @@ impl<F: FileBytes> SeriesSlice<F> {
             Source::File(file) => {
                 let bytes = file.bytes().map_err(|reason| ImageError::Gone { reason })?;
                 decode::decode(&bytes, frame)
+            }
+        }
+    }
+
+    /// What DICOM objects refer to it by.
+    ///
+    /// # Errors
+    /// If it comes from another format, or the file is gone, damaged or without identifiers.
+    pub fn dicom_source(&self) -> Result<DicomSource, ImageError> {
+        let frame = self.header.frame;
+        match &self.source {
+            Source::Volume(_) => Err(ImageError::NotDicom),
+            Source::Unpacked(bytes) => decode::dicom_source(bytes, frame),
+            Source::File(file) => {
+                let bytes = file.bytes().map_err(|reason| ImageError::Gone { reason })?;
+                decode::dicom_source(&bytes, frame)
             }
         }
     }

@@ -108,7 +108,7 @@ pub fn decode(bytes: &[u8], frame: usize) -> Result<RawSlice, ImageError> {
     })
 }
 
-fn open(bytes: &[u8]) -> Result<DefaultDicomObject, ImageError> {
+pub(super) fn open(bytes: &[u8]) -> Result<DefaultDicomObject, ImageError> {
     let (file, data) = with_plain_meta_group(bytes);
     // Its own errors say more about a meta group that cannot be read.
     if let Ok(meta) = FileMetaTable::from_reader(Cursor::new(&file)) {
@@ -152,7 +152,7 @@ fn numbers<const N: usize>(object: &InMemDicomObject, tag: Tag) -> Option<[f64; 
     values.iter().all(|value| value.is_finite()).then_some(values)
 }
 
-fn plane(object: &DefaultDicomObject, frame: usize) -> Option<Plane> {
+pub(super) fn plane(object: &DefaultDicomObject, frame: usize) -> Option<Plane> {
     let origin = numbers::<3>(object, POSITION)
         .or_else(|| numbers(functional_group(object, frame, PLANE_POSITION)?, POSITION))?;
     let [a, b, c, d, e, f] = numbers::<6>(object, ORIENTATION)
@@ -299,19 +299,19 @@ fn check_transfer_syntax(object: &DefaultDicomObject) -> Result<(), ImageError> 
     }
 }
 
-fn spacing(object: &DefaultDicomObject, frame: usize) -> Option<[f64; 2]> {
+pub(super) fn spacing(object: &DefaultDicomObject, frame: usize) -> Option<[f64; 2]> {
     let values = numbers::<2>(object, SPACING)
         .or_else(|| numbers(functional_group(object, frame, PIXEL_MEASURES)?, SPACING))?;
     values.iter().all(|value| *value > 0.0).then_some(values)
 }
 
-fn text(object: &DefaultDicomObject, tag: Tag) -> Option<String> {
+pub(super) fn text(object: &DefaultDicomObject, tag: Tag) -> Option<String> {
     let element = object.element_opt(tag).ok()??;
     Some(element.to_str().ok()?.trim_matches([' ', '\0']).to_owned())
 }
 
 /// Value `index` of a numeric element.
-fn number(object: &DefaultDicomObject, tag: Tag, index: usize) -> Option<f64> {
+pub(super) fn number(object: &DefaultDicomObject, tag: Tag, index: usize) -> Option<f64> {
     let element = object.element_opt(tag).ok()??;
     element.to_multi_float64().ok()?.get(index).copied()
 }

@@ -3,11 +3,13 @@
 pub mod archive;
 mod dicom;
 mod dicom_lengths;
+pub mod dicom_source;
 pub mod nifti;
 mod raster;
 
 use thiserror::Error;
 
+use self::dicom_source::DicomSource;
 use self::nifti::NiftiSlices;
 use super::slice::{RawSlice, SliceHeader, Values};
 use super::{CtSlice, Window};
@@ -65,6 +67,9 @@ pub enum ImageError {
         /// Why.
         reason: String,
     },
+    /// A slice that no DICOM object can refer to.
+    #[error("this is not a DICOM file")]
+    NotDicom,
     /// A DICOM file without a picture.
     #[error(
         "the DICOM file holds no pixel data; it may be a report, a directory or a structure set"
@@ -127,6 +132,17 @@ pub fn decode(bytes: &[u8], frame: usize) -> Result<RawSlice, ImageError> {
         return Err(ImageError::Empty);
     }
     if dicom::is_dicom(bytes) { dicom::decode(bytes, frame) } else { raster::decode(bytes) }
+}
+
+/// What frame `frame` of a DICOM file can be referred to by.
+///
+/// # Errors
+/// If it is no DICOM file, is damaged, or has no identifiers.
+pub fn dicom_source(bytes: &[u8], frame: usize) -> Result<DicomSource, ImageError> {
+    if !dicom::is_dicom(bytes) {
+        return Err(ImageError::NotDicom);
+    }
+    dicom_source::source(bytes, frame)
 }
 
 /// Decodes the file `source`, which holds one slice.

@@ -1,0 +1,389 @@
+//! The masks of a series as a DICOM segmentation (PS3.3 A.51): binary, a segment for each kind of
+//! lesion, a frame for each slice where the segment is.
+
+use chrono::DateTime;
+use dicom_core::{DataElement, PrimitiveValue, VR};
+use dicom_dictionary_std::{tags, uids};
+use dicom_object::mem::InMemElement;
+use dicom_object::{FileMetaTableBuilder, InMemDicomObject};
+use web_time::SystemTime;
+
+use super::Identity;
+use super::elements::{Code, code, decimals, item, sequence, short, text, uid};
+use crate::image::decode::dicom_source::DicomSource;
+use crate::predict::report::{ModelsInfo, NOTICE, SliceReport};
+
+const ABNORMAL: Code = ("49755003", "SCT", "Morphologically Abnormal Structure");
+const LESION: Code = ("52988006", "SCT", "Lesion");
+const GROUND_GLASS: Code = ("112120", "DCM", "Ground glass opacity");
+const LUNG: Code = ("39607008", "SCT", "Lung");
+const DERIVED_BY_SEGMENTATION: Code = ("113076", "DCM", "Segmentation");
+const SOURCE_FOR_PROCESSING: Code =
+    ("121322", "DCM", "Source image for image processing operation");
+/// Slice thickness where neither file nor series tells.
+const THICKNESS_MM: f64 = 1.0;
+
+/// A kind of lesion.
+struct Segment {
+    label: &'static str,
+    description: &'static str,
+    kind: Code,
+    /// CIELab values of the colour on the page, as DICOM scales them.
+    colour: [u16; 3],
+}
+
+const SEGMENTS: [(&str, Segment); 3] = [
+    (
+        "lesion",
+        Segment {
+            label: "Lesion",
+            description: "Ground glass or consolidation",
+            kind: LESION,
+            colour: [40000, 45000, 49000],
+        },
+    ),
+    (
+        "ground_glass",
+        Segment {
+            label: "Ground glass",
+            description: "Ground-glass opacity",
+            kind: GROUND_GLASS,
+            colour: [45000, 25000, 20000],
+        },
+    ),
+    (
+        "consolidation",
+        // DICOM's own context groups have no code for it.
+        Segment {
+            label: "Consolidation",
+            description: "Consolidation",
+            kind: LESION,
+            colour: [40000, 45000, 49000],
+        },
+    ),
+];
+
+struct Frame<'a> {
+    segment: usize,
+    slice: usize,
+    source: &'a DicomSource,
+    pixels: Vec<bool>,
+}
+
+/// Writes the masks of a series, whose slices come with their sources in the order of their places.
+///
+/// # Errors
+/// If there is no lesion, or the slices do not belong together, in words.
+pub fn segmentation(
+    slices: &[(&SliceReport, DicomSource)],
+    models: &ModelsInfo,
+    identity: Identity,
+    now: SystemTime,
+) -> Result<Vec<u8>, String> {
+    let (first, source) = slices.first().ok_or("there is no slice")?;
+    let size = (first.width, first.height);
+    let orientation = source.plane.ok_or("the file does not say where the slice lies")?;
+    for (slice, other) in slices {
+        if (slice.width, slice.height) != size || other.study != source.study {
+            return Err("the slices differ in size or come from several studies".into());
+        }
+        if !other.plane.is_some_and(|plane| plane.is_parallel_to(&orientation)) {
+            return Err("the slices are not parallel".into());
+        }
+    }
+    let side = |length| u16::try_from(length).map_err(|_| "the slices are too large".to_owned());
+    let (columns, rows) = (side(size.0)?, side(size.1)?);
+    let mut segments = Vec::new();
+    let mut frames = Vec::new();
+    for (label, segment) in &SEGMENTS {
+        let of_segment: Vec<Frame<'_>> = slices
+            .iter()
+            .enumerate()
+            .filter_map(|(slice, (report, source))| {
+                let pixels = union(report, label)?;
+                Some(Frame { segment: segments.len(), slice, source, pixels })
+            })
+            .collect();
+        if !of_segment.is_empty() {
+            frames.extend(of_segment);
+            segments.push(segment);
+        }
+    }
+    if frames.is_empty() {
+        return Err(
+            "no lesion lies over the threshold, and a DICOM segmentation cannot be empty".into()
+        );
+    }
+    let since = now.duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
+    let now = DateTime::from_timestamp(since.as_secs() as i64, since.subsec_nanos());
+    let stamp = now.unwrap_or_default().format("%Y%m%d%H%M%S%.6f").to_string();
+    let content = frames.iter().map(|frame| fingerprint(frame)).collect::<Vec<_>>().join(" ");
+    let instance = uid(&["SEG", &source.series, &stamp, &content]);
+    let mut object = item(patient_and_study(source, identity));
+    for element in equipment_and_series(source, &stamp, &content, models) {
+        object.put(element);
+    }
+    for element in [
+        text(tags::SOP_INSTANCE_UID, VR::UI, &instance),
+        short(tags::ROWS, rows),
+        short(tags::COLUMNS, columns),
+        text(tags::NUMBER_OF_FRAMES, VR::IS, frames.len().to_string()),
+        sequence(
+            tags::SEGMENT_SEQUENCE,
+            segments.iter().enumerate().map(|(index, s)| describe(index, s, models)).collect(),
+        ),
+        sequence(tags::SHARED_FUNCTIONAL_GROUPS_SEQUENCE, vec![shared(slices)]),
+        sequence(tags::PER_FRAME_FUNCTIONAL_GROUPS_SEQUENCE, frames.iter().map(of_frame).collect()),
+        sequence(tags::REFERENCED_SERIES_SEQUENCE, referenced(slices)),
+        DataElement::new(tags::PIXEL_DATA, VR::OB, PrimitiveValue::U8(pack(&frames).into())),
+    ] {
+        object.put(element);
+    }
+    for element in dimensions(&uid(&["dimensions", &instance])) {
+        object.put(element);
+    }
+    let meta = FileMetaTableBuilder::new()
+        .transfer_syntax(uids::EXPLICIT_VR_LITTLE_ENDIAN)
+        .media_storage_sop_class_uid(uids::SEGMENTATION_STORAGE)
+        .media_storage_sop_instance_uid(&instance);
+    let object = object.with_meta(meta).map_err(|error| error.to_string())?;
+    let mut bytes = Vec::new();
+    object.write_all(&mut bytes).map_err(|error| error.to_string())?;
+    Ok(bytes)
+}
+
+/// The pixels of all lesions of a kind; `None` without any.
+fn union(report: &SliceReport, label: &str) -> Option<Vec<bool>> {
+    let mut pixels = vec![false; report.width * report.height];
+    for lesion in report.lesions.iter().filter(|lesion| lesion.label == label) {
+        let Some(mask) = lesion.mask.as_ref().and_then(|rle| rle.decode().ok()) else { continue };
+        for (pixel, inside) in pixels.iter_mut().zip(&mask.pixels) {
+            *pixel |= *inside;
+        }
+    }
+    pixels.contains(&true).then_some(pixels)
+}
+
+/// One bit a pixel, the first lowest; frames follow each other without a gap (PS3.5 8.1.1).
+fn pack(frames: &[Frame<'_>]) -> Vec<u8> {
+    let bits: Vec<bool> = frames.iter().flat_map(|frame| frame.pixels.iter().copied()).collect();
+    let mut bytes: Vec<u8> = bits
+        .chunks(8)
+        .map(|bits| bits.iter().rev().fold(0, |byte, bit| byte << 1 | u8::from(*bit)))
+        .collect();
+    if !bytes.len().is_multiple_of(2) {
+        bytes.push(0);
+    }
+    bytes
+}
+
+fn fingerprint(frame: &Frame<'_>) -> String {
+    let bytes = pack(std::slice::from_ref(frame));
+    let text: String = bytes.iter().map(|byte| char::from(*byte)).collect();
+    format!("{} {} {}", frame.segment, frame.source.instance, uid(&[&text]))
+}
+
+fn patient_and_study(source: &DicomSource, identity: Identity) -> Vec<InMemElement> {
+    let blank = Default::default();
+    let patient = match identity {
+        Identity::Removed => &blank,
+        Identity::Kept => &source.patient,
+    };
+    let value = |value: &Option<String>| value.clone().unwrap_or_default();
+    let mut elements = vec![
+        text(tags::SPECIFIC_CHARACTER_SET, VR::CS, "ISO_IR 192"),
+        text(tags::PATIENT_NAME, VR::PN, value(&patient.patient_name)),
+        text(tags::PATIENT_ID, VR::LO, value(&patient.patient_id)),
+        text(tags::PATIENT_BIRTH_DATE, VR::DA, value(&patient.birth_date)),
+        text(tags::PATIENT_SEX, VR::CS, value(&patient.sex)),
+        text(tags::STUDY_INSTANCE_UID, VR::UI, &source.study),
+        text(tags::STUDY_DATE, VR::DA, value(&patient.study_date)),
+        text(tags::STUDY_TIME, VR::TM, value(&patient.study_time)),
+        text(tags::STUDY_ID, VR::SH, value(&patient.study_id)),
+        text(tags::ACCESSION_NUMBER, VR::SH, value(&patient.accession_number)),
+        text(tags::REFERRING_PHYSICIAN_NAME, VR::PN, value(&patient.referring_physician)),
+    ];
+    if identity == Identity::Removed {
+        elements.push(text(tags::PATIENT_IDENTITY_REMOVED, VR::CS, "YES"));
+        let how = "Patient and study left blank; UIDs kept";
+        elements.push(text(tags::DEIDENTIFICATION_METHOD, VR::LO, how));
+    }
+    elements
+}
+
+fn equipment_and_series(
+    source: &DicomSource,
+    stamp: &str,
+    content: &str,
+    models: &ModelsInfo,
+) -> Vec<InMemElement> {
+    let version = env!("CARGO_PKG_VERSION");
+    let model = models.segmentation.as_ref();
+    let serial = model.map_or("none", |model| &model.sha256[..16]);
+    let (date, time) = stamp.split_at(8);
+    let frame_of_reference = source.frame_of_reference.clone();
+    // Slices with places but no name for their coordinates share those of their series.
+    let frame_of_reference =
+        frame_of_reference.unwrap_or_else(|| uid(&["frame of reference", &source.series]));
+    vec![
+        text(tags::SOP_CLASS_UID, VR::UI, uids::SEGMENTATION_STORAGE),
+        text(tags::MODALITY, VR::CS, "SEG"),
+        text(
+            tags::SERIES_INSTANCE_UID,
+            VR::UI,
+            uid(&["SEG series", &source.series, stamp, content]),
+        ),
+        text(tags::SERIES_NUMBER, VR::IS, "9000"),
+        text(tags::SERIES_DESCRIPTION, VR::LO, "groundglass lesions, research use only"),
+        text(tags::SERIES_DATE, VR::DA, date),
+        text(tags::SERIES_TIME, VR::TM, time),
+        text(tags::CONTENT_DATE, VR::DA, date),
+        text(tags::CONTENT_TIME, VR::TM, time),
+        text(tags::FRAME_OF_REFERENCE_UID, VR::UI, frame_of_reference),
+        text(tags::POSITION_REFERENCE_INDICATOR, VR::LO, ""),
+        text(tags::MANUFACTURER, VR::LO, "groundglass"),
+        text(tags::MANUFACTURER_MODEL_NAME, VR::LO, "groundglass"),
+        text(tags::DEVICE_SERIAL_NUMBER, VR::LO, serial),
+        text(tags::SOFTWARE_VERSIONS, VR::LO, version),
+        text(tags::IMAGE_TYPE, VR::CS, "DERIVED\\PRIMARY"),
+        text(tags::INSTANCE_NUMBER, VR::IS, "1"),
+        text(tags::CONTENT_LABEL, VR::CS, "LESIONS"),
+        text(tags::CONTENT_DESCRIPTION, VR::LO, NOTICE),
+        text(tags::CONTENT_CREATOR_NAME, VR::PN, ""),
+        short(tags::SAMPLES_PER_PIXEL, 1),
+        text(tags::PHOTOMETRIC_INTERPRETATION, VR::CS, "MONOCHROME2"),
+        short(tags::BITS_ALLOCATED, 1),
+        short(tags::BITS_STORED, 1),
+        short(tags::HIGH_BIT, 0),
+        short(tags::PIXEL_REPRESENTATION, 0),
+        text(tags::LOSSY_IMAGE_COMPRESSION, VR::CS, "00"),
+        text(tags::SEGMENTATION_TYPE, VR::CS, "BINARY"),
+        text(tags::SEGMENTS_OVERLAP, VR::CS, "UNDEFINED"),
+    ]
+}
+
+fn describe(index: usize, segment: &Segment, models: &ModelsInfo) -> InMemDicomObject {
+    let model = models.segmentation.as_ref().map_or("unknown model", |model| &model.name);
+    let colour = PrimitiveValue::U16(segment.colour.to_vec().into());
+    item([
+        short(tags::SEGMENT_NUMBER, index as u16 + 1),
+        text(tags::SEGMENT_LABEL, VR::LO, segment.label),
+        text(tags::SEGMENT_DESCRIPTION, VR::ST, format!("{}. {NOTICE}", segment.description)),
+        text(tags::SEGMENT_ALGORITHM_TYPE, VR::CS, "AUTOMATIC"),
+        text(tags::SEGMENT_ALGORITHM_NAME, VR::LO, format!("groundglass {model}")),
+        code(tags::SEGMENTED_PROPERTY_CATEGORY_CODE_SEQUENCE, ABNORMAL),
+        code(tags::SEGMENTED_PROPERTY_TYPE_CODE_SEQUENCE, segment.kind),
+        code(tags::ANATOMIC_REGION_SEQUENCE, LUNG),
+        DataElement::new(tags::RECOMMENDED_DISPLAY_CIE_LAB_VALUE, VR::US, colour),
+    ])
+}
+
+/// What holds for all frames.
+fn shared(slices: &[(&SliceReport, DicomSource)]) -> InMemDicomObject {
+    let source = &slices[0].1;
+    let offsets: Vec<f64> =
+        slices.iter().filter_map(|(_, source)| Some(source.plane?.offset())).collect();
+    let gap = offsets.windows(2).map(|pair| (pair[1] - pair[0]).abs()).fold(f64::MAX, f64::min);
+    let thickness = source.thickness_mm.unwrap_or(if gap < f64::MAX { gap } else { THICKNESS_MM });
+    let mut measures = vec![
+        decimals(tags::SLICE_THICKNESS, &[thickness]),
+        decimals(tags::PIXEL_SPACING, &source.spacing_mm.unwrap_or([1.0, 1.0])),
+    ];
+    if gap < f64::MAX {
+        measures.push(decimals(tags::SPACING_BETWEEN_SLICES, &[gap]));
+    }
+    let orientation = source.plane.map(|plane| [plane.along_row, plane.along_column].concat());
+    item([
+        sequence(tags::PIXEL_MEASURES_SEQUENCE, vec![item(measures)]),
+        sequence(
+            tags::PLANE_ORIENTATION_SEQUENCE,
+            vec![item([decimals(
+                tags::IMAGE_ORIENTATION_PATIENT,
+                &orientation.unwrap_or_default(),
+            )])],
+        ),
+    ])
+}
+
+fn reference(source: &DicomSource) -> Vec<InMemElement> {
+    vec![
+        text(tags::REFERENCED_SOP_CLASS_UID, VR::UI, &source.class),
+        text(tags::REFERENCED_SOP_INSTANCE_UID, VR::UI, &source.instance),
+    ]
+}
+
+fn of_frame(frame: &Frame<'_>) -> InMemDicomObject {
+    let mut source = reference(frame.source);
+    if let Some(number) = frame.source.frame {
+        source.push(text(tags::REFERENCED_FRAME_NUMBER, VR::IS, number.to_string()));
+    }
+    source.push(text(tags::SPATIAL_LOCATIONS_PRESERVED, VR::CS, "YES"));
+    source.push(code(tags::PURPOSE_OF_REFERENCE_CODE_SEQUENCE, SOURCE_FOR_PROCESSING));
+    let derivation = [
+        code(tags::DERIVATION_CODE_SEQUENCE, DERIVED_BY_SEGMENTATION),
+        sequence(tags::SOURCE_IMAGE_SEQUENCE, vec![item(source)]),
+    ];
+    let index = [frame.segment as u32 + 1, frame.slice as u32 + 1];
+    let index = PrimitiveValue::U32(index.to_vec().into());
+    let origin = frame.source.plane.map_or([0.0; 3], |plane| plane.origin);
+    let segment = short(tags::REFERENCED_SEGMENT_NUMBER, frame.segment as u16 + 1);
+    item([
+        sequence(
+            tags::FRAME_CONTENT_SEQUENCE,
+            vec![item([DataElement::new(tags::DIMENSION_INDEX_VALUES, VR::UL, index)])],
+        ),
+        sequence(
+            tags::PLANE_POSITION_SEQUENCE,
+            vec![item([decimals(tags::IMAGE_POSITION_PATIENT, &origin)])],
+        ),
+        sequence(tags::SEGMENT_IDENTIFICATION_SEQUENCE, vec![item([segment])]),
+        sequence(tags::DERIVATION_IMAGE_SEQUENCE, vec![item(derivation)]),
+    ])
+}
+
+/// The instances that the frames come from, by series.
+fn referenced(slices: &[(&SliceReport, DicomSource)]) -> Vec<InMemDicomObject> {
+    let mut series: Vec<&str> = slices.iter().map(|(_, source)| source.series.as_str()).collect();
+    series.dedup();
+    let of_series = |series: &&str| {
+        let mut instances: Vec<&DicomSource> =
+            slices.iter().map(|(_, source)| source).filter(|s| s.series == **series).collect();
+        // A file of many frames is one instance.
+        instances.dedup_by(|a, b| a.instance == b.instance);
+        let instances = instances.into_iter().map(|source| item(reference(source))).collect();
+        item([
+            text(tags::SERIES_INSTANCE_UID, VR::UI, series),
+            sequence(tags::REFERENCED_INSTANCE_SEQUENCE, instances),
+        ])
+    };
+    series.iter().map(of_series).collect()
+}
+
+/// The two dimensions that frames are ordered by: segment, place.
+fn dimensions(organization: &str) -> Vec<InMemElement> {
+    let dimension = |pointer, group, label: &str| {
+        item([
+            text(tags::DIMENSION_ORGANIZATION_UID, VR::UI, organization),
+            DataElement::new(tags::DIMENSION_INDEX_POINTER, VR::AT, PrimitiveValue::from(pointer)),
+            DataElement::new(tags::FUNCTIONAL_GROUP_POINTER, VR::AT, PrimitiveValue::from(group)),
+            text(tags::DIMENSION_DESCRIPTION_LABEL, VR::LO, label),
+        ])
+    };
+    vec![
+        sequence(
+            tags::DIMENSION_ORGANIZATION_SEQUENCE,
+            vec![item([text(tags::DIMENSION_ORGANIZATION_UID, VR::UI, organization)])],
+        ),
+        sequence(
+            tags::DIMENSION_INDEX_SEQUENCE,
+            vec![
+                dimension(
+                    tags::REFERENCED_SEGMENT_NUMBER,
+                    tags::SEGMENT_IDENTIFICATION_SEQUENCE,
+                    "Segment",
+                ),
+                dimension(tags::IMAGE_POSITION_PATIENT, tags::PLANE_POSITION_SEQUENCE, "Position"),
+            ],
+        ),
+    ]
+}
