@@ -1,8 +1,7 @@
 #!/bin/sh
-# Shrinks the built wasm with wasm-opt, where there is one. Trunk calls it after a build.
+# Shrinks the built wasm with wasm-opt, where there is one; finish.sh calls it.
 # Results are kept by content, because the GPU worker takes minutes.
 set -eu
-[ "${TRUNK_PROFILE:-release}" = release ] || exit 0
 if ! command -v wasm-opt >/dev/null 2>&1; then
   echo "wasm-opt was not found: the site works, but its programs are larger"
   exit 0

@@ -1,9 +1,14 @@
 // Starts the page. A file of its own, so that the policy of index.html can forbid inline scripts.
 import init from "./app.js";
 
-init({ module_or_path: "./app_bg.wasm" }).catch((error) => {
+init({ module_or_path: new URL("./app_bg.wasm", import.meta.url) }).catch((error) => {
   const message = document.createElement("p");
   message.setAttribute("role", "alert");
   message.textContent = `This page could not start: ${error}`;
   document.body.append(message);
+});
+
+// Without it (forbidden storage, no secure origin) the page works, but not offline.
+navigator.serviceWorker?.register("service-worker.js").catch((error) => {
+  console.warn("this page will not work offline:", error);
 });

@@ -13,6 +13,7 @@ pub mod nms;
 pub mod paste;
 pub mod rle;
 pub mod roi_sampling;
+pub mod view;
 
 pub use anchors::AnchorGenerator;
 pub use boxes::{BBox, BoxCoder};

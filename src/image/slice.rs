@@ -48,6 +48,14 @@ pub struct RawSlice {
 }
 
 impl RawSlice {
+    /// The window that [`windowed`](Self::windowed) takes if it is left the choice; `None` for a picture.
+    pub fn default_window(&self) -> Option<Window> {
+        match self.values {
+            Values::Grey(_) => None,
+            Values::Hounsfield(_) => Some(choose(self.window, &mut Vec::new())),
+        }
+    }
+
     /// The slice in `window`; without one, in the file's if that shows the lungs, else in
     /// [`Window::LUNG`]. A picture has its window in it already.
     pub fn windowed(self, source: &str, window: Option<Window>) -> CtSlice {

@@ -26,6 +26,14 @@ impl Window {
         (-850.0..=-250.0).contains(&self.center) && (800.0..=2500.0).contains(&self.width)
     }
 
+    /// Wider by `width` and centred higher by `center`, within what makes sense for CT.
+    pub fn moved(self, width: f64, center: f64) -> Self {
+        Self {
+            center: (self.center + center).clamp(-2000.0, 4000.0).round(),
+            width: (self.width + width).clamp(1.0, 8000.0).round(),
+        }
+    }
+
     /// The 8-bit intensity of a value.
     pub fn apply(&self, hounsfield: f32) -> u8 {
         let low = self.center - self.width / 2.0;

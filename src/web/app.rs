@@ -6,10 +6,11 @@ use web_sys::File;
 use yew::prelude::*;
 
 use super::components::{
-    Bench, Exports, LesionList, Probabilities, SeriesPanel, SliceCanvas, SliceInput, Status,
+    About, Bench, Exports, LesionList, Probabilities, SeriesPanel, SliceCanvas, SliceInput, Status,
 };
-use super::session::{PageOptions, Session};
-use super::state::{Action, State};
+use super::options::PageOptions;
+use super::session::Session;
+use super::state::{Action, Display, State, Step};
 use crate::image::Window;
 
 /// Draws the page.
@@ -44,9 +45,25 @@ fn App() -> Html {
         let dispatch = state.dispatcher();
         Callback::from(move |lesion| dispatch.dispatch(Action::Highlight(lesion)))
     };
-    let on_opacity = {
+    let on_display = {
         let dispatch = state.dispatcher();
-        Callback::from(move |opacity| dispatch.dispatch(Action::Opacity(opacity)))
+        Callback::from(move |display| dispatch.dispatch(Action::Display(display)))
+    };
+    let on_step = {
+        let (session, state) = (session.clone(), state.clone());
+        Callback::from(move |step| {
+            if let Some(slice) = state.step(step).filter(|slice| *slice != state.shown) {
+                session.look_at(&state, slice);
+            }
+        })
+    };
+    let on_key = {
+        let session = session.clone();
+        Callback::from(move |event: KeyboardEvent| {
+            if event.key() == "Escape" {
+                session.cancel();
+            }
+        })
     };
     let on_window = {
         let (session, shown) = (session.clone(), state.shown);
@@ -66,7 +83,7 @@ fn App() -> Html {
                 <strong>{"Research use only, not a medical device."}</strong>
                 {" Your images stay on this machine: they are never uploaded."}
             </aside>
-            <main>
+            <main onkeydown={on_key}>
                 <SliceInput {on_files} />
                 <Status state={state.clone()} {on_cancel} />
                 if let Some(error) = &state.error {
@@ -81,10 +98,11 @@ fn App() -> Html {
                 if state.contents.slices() > 1 {
                     <SeriesPanel state={state.clone()} session={(*session).clone()} />
                 }
-                { result(&state, on_highlight, on_opacity, on_threshold, on_window) }
+                { result(&state, on_highlight, on_display, on_threshold, on_window, on_step) }
                 if !state.reports.is_empty() {
                     <Exports state={state.clone()} session={(*session).clone()} />
                 }
+                <About state={state.clone()} />
             </main>
             <footer>{ footer(&state) }</footer>
         </>
@@ -94,9 +112,10 @@ fn App() -> Html {
 fn result(
     state: &UseReducerHandle<State>,
     on_highlight: Callback<Option<usize>>,
-    on_opacity: Callback<f64>,
+    on_display: Callback<Display>,
     on_threshold: Callback<f32>,
     on_window: Callback<Option<Window>>,
+    on_step: Callback<Step>,
 ) -> Html {
     let Some(picture) = state.picture.clone() else { return Html::default() };
     let report = state.report().filter(|_| picture.slice == state.shown);
@@ -106,10 +125,11 @@ fn result(
                 {picture}
                 report={report.clone()}
                 highlighted={state.highlighted}
-                opacity={state.opacity}
-                {on_opacity}
+                display={state.display}
+                {on_display}
                 window={state.window}
                 {on_window}
+                {on_step}
             />
             if let Some(report) = report {
                 <div class="findings">

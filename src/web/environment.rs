@@ -3,7 +3,7 @@
 use js_sys::{Array, Function, Promise, Reflect, Uint8Array};
 use wasm_bindgen::{JsCast, JsValue};
 use wasm_bindgen_futures::JsFuture;
-use web_sys::{Blob, BlobPropertyBag, File, HtmlAnchorElement, Url};
+use web_sys::{Blob, BlobPropertyBag, File, HtmlAnchorElement, Response, Url};
 
 use super::protocol::Download;
 
@@ -77,4 +77,87 @@ pub fn save(name: &str, media_type: &str, bytes: &[u8]) -> Result<(), JsValue> {
     link.click();
     // The browser has taken the bytes when the click returns.
     Url::revoke_object_url(&url)
+}
+
+/// The contents of a file of this site.
+pub async fn fetch_bytes(url: &str) -> Result<Vec<u8>, String> {
+    async fn fetch(url: &str) -> Result<Vec<u8>, JsValue> {
+        let window = web_sys::window().ok_or("there is no window")?;
+        let response = JsFuture::from(window.fetch_with_str(url)).await?;
+        let response: Response = response.dyn_into()?;
+        if !response.ok() {
+            return Err(format!("the server answered {}", response.status()).into());
+        }
+        let buffer = JsFuture::from(response.array_buffer()?).await?;
+        Ok(Uint8Array::new(&buffer).to_vec())
+    }
+    fetch(url).await.map_err(|error| format!("{url}: {}", describe(&error)))
+}
+
+/// Address of a program of this version: beside the script that started the page.
+pub fn program(file: &str) -> String {
+    let script = web_sys::window()
+        .and_then(|window| window.document())
+        .and_then(|document| document.query_selector("script[type=module]").ok().flatten())
+        .and_then(|script| script.get_attribute("src"))
+        .unwrap_or_default();
+    let folder = script.rsplit_once('/').map_or(".", |(folder, _)| folder);
+    format!("{folder}/{file}")
+}
+
+/// Has the service worker keep the files of a device and the list of models, so that the next visit needs
+/// no network. Without a service worker nothing happens.
+pub fn keep_offline(programs: &[&str], model: &str) {
+    let mut files: Vec<String> = programs.iter().map(|file| program(file)).collect();
+    files.extend(["models/manifest.json".to_owned(), format!("models/{model}.md")]);
+    let Ok(navigator) = Reflect::get(&js_sys::global(), &"navigator".into()) else { return };
+    let ready = Reflect::get(&navigator, &"serviceWorker".into())
+        .and_then(|container| Reflect::get(&container, &"ready".into()))
+        .and_then(|ready| ready.dyn_into::<Promise>());
+    let Ok(ready) = ready else { return };
+    wasm_bindgen_futures::spawn_local(async move {
+        let sent: Result<(), JsValue> = async {
+            let registration = JsFuture::from(ready).await?;
+            let active = Reflect::get(&registration, &"active".into())?;
+            let post: Function = Reflect::get(&active, &"postMessage".into())?.dyn_into()?;
+            let message = js_sys::Object::new();
+            let list: Array = files.iter().map(|file| JsValue::from_str(file)).collect();
+            Reflect::set(&message, &"keep".into(), &list)?;
+            post.call1(&active, &message).map(|_| ())
+        }
+        .await;
+        if let Err(error) = sent {
+            log::warn!("this page will not work offline: {}", describe(&error));
+        }
+    });
+}
+
+/// What the browser calls itself, and what it computes with.
+pub fn browser() -> String {
+    let navigator = Reflect::get(&js_sys::global(), &"navigator".into()).unwrap_or_default();
+    let text = |key: &str| match Reflect::get(&navigator, &key.into()) {
+        Ok(value) => value
+            .as_string()
+            .or_else(|| value.as_f64().map(|number| number.to_string()))
+            .unwrap_or_else(|| "unknown".into()),
+        Err(_) => "unknown".into(),
+    };
+    format!(
+        "{}\nlogical processors: {}, memory: {} GiB or more",
+        text("userAgent"),
+        text("hardwareConcurrency"),
+        text("deviceMemory")
+    )
+}
+
+/// Puts text on the clipboard.
+pub async fn copy(text: &str) -> Result<(), String> {
+    async fn write(text: &str) -> Result<(), JsValue> {
+        let navigator = Reflect::get(&js_sys::global(), &"navigator".into())?;
+        let clipboard = Reflect::get(&navigator, &"clipboard".into())?;
+        let write: Function = Reflect::get(&clipboard, &"writeText".into())?.dyn_into()?;
+        let promise: Promise = write.call1(&clipboard, &text.into())?.dyn_into()?;
+        JsFuture::from(promise).await.map(|_| ())
+    }
+    write(text).await.map_err(|error| describe(&error))
 }

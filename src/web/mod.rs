@@ -5,7 +5,10 @@
 
 pub mod app;
 mod components;
+mod diagnostics;
+mod drawing;
 mod environment;
+mod options;
 pub mod protocol;
 mod session;
 mod state;

@@ -10,6 +10,7 @@ use wasm_bindgen::{JsCast, JsValue};
 use web_sys::File;
 
 use crate::export::Format;
+use crate::export::dicom::Identity;
 use crate::image::Window;
 use crate::predict::report::{FileError, ModelsInfo, Report, SliceReport};
 use crate::predict::{Settings, Stage};
@@ -57,6 +58,17 @@ pub enum Request {
         slices: Vec<usize>,
         /// Name to be called after.
         name: String,
+        /// Whether patient and study go into DICOM objects.
+        identity: Identity,
+        /// The model card, for the report to read.
+        card: Option<String>,
+    },
+    /// List what the file of a slice holds that identifies people.
+    Identify {
+        /// Number of the batch.
+        batch: u32,
+        /// Which, counted through all series.
+        slice: usize,
     },
     /// Stop a job.
     Cancel {
@@ -140,6 +152,8 @@ pub enum Event {
     Ready {
         /// What computes.
         device: String,
+        /// More about it, for reports of faults.
+        details: String,
         /// Name of the model.
         model: String,
         /// Its parts.
@@ -166,6 +180,17 @@ pub enum Event {
         width: usize,
         /// Rows.
         height: usize,
+        /// Window that it is shown through; `None` for a picture, which has its window in it.
+        window: Option<Window>,
+        /// Window that the file asks for.
+        given: Option<Window>,
+    },
+    /// What the file of a slice holds that identifies people.
+    Identified {
+        /// Number of the batch.
+        batch: u32,
+        /// Name and value of each element; `None` for files other than DICOM.
+        elements: Option<Vec<(String, String)>>,
     },
     /// A slice cannot be shown.
     NotShown {

@@ -6,65 +6,23 @@ use std::rc::Rc;
 
 use gloo::timers::callback::Timeout;
 use wasm_bindgen::prelude::Closure;
-use wasm_bindgen::{JsCast, JsValue};
+use wasm_bindgen::JsCast;
 use wasm_bindgen_futures::spawn_local;
-use web_sys::{ErrorEvent, File, MessageEvent, UrlSearchParams, Worker};
+use web_sys::{ErrorEvent, File, MessageEvent, Worker};
 use yew::UseReducerDispatcher;
 
 use super::environment;
+use super::options::{Device, PageOptions};
 use super::protocol::{self, Beside, Contents, Event, Request};
 use super::state::{Action, ModelState, Phase, Picture, State};
 use crate::export::Format;
+use crate::export::dicom::Identity;
 use crate::image::Window;
 use crate::predict::Settings;
 use crate::predict::report::Report;
 
 /// A worker that has not confirmed a cancellation after this long is replaced.
 const CANCEL_PATIENCE_MS: u32 = 1500;
-
-/// `?device=`.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Device {
-    Gpu,
-    Cpu,
-}
-
-impl Device {
-    fn script(self) -> &'static str {
-        match self {
-            Self::Gpu => "./worker_gpu_loader.js",
-            Self::Cpu => "./worker_cpu_loader.js",
-        }
-    }
-}
-
-/// What the address asks for. Settings only, never data.
-#[derive(Clone, Debug, Default)]
-pub struct PageOptions {
-    device: Option<Device>,
-    model: Option<String>,
-    /// `?bench=1`.
-    pub bench: bool,
-}
-
-impl PageOptions {
-    /// Reads the page's address.
-    pub fn from_address() -> Self {
-        let query = web_sys::window()
-            .and_then(|window| window.location().search().ok())
-            .and_then(|search| UrlSearchParams::new_with_str(&search).ok());
-        let get = |name: &str| query.as_ref().and_then(|query| query.get(name));
-        Self {
-            device: match get("device").as_deref() {
-                Some("gpu") => Some(Device::Gpu),
-                Some("cpu") => Some(Device::Cpu),
-                _ => None,
-            },
-            model: get("model"),
-            bench: get("bench").is_some_and(|value| value != "0"),
-        }
-    }
-}
 
 /// The lowest score computed: the page's slider leaves out more without asking the network again.
 const LOWEST_SCORE: f32 = 0.05;
@@ -123,6 +81,9 @@ struct Inner {
     is_opened: Cell<bool>,
     /// The slice to look at, and its window.
     shown: Cell<(usize, Option<Window>)>,
+    /// Whether a slice was asked for and has not come, and whether another is wanted since: windows and
+    /// slices change faster than they are decoded.
+    awaiting: Cell<Option<bool>>,
     /// Slices that wait to be predicted.
     queue: RefCell<VecDeque<usize>>,
     job: RefCell<Option<Job>>,
@@ -143,6 +104,7 @@ impl Session {
                 batch: RefCell::new(None),
                 is_opened: Cell::new(false),
                 shown: Cell::new((0, None)),
+                awaiting: Cell::new(None),
                 queue: RefCell::new(VecDeque::new()),
                 job: RefCell::new(None),
                 next_id: Cell::new(1),
@@ -185,7 +147,8 @@ impl Session {
     fn spawn(&self, device: Device) {
         self.dispatch(Action::Phase(Phase::Starting));
         self.inner.is_opened.set(false);
-        let worker = match Worker::new(device.script()) {
+        self.inner.awaiting.set(None);
+        let worker = match Worker::new(&environment::program(device.files()[0])) {
             Ok(worker) => worker,
             Err(error) => {
                 let message =
@@ -248,6 +211,7 @@ impl Session {
         *self.inner.batch.borrow_mut() = Some(batch);
         self.inner.is_opened.set(false);
         self.inner.shown.set((0, None));
+        self.inner.awaiting.set(None);
         self.send_files();
     }
 
@@ -266,9 +230,41 @@ impl Session {
     pub fn show(&self, slice: usize, window: Option<Window>) {
         self.inner.shown.set((slice, window));
         self.dispatch(Action::Show { slice, window });
+        match self.inner.awaiting.get() {
+            Some(_) => self.inner.awaiting.set(Some(true)),
+            None => self.ask_for_shown(),
+        }
+    }
+
+    fn ask_for_shown(&self) {
+        let (slice, window) = self.inner.shown.get();
         if let Some(batch) = self.inner.batch.borrow().as_ref() {
+            self.inner.awaiting.set(Some(false));
             let request = Request::Show { batch: batch.number, slice, window };
             self.send(&request, Beside::Nothing);
+        }
+    }
+
+    /// What was asked for has come; if something else is wanted since, that is asked for.
+    fn has_come(&self) {
+        if self.inner.awaiting.replace(None) == Some(true) {
+            self.ask_for_shown();
+        }
+    }
+
+    /// Shows a slice, and predicts it if it is new and nothing runs.
+    pub fn look_at(&self, state: &State, slice: usize) {
+        self.show(slice, state.window);
+        if !state.is_running() && !state.reports.contains_key(&slice) {
+            self.run([slice]);
+        }
+    }
+
+    /// Asks what the shown file holds that identifies people.
+    pub fn identify(&self) {
+        if let Some(batch) = self.inner.batch.borrow().as_ref() {
+            let slice = self.inner.shown.get().0;
+            self.send(&Request::Identify { batch: batch.number, slice }, Beside::Nothing);
         }
     }
 
@@ -321,12 +317,19 @@ impl Session {
     }
 
     /// Asks for a file with what `report` says; its slices are numbered by `slices`.
-    pub fn export(&self, format: Format, report: Report, slices: Vec<usize>, name: String) {
+    pub fn export(
+        &self,
+        format: Format,
+        (report, slices, name): (Report, Vec<usize>, String),
+        identity: Identity,
+        card: Option<String>,
+    ) {
         if !self.inner.is_opened.get() {
             let message = "The files are being opened again; save once more in a moment.";
             return self.dispatch(Action::Failed(message.into()));
         }
-        let request = Request::Export { format, report: Box::new(report), slices, name };
+        let report = Box::new(report);
+        let request = Request::Export { format, report, slices, name, identity, card };
         self.send(&request, Beside::Nothing);
     }
 
@@ -383,23 +386,34 @@ impl Session {
                 self.dispatch(Action::Phase(Phase::Loading { received, total }));
             }
             Event::WarmingUp => self.dispatch(Action::Phase(Phase::WarmingUp)),
-            Event::Ready { device, model, models, licence, downloads } => {
+            Event::Ready { device, details, model, models, licence, downloads } => {
                 if let Some(running) = self.inner.running.borrow_mut().as_mut() {
                     running.ready = true;
+                    environment::keep_offline(&running.device.files(), &model);
                 }
-                let ready = ModelState { device, name: model, models, licence, downloads };
+                self.fetch_card(&model);
+                let name = model;
+                let ready = ModelState { device, details, name, models, licence, downloads };
                 self.dispatch(Action::Ready(ready));
                 self.send_files();
             }
             Event::Opened { batch, contents } => self.opened(batch, contents),
-            Event::Shown { batch, slice, width, height } => {
-                if let Some(source) = self.name_if_shown(batch, slice) {
+            Event::Shown { batch, slice, width, height, window, given } => {
+                if let Some(source) = self.name_if_open(batch, slice) {
                     let pixels = Rc::new(buffer);
-                    self.dispatch(Action::Shown(Picture { source, slice, width, height, pixels }));
+                    let picture = Picture { source, slice, width, height, pixels, window, given };
+                    self.dispatch(Action::Shown(picture));
+                    self.has_come();
+                }
+            }
+            Event::Identified { batch, elements } => {
+                if self.inner.batch.borrow().as_ref().is_some_and(|known| known.number == batch) {
+                    self.dispatch(Action::Identified(elements));
                 }
             }
             Event::NotShown { batch, slice, message } => {
-                if let Some(source) = self.name_if_shown(batch, slice) {
+                self.has_come();
+                if let Some(source) = self.name_if_open(batch, slice) {
                     self.dispatch(Action::Failed(format!("{source}: {message}")));
                 }
             }
@@ -442,12 +456,26 @@ impl Session {
         }
     }
 
-    /// Name of a slice, if it is the one to be looked at.
-    fn name_if_shown(&self, number: u32, slice: usize) -> Option<String> {
+    /// Fetches the card of a model; a page without it still works.
+    fn fetch_card(&self, model: &str) {
+        let (session, address) = (self.clone(), format!("models/{model}.md"));
+        spawn_local(async move {
+            match environment::fetch_bytes(&address).await {
+                Ok(bytes) => {
+                    let card = String::from_utf8_lossy(&bytes).into_owned();
+                    session.dispatch(Action::Card(card.into()));
+                }
+                Err(error) => log::warn!("the model card is not shown: {error}"),
+            }
+        });
+    }
+
+    /// Name of a slice of the open files.
+    fn name_if_open(&self, number: u32, slice: usize) -> Option<String> {
         let batch = self.inner.batch.borrow();
         let batch = batch.as_ref().filter(|batch| batch.number == number)?;
         let contents = batch.contents.as_ref()?;
-        (self.inner.shown.get().0 == slice).then(|| contents.name(slice).to_owned())
+        (slice < contents.slices()).then(|| contents.name(slice).to_owned())
     }
 
     /// The CPU takes over from a GPU that failed; a CPU worker is restarted once. The job at hand
@@ -477,19 +505,4 @@ impl Session {
             }
         }
     }
-}
-
-/// The contents of a file of this site.
-pub async fn fetch_bytes(url: &str) -> Result<Vec<u8>, String> {
-    async fn fetch(url: &str) -> Result<Vec<u8>, JsValue> {
-        let window = web_sys::window().ok_or("there is no window")?;
-        let response = wasm_bindgen_futures::JsFuture::from(window.fetch_with_str(url)).await?;
-        let response: web_sys::Response = response.dyn_into()?;
-        if !response.ok() {
-            return Err(format!("the server answered {}", response.status()).into());
-        }
-        let buffer = wasm_bindgen_futures::JsFuture::from(response.array_buffer()?).await?;
-        Ok(js_sys::Uint8Array::new(&buffer).to_vec())
-    }
-    fetch(url).await.map_err(|error| format!("{url}: {}", environment::describe(&error)))
 }

@@ -6,6 +6,7 @@ use std::rc::Rc;
 use yew::Reducible;
 
 use super::protocol::{Contents, Download};
+use crate::geometry::view::View;
 use crate::image::Window;
 use crate::predict::report::{ModelsInfo, Report};
 use crate::predict::{SeriesReport, Settings, SliceReport, Stage};
@@ -23,6 +24,40 @@ pub struct Picture {
     pub height: usize,
     /// Grey values, row-major.
     pub pixels: Rc<Vec<u8>>,
+    /// Window that they are shown through; `None` for a picture, which has its window in it.
+    pub window: Option<Window>,
+    /// Window that the file asks for.
+    pub given: Option<Window>,
+}
+
+/// How a slice is shown.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Display {
+    /// The part to look at.
+    pub view: View,
+    /// Whether lesions are drawn.
+    pub overlay: bool,
+    /// Whether their masks are filled.
+    pub filled: bool,
+    /// Opacity of filled masks, 0 to 1.
+    pub opacity: f64,
+}
+
+impl Default for Display {
+    fn default() -> Self {
+        Self { view: View::default(), overlay: true, filled: true, opacity: 0.35 }
+    }
+}
+
+/// A way through the slices of a series.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Step {
+    /// So many on, or back.
+    By(isize),
+    /// To the first.
+    First,
+    /// To the last.
+    Last,
 }
 
 /// What the page is doing.
@@ -64,6 +99,8 @@ pub enum Phase {
 pub struct ModelState {
     /// What computes.
     pub device: String,
+    /// More about it.
+    pub details: String,
     /// Name.
     pub name: String,
     /// Parts with their hashes.
@@ -99,8 +136,12 @@ pub struct State {
     pub notice: Option<String>,
     /// The lesion pointed at.
     pub highlighted: Option<usize>,
-    /// Opacity of the masks, 0 to 1.
-    pub opacity: f64,
+    /// How the slice is shown.
+    pub display: Display,
+    /// What the shown file holds that identifies people, once asked for.
+    pub identifying: Option<Rc<Vec<(String, String)>>>,
+    /// The model's card, once there.
+    pub card: Option<Rc<str>>,
     /// Whether the last job was cancelled.
     pub cancelled: bool,
 }
@@ -119,7 +160,9 @@ impl Default for State {
             error: None,
             notice: None,
             highlighted: None,
-            opacity: 0.35,
+            display: Display::default(),
+            identifying: None,
+            card: None,
             cancelled: false,
         }
     }
@@ -172,8 +215,12 @@ pub enum Action {
     Notice(String),
     /// A lesion is pointed at, or none.
     Highlight(Option<usize>),
-    /// Another opacity of the masks.
-    Opacity(f64),
+    /// The slice is shown differently.
+    Display(Display),
+    /// The shown file's elements that identify people; `None` if it is no DICOM file.
+    Identified(Option<Vec<(String, String)>>),
+    /// The model's card.
+    Card(Rc<str>),
     /// Another score threshold.
     Threshold(f32),
 }
@@ -193,6 +240,24 @@ impl State {
     /// Whether slices are being predicted.
     pub fn is_running(&self) -> bool {
         matches!(self.phase, Phase::Running { .. })
+    }
+
+    /// The slice that a step leads to, within the shown series.
+    pub fn step(&self, step: Step) -> Option<usize> {
+        let (series, first) = self.contents.series_of(self.shown)?;
+        let last = first + series.slices.len() - 1;
+        Some(match step {
+            Step::By(slices) => self.shown.saturating_add_signed(slices).clamp(first, last),
+            Step::First => first,
+            Step::Last => last,
+        })
+    }
+
+    /// Milliseconds that a slice takes, from those that are done; `None` before the first.
+    pub fn milliseconds_per_slice(&self) -> Option<f64> {
+        let totals = self.reports.values().filter_map(|report| report.milliseconds.get("total"));
+        let (count, sum) = totals.fold((0.0, 0.0), |(count, sum), ms| (count + 1.0, sum + ms));
+        (count > 0.0).then(|| sum / count)
     }
 
     /// What was found on the shown slice over the threshold.
@@ -251,6 +316,8 @@ impl Reducible for State {
                 state.picture = None;
                 state.reports = Rc::default();
                 state.window = None;
+                state.display.view = View::default();
+                state.identifying = None;
                 state.error = None;
                 state.highlighted = None;
                 state.cancelled = false;
@@ -295,7 +362,9 @@ impl Reducible for State {
             }
             Action::Notice(notice) => state.notice = Some(notice),
             Action::Highlight(lesion) => state.highlighted = lesion,
-            Action::Opacity(opacity) => state.opacity = opacity,
+            Action::Display(display) => state.display = display,
+            Action::Identified(elements) => state.identifying = elements.map(Rc::new),
+            Action::Card(card) => state.card = Some(card),
             Action::Threshold(threshold) => {
                 state.threshold = threshold;
                 state.highlighted = None;

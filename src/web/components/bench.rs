@@ -8,9 +8,9 @@ use yew::prelude::*;
 
 use crate::predict::Stage;
 use crate::predict::report::SliceReport;
-use crate::web::environment;
+use crate::web::environment::{self, fetch_bytes};
 use crate::web::protocol::Download;
-use crate::web::session::{Session, fetch_bytes};
+use crate::web::session::Session;
 use crate::web::state::{Phase, State};
 
 /// Predictions measured, after one that is not.

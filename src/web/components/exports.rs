@@ -3,6 +3,7 @@
 use yew::prelude::*;
 
 use crate::export::Format;
+use crate::export::dicom::Identity;
 use crate::predict::report::{NOTICE, Report};
 use crate::web::session::Session;
 use crate::web::state::State;
@@ -25,6 +26,7 @@ fn label(format: Format) -> &'static str {
         Format::MaskPng => "Mask of this slice (PNG)",
         Format::OverlayPng => "This slice with lesions (PNG)",
         Format::NiftiMask => "Masks of this series (NIfTI)",
+        Format::DicomSeg => "Masks of this series (DICOM SEG)",
     }
 }
 
@@ -36,7 +38,7 @@ fn extract(state: &State, format: Format) -> (Report, Vec<usize>, String) {
         Format::MaskPng | Format::OverlayPng => {
             (0..numbers.len()).filter(|index| numbers[*index] == state.shown).collect()
         }
-        Format::NiftiMask => match state.contents.series_of(state.shown) {
+        Format::NiftiMask | Format::DicomSeg => match state.contents.series_of(state.shown) {
             Some((series, first)) => {
                 let range = first..first + series.slices.len();
                 let in_series = |index: &usize| range.contains(&numbers[*index]);
@@ -61,16 +63,27 @@ pub fn Exports(props: &Props) -> Html {
     let series_is_done = state.contents.series_of(state.shown).is_some_and(|(series, first)| {
         (first..first + series.slices.len()).all(|slice| state.reports.contains_key(&slice))
     });
+    let keeps_identity = use_state(|| false);
+    let keeps = *keeps_identity;
+    let on_keep = {
+        let keeps_identity = keeps_identity.clone();
+        Callback::from(move |_: Event| keeps_identity.set(!keeps))
+    };
+    let on_list = {
+        let session = props.session.clone();
+        Callback::from(move |_: MouseEvent| session.identify())
+    };
     let button = |format: Format| {
         let is_possible = match format {
             Format::MaskPng | Format::OverlayPng => shown_is_done,
-            Format::NiftiMask => series_is_done,
+            Format::NiftiMask | Format::DicomSeg => series_is_done,
             _ => true,
         };
         let (state, session) = (state.clone(), props.session.clone());
         let on_click = Callback::from(move |_: MouseEvent| {
-            let (report, numbers, name) = extract(&state, format);
-            session.export(format, report, numbers, name);
+            let identity = if keeps { Identity::Kept } else { Identity::Removed };
+            let card = state.card.as_ref().map(ToString::to_string);
+            session.export(format, extract(&state, format), identity, card);
         });
         html! {
             <button type="button" disabled={!is_possible} onclick={on_click}>{label(format)}</button>
@@ -84,9 +97,41 @@ pub fn Exports(props: &Props) -> Html {
                     { button(format) }
                 }
             </div>
+            <details class="identity">
+                <summary onclick={on_list}>{"What identifies the patient"}</summary>
+                {identity(state)}
+                <label>
+                    <input type="checkbox" checked={keeps} onchange={on_keep} />
+                    {" Write patient and study into the DICOM SEG"}
+                </label>
+            </details>
             <p class="hint">
-                {format!("Files hold the names of your files, the lesions over the threshold and, in pictures, the slice itself; of DICOM headers, only size, spacing and place. {NOTICE}")}
+                {format!("Files hold the names of your files, the lesions over the threshold and, in pictures, the slice itself; of DICOM headers, only size, spacing and place. A DICOM SEG also holds the identifiers (UIDs) of the study, series and slices it belongs to. {NOTICE}")}
             </p>
         </section>
+    }
+}
+
+/// The elements of the shown file that identify people.
+fn identity(state: &State) -> Html {
+    match &state.identifying {
+        None => {
+            html! { <p>{"The shown file is no DICOM file with identifiers; its name may still tell something."}</p> }
+        }
+        Some(elements) if elements.is_empty() => {
+            html! { <p>{"No element of the shown file names anybody. Its UIDs still lead to its source."}</p> }
+        }
+        Some(elements) => html! {
+            <>
+                <p>{"The shown file holds these; none goes into a file unless you ask for it below, and then only name, ID, birth date, sex, and the study's number, date and physician:"}</p>
+                <table>
+                    <tbody>
+                        for (name, value) in elements.iter() {
+                            <tr><th scope="row">{name}</th><td>{value}</td></tr>
+                        }
+                    </tbody>
+                </table>
+            </>
+        },
     }
 }

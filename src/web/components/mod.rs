@@ -1,7 +1,10 @@
 //! The parts of the page.
 
+mod about;
 mod bench;
+mod dropped;
 mod exports;
+mod gestures;
 mod lesion_list;
 mod probabilities;
 mod series_panel;
@@ -9,6 +12,7 @@ mod slice_canvas;
 mod slice_input;
 mod status;
 
+pub use about::About;
 pub use bench::Bench;
 pub use exports::Exports;
 pub use lesion_list::LesionList;

@@ -36,14 +36,8 @@ pub fn SeriesPanel(props: &Props) -> Html {
         return Html::default();
     };
     let show = {
-        let (session, window) = (props.session.clone(), state.window);
-        let (reports, is_idle) = (state.reports.clone(), !state.is_running());
-        move |slice: usize| {
-            session.show(slice, window);
-            if is_idle && !reports.contains_key(&slice) {
-                session.run([slice]);
-            }
-        }
+        let (session, state) = (props.session.clone(), state.clone());
+        move |slice: usize| session.look_at(&state, slice)
     };
     let on_slice = {
         let show = show.clone();
@@ -104,7 +98,11 @@ pub fn SeriesPanel(props: &Props) -> Html {
             <div class="series-actions">
                 if left > 0 {
                     <button type="button" onclick={on_run} disabled={state.is_running()}>
-                        {format!("Run all {count} slices")}
+                        if left == count {
+                            {format!("Run all {count} slices")}
+                        } else {
+                            {format!("Run the other {left} slices")}
+                        }
                     </button>
                     <span>{format!("{} of {count} done", count - left)}</span>
                 } else {

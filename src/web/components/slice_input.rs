@@ -6,8 +6,8 @@ use wasm_bindgen_futures::spawn_local;
 use web_sys::{File, FileList, HtmlInputElement};
 use yew::prelude::*;
 
-use crate::web::environment;
-use crate::web::session::fetch_bytes;
+use super::dropped;
+use crate::web::environment::{self, fetch_bytes};
 
 /// Phantoms that come with the site.
 const SAMPLES: [(&str, &str); 3] = [
@@ -59,11 +59,21 @@ pub fn SliceInput(props: &Props) -> Html {
         })
     };
     let on_drop = {
-        let over = over.clone();
+        let (over, on_files) = (over.clone(), props.on_files.clone());
         Callback::from(move |event: DragEvent| {
             event.prevent_default();
             over.set(false);
-            take.emit(all(event.data_transfer().and_then(|data| data.files())));
+            let Some(data) = event.data_transfer() else { return };
+            // Entries are only there while the event is handled.
+            let (entries, files) = (dropped::entries(&data), all(data.files()));
+            let (take, on_files) = (take.clone(), on_files.clone());
+            spawn_local(async move {
+                match dropped::files(entries).await {
+                    Ok(found) if !found.is_empty() => take.emit(found),
+                    Ok(_) => take.emit(files),
+                    Err(error) => on_files.emit(Err(format!("the folder was not read: {error}"))),
+                }
+            });
         })
     };
     let hover = |value: bool| {
@@ -105,7 +115,7 @@ pub fn SliceInput(props: &Props) -> Html {
                 />
                 <label for="slice-folder">{"Or a folder"}</label>
                 <input id="slice-folder" type="file" webkitdirectory=true onchange={on_change} />
-                <p class="hint">{"PNG, JPEG, DICOM, NIfTI or zip. Files can be dropped here, too."}</p>
+                <p class="hint">{"PNG, JPEG, DICOM, NIfTI or zip. Files and folders can be dropped here, too."}</p>
             </div>
             <div class="samples" role="group" aria-label="Samples">
                 for (name, url) in SAMPLES {

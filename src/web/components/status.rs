@@ -29,6 +29,16 @@ fn stage_text(stage: Stage) -> &'static str {
     }
 }
 
+/// How long the slices that wait will take, in words.
+fn time_left(state: &State, waiting: usize) -> String {
+    let Some(milliseconds) = state.milliseconds_per_slice() else { return String::new() };
+    let seconds = milliseconds * (waiting + 1) as f64 / 1e3;
+    match seconds {
+        ..90.0 => format!(", about {seconds:.0} s"),
+        _ => format!(", about {:.0} min", seconds / 60.0),
+    }
+}
+
 /// The words for a state.
 fn message(state: &State) -> String {
     match &state.phase {
@@ -44,11 +54,17 @@ fn message(state: &State) -> String {
             match waiting {
                 0 => format!("Working: {stage}…"),
                 1 => format!("Working: {stage}, 1 slice to follow…"),
-                waiting => format!("Working: {stage}, {waiting} slices to follow…"),
+                waiting => {
+                    let left = time_left(state, *waiting);
+                    format!("Working: {stage}, {waiting} slices to follow{left}…")
+                }
             }
         }
         Phase::Broken => "Stopped.".into(),
         Phase::Idle => match (state.report(), state.cancelled) {
+            (_, true) if !state.reports.is_empty() => {
+                "Cancelled. What is done stays; run the other slices when you like.".into()
+            }
             (_, true) => "Cancelled. Open another slice.".into(),
             (Some(report), _) => {
                 let lesions = match report.lesions.len() {

@@ -28,10 +28,16 @@ impl From<WeightsError> for StartError {
     }
 }
 
-/// Puts a model on the device.
-pub async fn predictor(kind: DeviceKind, model: &LoadedModel) -> Result<Predictor, StartError> {
+/// Puts a model on the device, and describes the device for reports of faults.
+pub async fn predictor(
+    kind: DeviceKind,
+    model: &LoadedModel,
+) -> Result<(Predictor, String), StartError> {
     match kind {
-        DeviceKind::Cpu => Ok(Predictor::on_cpu(model, "cpu (WebAssembly)")?),
+        DeviceKind::Cpu => {
+            let predictor = Predictor::on_cpu(model, "cpu (WebAssembly)")?;
+            Ok((predictor, "one thread of WebAssembly with SIMD".into()))
+        }
         #[cfg(feature = "webgpu")]
         DeviceKind::Gpu => gpu::predictor(model).await,
     }
@@ -47,7 +53,7 @@ mod gpu {
     use crate::web::protocol::{Beside, Event};
     use crate::web::worker::post;
 
-    pub async fn predictor(model: &LoadedModel) -> Result<Predictor, StartError> {
+    pub async fn predictor(model: &LoadedModel) -> Result<(Predictor, String), StartError> {
         let (device, setup) = Device::wgpu_options()
             .init_with_setup_async()
             .await
@@ -65,6 +71,14 @@ mod gpu {
         } else {
             format!("WebGPU, {}", info.name)
         };
-        Ok(Predictor::on_gpu(model, &device, &format!("gpu ({name})"))?)
+        let limits = setup.device.limits();
+        let details = format!(
+            "{info:?}; buffers of {} bytes, {} bound, {} invocations and {} bytes shared a workgroup",
+            limits.max_buffer_size,
+            limits.max_storage_buffer_binding_size,
+            limits.max_compute_invocations_per_workgroup,
+            limits.max_compute_workgroup_storage_size,
+        );
+        Ok((Predictor::on_gpu(model, &device, &format!("gpu ({name})"))?, details))
     }
 }

@@ -1,16 +1,23 @@
 //! Files for the visitor to save, written where the slices can be read.
 
+use web_time::SystemTime;
+
 use super::files::BrowserFile;
+use crate::export::dicom::Identity;
+use crate::export::dicom::segmentation::segmentation;
 use crate::export::{Format, coco, csv, html, label_map, nifti, overlay};
 use crate::image::examination::SeriesSlice;
 use crate::predict::SliceReport;
 use crate::predict::report::Report;
 
-/// Writes `report`, whose slices come from `places`, as a file. Errors are in words.
+/// Writes `report`, whose slices come from `places`, as a file. `identity` decides on patient and study in
+/// DICOM objects, `card` goes into the report to read. Errors are in words.
 pub fn write(
     format: Format,
     report: &Report,
     places: &[&SeriesSlice<BrowserFile>],
+    identity: Identity,
+    card: Option<&str>,
 ) -> Result<Vec<u8>, String> {
     if report.slices.is_empty() || places.len() != report.slices.len() {
         return Err("there is nothing to export yet; run a slice first".into());
@@ -28,9 +35,22 @@ pub fn write(
             let distance = report.series.first().and_then(|series| series.distance_mm);
             nifti::mask_volume(&slices, places[0].header.plane, distance)
         }
+        Format::DicomSeg => {
+            let with_source = |(slice, place): (_, &&SeriesSlice<BrowserFile>)| {
+                place.dicom_source().map(|source| (slice, source)).map_err(|e| e.to_string())
+            };
+            let slices = report.slices.iter().zip(places).map(with_source);
+            let slices = slices.collect::<Result<Vec<(&SliceReport, _)>, String>>()?;
+            segmentation(&slices, &report.model, identity, SystemTime::now())
+        }
         Format::Html => {
-            let draw = |index: usize| picture(places[index], &report.slices[index]).ok();
-            Ok(html::html(report, draw, None).into_bytes())
+            let mut failed = None;
+            let draw = |index: usize| {
+                let drawn = picture(places[index], &report.slices[index]);
+                drawn.map_err(|error| failed = Some(error)).ok()
+            };
+            let page = html::html(report, draw, card).into_bytes();
+            failed.map_or(Ok(page), |error| Err(format!("the report's pictures: {error}")))
         }
     }
 }

@@ -21,7 +21,8 @@ use self::files::BrowserFile;
 use super::environment;
 use super::protocol::{self, Beside, Contents, Envelope, Event, Request, SeriesContents};
 use crate::image::examination::SeriesSlice;
-use crate::image::{Examination, Window};
+use crate::image::slice::RawSlice;
+use crate::image::{Examination, ImageError, Window};
 use crate::predict::report::FileError;
 use crate::predict::{Cancelled, Monitor, PredictError, Predictor, Settings, Stage};
 
@@ -44,6 +45,7 @@ pub fn run(kind: DeviceKind) {
         kind,
         predictor: RefCell::new(None),
         opened: RefCell::new(Rc::new(Opened::default())),
+        last_shown: RefCell::new(None),
         cancelled: Cell::new(0),
     });
     let listener = Closure::<dyn Fn(MessageEvent)>::new(move |event: MessageEvent| {
@@ -111,6 +113,8 @@ struct Worker {
     kind: DeviceKind,
     predictor: RefCell<Option<Rc<Predictor>>>,
     opened: RefCell<Rc<Opened>>,
+    /// The slice shown last, with the number of its batch and its own.
+    last_shown: RefCell<Option<((u32, usize), RawSlice)>>,
     /// Highest job that was cancelled; jobs are numbered upwards.
     cancelled: Cell<u32>,
 }
@@ -129,11 +133,19 @@ impl Worker {
             Request::Predict { id, slice, settings } => {
                 spawn_local(async move { self.predict(id, slice, settings).await });
             }
-            Request::Export { format, report, slices, name } => {
+            Request::Identify { batch, slice } => {
+                let opened = self.opened.borrow().clone();
+                if let Some(place) = opened.slice(slice).filter(|_| opened.batch == batch) {
+                    let elements = place.dicom_source().ok().map(|source| source.identifying);
+                    post(&Event::Identified { batch, elements }, Beside::Nothing);
+                }
+            }
+            Request::Export { format, report, slices, name, identity, card } => {
                 let opened = self.opened.borrow().clone();
                 let places: Option<Vec<_>> =
                     slices.iter().map(|number| opened.slice(*number)).collect();
-                match export::write(format, &report, &places.unwrap_or_default()) {
+                let places = places.unwrap_or_default();
+                match export::write(format, &report, &places, identity, card.as_deref()) {
                     Ok(bytes) => {
                         let name = format.file_name(&name);
                         let media_type = format.media_type().into();
@@ -149,11 +161,13 @@ impl Worker {
     fn show(&self, batch: u32, slice: usize, window: Option<Window>) {
         let opened = self.opened.borrow().clone();
         let Some(place) = opened.slice(slice).filter(|_| opened.batch == batch) else { return };
-        match place.read() {
+        match self.read_to_show(&opened, slice, place) {
             Ok(raw) => {
+                let given = raw.window;
+                let window = window.or_else(|| raw.default_window());
                 let shown = raw.windowed(&place.name, window);
                 let (width, height) = (shown.width, shown.height);
-                let event = Event::Shown { batch, slice, width, height };
+                let event = Event::Shown { batch, slice, width, height, window, given };
                 post(&event, Beside::Bytes(&shown.pixels));
             }
             Err(error) => {
@@ -163,14 +177,30 @@ impl Worker {
         }
     }
 
+    /// Decodes a slice, unless it is the last one shown: windows change many times a second.
+    fn read_to_show(
+        &self,
+        opened: &Opened,
+        slice: usize,
+        place: &SeriesSlice<BrowserFile>,
+    ) -> Result<RawSlice, ImageError> {
+        let key = (opened.batch, slice);
+        if let Some((_, raw)) = self.last_shown.borrow().as_ref().filter(|(k, _)| *k == key) {
+            return Ok(raw.clone());
+        }
+        let raw = place.read()?;
+        *self.last_shown.borrow_mut() = Some((key, raw.clone()));
+        Ok(raw)
+    }
+
     async fn load(&self, model: Option<String>) {
         let loaded = match weights::fetch_model(model.as_deref()).await {
             Ok(loaded) => loaded,
             Err(message) => return post(&Event::LoadFailed { message }, Beside::Nothing),
         };
         post(&Event::WarmingUp, Beside::Nothing);
-        let predictor = match device::predictor(self.kind, &loaded.model).await {
-            Ok(predictor) => predictor,
+        let (predictor, details) = match device::predictor(self.kind, &loaded.model).await {
+            Ok(found) => found,
             Err(device::StartError::Weights(error)) => {
                 return post(&Event::LoadFailed { message: error.to_string() }, Beside::Nothing);
             }
@@ -185,6 +215,7 @@ impl Worker {
         *self.predictor.borrow_mut() = Some(Rc::new(predictor));
         let ready = Event::Ready {
             device: report.device,
+            details,
             model: loaded.name,
             models: report.model,
             licence: loaded.licence,

@@ -15,8 +15,8 @@ use crate::web::protocol::{Beside, Event};
 
 /// Name of the cache; raise the number if what is stored changes its meaning.
 const CACHE: &str = "groundglass-weights-1";
-/// Folder of the models, seen from the worker's script.
-const FOLDER: &str = "models";
+/// Folder of the models, seen from the worker's script, which lies in a folder of its version.
+const FOLDER: &str = "../models";
 
 /// A model that is ready for a device.
 pub struct FetchedModel {

@@ -1,0 +1,157 @@
+//! Drawing a slice with its lesions on a canvas.
+
+use wasm_bindgen::{Clamped, JsCast, JsValue};
+use web_sys::{CanvasRenderingContext2d, HtmlCanvasElement, ImageData, Path2d};
+
+use crate::export::overlay::lesion_colour;
+use crate::geometry::contour::{Polygon, contours};
+use crate::geometry::view::View;
+use crate::predict::report::SliceReport;
+use crate::web::state::{Display, Picture};
+
+/// Canvas pixels per slice pixel, so that lines and figures stay sharp.
+const DENSITY: f64 = 2.0;
+/// Magnification over which single pixels are shown as squares.
+const SQUARES: f64 = 3.0;
+
+/// The outlines of a report's lesions.
+pub fn outlines(report: &SliceReport) -> Vec<Vec<Polygon>> {
+    report
+        .lesions
+        .iter()
+        .map(|lesion| {
+            let mask = lesion.mask.as_ref().and_then(|rle| rle.decode().ok());
+            mask.map(|mask| contours(&mask)).unwrap_or_default()
+        })
+        .collect()
+}
+
+fn context(canvas: &HtmlCanvasElement) -> Result<CanvasRenderingContext2d, JsValue> {
+    canvas
+        .get_context("2d")?
+        .ok_or("the canvas has no 2d context")?
+        .dyn_into()
+        .map_err(JsValue::from)
+}
+
+/// Draws the part of a slice that `display` shows, with the lesions of `report`.
+///
+/// # Errors
+/// If the browser gives no canvas.
+pub fn draw(
+    canvas: &HtmlCanvasElement,
+    picture: &Picture,
+    report: Option<(&SliceReport, &[Vec<Polygon>])>,
+    highlighted: Option<usize>,
+    display: Display,
+) -> Result<(), JsValue> {
+    let context = draw_slice(canvas, picture, display.view)?;
+    match report.filter(|_| display.overlay) {
+        Some((report, outlines)) => draw_lesions(&context, report, outlines, highlighted, display),
+        None => Ok(()),
+    }
+}
+
+fn draw_slice(
+    canvas: &HtmlCanvasElement,
+    picture: &Picture,
+    view: View,
+) -> Result<CanvasRenderingContext2d, JsValue> {
+    let (width, height) = (picture.width as u32, picture.height as u32);
+    let rgba: Vec<u8> = picture.pixels.iter().flat_map(|v| [*v, *v, *v, 255]).collect();
+    let data = ImageData::new_with_u8_clamped_array_and_sh(Clamped(&rgba), width, height)?;
+    let document = web_sys::window().and_then(|w| w.document()).ok_or("there is no document")?;
+    let plain: HtmlCanvasElement = document.create_element("canvas")?.dyn_into()?;
+    plain.set_width(width);
+    plain.set_height(height);
+    context(&plain)?.put_image_data(&data, 0.0, 0.0)?;
+
+    canvas.set_width((f64::from(width) * DENSITY) as u32);
+    canvas.set_height((f64::from(height) * DENSITY) as u32);
+    let context = context(canvas)?;
+    let scale = DENSITY * view.zoom;
+    context.scale(scale, scale)?;
+    context.translate(-view.left * f64::from(width), -view.top * f64::from(height))?;
+    context.set_image_smoothing_enabled(view.zoom < SQUARES);
+    context.draw_image_with_html_canvas_element(&plain, 0.0, 0.0)?;
+    Ok(context)
+}
+
+fn draw_lesions(
+    context: &CanvasRenderingContext2d,
+    report: &SliceReport,
+    outlines: &[Vec<Polygon>],
+    highlighted: Option<usize>,
+    display: Display,
+) -> Result<(), JsValue> {
+    // Lines and labels stay as thick and large as they are, however much is magnified.
+    let unit = 1.0 / display.view.zoom;
+    let opacity = if display.filled { display.opacity } else { 0.0 };
+    let mut labels = Labels::default();
+    // The weakest first, so that the strongest lie on top.
+    for (index, lesion) in report.lesions.iter().enumerate().rev() {
+        let is_highlighted = highlighted == Some(index);
+        let [r, g, b] = lesion_colour(&lesion.label);
+        let colour = format!("rgb({r} {g} {b})");
+        let path = Path2d::new()?;
+        for polygon in outlines.get(index).into_iter().flatten() {
+            for (i, (x, y)) in polygon.iter().enumerate() {
+                let (x, y) = (f64::from(*x), f64::from(*y));
+                if i == 0 { path.move_to(x, y) } else { path.line_to(x, y) }
+            }
+            path.close_path();
+        }
+        context.set_fill_style_str(&colour);
+        context.set_stroke_style_str(if is_highlighted { "white" } else { &colour });
+        let emphasis = if display.filled { opacity.max(0.6) } else { 0.0 };
+        context.set_global_alpha(if is_highlighted { emphasis } else { opacity });
+        context.fill_with_path_2d_and_winding(&path, web_sys::CanvasWindingRule::Evenodd);
+        context.set_global_alpha(1.0);
+        context.set_line_width(unit * if is_highlighted { 2.0 } else { 1.0 });
+        context.stroke_with_path(&path);
+
+        let bbox = lesion.bbox;
+        let dashes = js_sys::Array::of2(&(4.0 * unit).into(), &(3.0 * unit).into());
+        context.set_line_dash(&dashes)?;
+        let [x, y] = [f64::from(bbox.x1), f64::from(bbox.y1)];
+        context.stroke_rect(x, y, f64::from(bbox.width()), f64::from(bbox.height()));
+        context.set_line_dash(&js_sys::Array::new())?;
+
+        let label = format!("{} · {:.2}", index + 1, lesion.score);
+        context.set_font(&format!("{}px system-ui, sans-serif", 9.0 * unit));
+        let above = if y > 12.0 * unit { y - 3.0 * unit } else { f64::from(bbox.y2) + 9.0 * unit };
+        let baseline = labels.place(x, above, unit);
+        context.set_line_width(2.5 * unit);
+        context.set_stroke_style_str("black");
+        context.stroke_text(&label, x, baseline)?;
+        context.set_fill_style_str("white");
+        context.fill_text(&label, x, baseline)?;
+    }
+    Ok(())
+}
+
+/// Where labels stand already, so that the next finds a free line.
+#[derive(Default)]
+struct Labels(Vec<(f64, f64)>);
+
+impl Labels {
+    /// Size of a label in slice pixels without magnification, roughly.
+    const WIDTH: f64 = 40.0;
+    const HEIGHT: f64 = 10.0;
+
+    /// A baseline at `y` or, line by line, above it, or below it at the top of the slice.
+    fn place(&mut self, x: f64, y: f64, unit: f64) -> f64 {
+        let (width, height) = (Self::WIDTH * unit, Self::HEIGHT * unit);
+        let taken = |y: f64| {
+            self.0.iter().any(|(other_x, other_y)| {
+                (other_x - x).abs() < width && (other_y - y).abs() < height
+            })
+        };
+        let upwards = (0..32).map(|line| y - f64::from(line) * height);
+        let downwards = (1..32).map(|line| y + f64::from(line) * height);
+        let free =
+            upwards.filter(|y| *y > height).chain(downwards).find(|y| !taken(*y)).unwrap_or(y);
+        self.0.push((x, free));
+        free
+    }
+}

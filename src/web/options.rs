@@ -1,0 +1,52 @@
+//! What the address of the page asks for.
+
+use web_sys::UrlSearchParams;
+
+/// `?device=`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Device {
+    /// WebGPU.
+    Gpu,
+    /// WebAssembly.
+    Cpu,
+}
+
+impl Device {
+    /// Names of its worker's files; the first is the script to start.
+    pub fn files(self) -> [&'static str; 3] {
+        match self {
+            Self::Gpu => ["worker_gpu_loader.js", "worker_gpu.js", "worker_gpu_bg.wasm"],
+            Self::Cpu => ["worker_cpu_loader.js", "worker_cpu.js", "worker_cpu_bg.wasm"],
+        }
+    }
+}
+
+/// What the address asks for. Settings only, never data.
+#[derive(Clone, Debug, Default)]
+pub struct PageOptions {
+    /// `?device=`.
+    pub device: Option<Device>,
+    /// `?model=`.
+    pub model: Option<String>,
+    /// `?bench=1`.
+    pub bench: bool,
+}
+
+impl PageOptions {
+    /// Reads the page's address.
+    pub fn from_address() -> Self {
+        let query = web_sys::window()
+            .and_then(|window| window.location().search().ok())
+            .and_then(|search| UrlSearchParams::new_with_str(&search).ok());
+        let get = |name: &str| query.as_ref().and_then(|query| query.get(name));
+        Self {
+            device: match get("device").as_deref() {
+                Some("gpu") => Some(Device::Gpu),
+                Some("cpu") => Some(Device::Cpu),
+                _ => None,
+            },
+            model: get("model"),
+            bench: get("bench").is_some_and(|value| value != "0"),
+        }
+    }
+}

@@ -1,0 +1,23 @@
+#!/bin/sh
+# Finishes a build; Trunk calls it. Shrinks the wasm, moves the programs into a folder named after their
+# content, so that no browser ever mixes two versions, and tells the service worker what there is.
+set -eu
+cd "$TRUNK_STAGING_DIR"
+[ "${TRUNK_PROFILE:-release}" = release ] && sh "$TRUNK_SOURCE_DIR/www/optimise.sh"
+programs="app.js app_bg.wasm start.js style.css
+  worker_cpu.js worker_cpu_bg.wasm worker_cpu_loader.js worker_gpu.js worker_gpu_bg.wasm worker_gpu_loader.js"
+# shellcheck disable=SC2086
+version=$(cat $programs | sha256sum | cut -c 1-12)
+mkdir "app-$version"
+# shellcheck disable=SC2086
+mv $programs "app-$version/"
+sed -e "s|\./style\.css|style.css|; s|\"/*style\.css\"|\"app-$version/style.css\"|; s|\"start\.js\"|\"app-$version/start.js\"|" index.html > index.new
+mv index.new index.html
+grep -q "app-$version/style.css" index.html
+grep -q "app-$version/start.js" index.html
+shell="\"./\", \"icon.svg\", \"manifest.webmanifest\""
+for file in app.js app_bg.wasm start.js style.css; do
+  shell="$shell, \"app-$version/$file\""
+done
+sed -e "s|^const VERSION = .*|const VERSION = \"$(cat index.html "app-$version/start.js" | sha256sum | cut -c 1-12)\";|; s|^const SHELL = .*|const SHELL = [$shell];|" \
+  "$TRUNK_SOURCE_DIR/www/service-worker.js" > service-worker.js
