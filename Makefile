@@ -5,6 +5,7 @@
 TRUNK_VERSION := 0.21.14
 BINDGEN_VERSION := $(shell sed -n '/^name = "wasm-bindgen"$$/{n;s/version = "\(.*\)"/\1/p;}' Cargo.lock)
 BINARYEN_VERSION := 132
+AXE_VERSION := 4.14.1
 TOOLS := $(CURDIR)/target/tools
 export PATH := $(TOOLS)/bin:$(TOOLS)/node_modules/.bin:$(HOME)/.cargo/bin:$(PATH)
 
@@ -22,7 +23,9 @@ tools:
 	@rustup target list --installed | grep -q wasm32-unknown-unknown || rustup target add wasm32-unknown-unknown
 	@trunk --version 2>/dev/null | grep -q . || cargo install trunk --version $(TRUNK_VERSION) --locked --no-default-features --features rustls --root $(TOOLS)
 	@wasm-bindgen --version 2>/dev/null | grep -qF "$(BINDGEN_VERSION)" || cargo install wasm-bindgen-cli --version $(BINDGEN_VERSION) --root $(TOOLS)
-	@wasm-opt --version >/dev/null 2>&1 || npm install --no-save --prefix $(TOOLS) binaryen@$(BINARYEN_VERSION) || echo "wasm-opt is not to be had: going on without it"
+	@{ wasm-opt --version && test -f $(TOOLS)/node_modules/axe-core/axe.min.js; } >/dev/null 2>&1 \
+	  || npm install --no-save --prefix $(TOOLS) binaryen@$(BINARYEN_VERSION) axe-core@$(AXE_VERSION) \
+	  || echo "wasm-opt and axe-core are not to be had: going on without them"
 	@cargo fetch --locked
 
 test: fmt lint unit dist browser

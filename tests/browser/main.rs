@@ -7,21 +7,20 @@
 
 #[path = "../common/mod.rs"]
 mod common;
+mod everywhere;
+mod examinations;
 mod site;
 mod visitor;
 
 use std::collections::BTreeMap;
 use std::future::Future;
-use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
-use dicom_core::{DataElement, PrimitiveValue, VR};
-use dicom_object::{FileMetaTableBuilder, InMemDicomObject, Tag};
 use groundglass::image::decode_slice;
 use groundglass::image::phantom::{SliceClass, draw};
 use groundglass::predict::manifest::Manifest;
-use groundglass::predict::{Predictor, Report, Settings, SliceReport, Unattended};
+use groundglass::predict::{Predictor, Settings, SliceReport, Unattended};
 use libtest_mimic::{Arguments, Trial};
 use site::Site;
 use visitor::{Visitor, WebGpu};
@@ -42,6 +41,11 @@ fn main() -> ExitCode {
     if !missing.is_empty() {
         println!("the browser trials are ignored: {} not found", missing.join(", "));
     }
+    if !everywhere::axe().is_file() {
+        println!(
+            "the accessibility rules are not checked: axe-core was not found (run `make tools`)"
+        );
+    }
     let mut arguments = Arguments::from_args();
     // Two browsers at once would only measure each other.
     arguments.test_threads = Some(1);
@@ -49,8 +53,16 @@ fn main() -> ExitCode {
         trial("a_sample_is_outlined_and_classified_as_natively", a_sample),
         trial("an_own_picture_is_read_and_stays_here", an_own_picture),
         trial("a_dicom_slice_is_read_with_its_spacing", a_dicom_slice),
-        trial("a_series_is_sorted_run_and_exported", a_series),
-        trial("a_zip_is_opened_and_a_change_of_threshold_acts_at_once", a_zip),
+        trial("a_series_is_sorted_run_and_exported", examinations::a_series),
+        trial("a_zip_is_opened_and_a_change_of_threshold_acts_at_once", examinations::a_zip),
+        trial("a_cancelled_series_is_resumed", examinations::resuming),
+        trial("keys_wheel_and_pointer_move_through_the_slices", examinations::the_viewer),
+        trial("every_format_is_opened_and_transfer_syntaxes_agree", examinations::formats)
+            .with_ignored_flag(!common::reference().is_dir()),
+        trial("after_a_visit_the_page_works_without_a_network", everywhere::offline),
+        trial("no_accessibility_rule_is_violated", everywhere::accessibility)
+            .with_ignored_flag(!everywhere::axe().is_file()),
+        trial("model_card_and_diagnostics_name_no_file", everywhere::about),
         trial("a_reference_slice_matches_the_native_result", a_reference_slice)
             .with_ignored_flag(!common::reference().is_dir()),
         trial("a_running_slice_can_be_cancelled_and_the_page_goes_on", cancelling),
@@ -190,53 +202,10 @@ async fn an_own_picture() {
     visitor.leave().await;
 }
 
-/// A phantom as a DICOM file in Hounsfield units, `position` millimetres towards the head.
-fn write_dicom(path: &Path, seed: u64, position: f64) {
-    const CT_IMAGE: &str = "1.2.840.10008.5.1.4.1.1.2";
-    const EXPLICIT_LITTLE_ENDIAN: &str = "1.2.840.10008.1.2.1";
-    let phantom = draw(SliceClass::Covid19, seed);
-    let stored: Vec<u16> = phantom
-        .slice
-        .pixels
-        .iter()
-        .map(|grey| (f64::from(*grey) / 255.0 * 1500.0 - 1350.0 + 1024.0).max(0.0) as u16)
-        .collect();
-    let text = |tag, vr, value: &str| DataElement::new(tag, vr, PrimitiveValue::from(value));
-    let short = |tag, value: u16| DataElement::new(tag, VR::US, PrimitiveValue::from(value));
-    let side = phantom.slice.width as u16;
-    let mut object = InMemDicomObject::new_empty();
-    for element in [
-        text(Tag(0x0008, 0x0016), VR::UI, CT_IMAGE),
-        text(Tag(0x0008, 0x0018), VR::UI, "1.2.3.4"),
-        short(Tag(0x0028, 0x0002), 1),
-        text(Tag(0x0028, 0x0004), VR::CS, "MONOCHROME2"),
-        short(Tag(0x0028, 0x0010), side),
-        short(Tag(0x0028, 0x0011), side),
-        text(Tag(0x0020, 0x000E), VR::UI, "1.2.3"),
-        text(Tag(0x0020, 0x0032), VR::DS, &format!("-128\\-128\\{position}")),
-        text(Tag(0x0020, 0x0037), VR::DS, "1\\0\\0\\0\\1\\0"),
-        text(Tag(0x0028, 0x0030), VR::DS, "0.5\\0.5"),
-        short(Tag(0x0028, 0x0100), 16),
-        short(Tag(0x0028, 0x0101), 16),
-        short(Tag(0x0028, 0x0102), 15),
-        short(Tag(0x0028, 0x0103), 0),
-        text(Tag(0x0028, 0x1052), VR::DS, "-1024"),
-        text(Tag(0x0028, 0x1053), VR::DS, "1"),
-        DataElement::new(Tag(0x7FE0, 0x0010), VR::OW, PrimitiveValue::U16(stored.into())),
-    ] {
-        object.put(element);
-    }
-    let meta = FileMetaTableBuilder::new()
-        .transfer_syntax(EXPLICIT_LITTLE_ENDIAN)
-        .media_storage_sop_class_uid(CT_IMAGE)
-        .media_storage_sop_instance_uid("1.2.3.4");
-    object.with_meta(meta).expect("a meta group").write_to_file(path).expect("a written file");
-}
-
 async fn a_dicom_slice() {
     let folder = tempfile::tempdir().expect("a folder");
     let file = folder.path().join("slice.dcm");
-    write_dicom(&file, 21, 0.0);
+    common::dicom::write_phantom(&file, 21, 0.0);
     let site = Site::serve(BTreeMap::new());
     let visitor = ready_on_cpu(&site).await;
     visitor.choose(&file).await;
@@ -245,92 +214,6 @@ async fn a_dicom_slice() {
     assert_eq!(report.spacing_mm, Some([0.5, 0.5]));
     assert_shows(&visitor, &report).await;
     visitor.picture("dicom").await;
-    visitor.leave().await;
-}
-
-/// Three slices whose names run against their place.
-fn write_series(folder: &Path) -> Vec<PathBuf> {
-    (0..3)
-        .map(|index| {
-            let path = folder.join(format!("slice{}.dcm", 3 - index));
-            write_dicom(&path, 21 + index, 2.5 * index as f64);
-            path
-        })
-        .collect()
-}
-
-async fn a_series() {
-    let folder = tempfile::tempdir().expect("a folder");
-    let files = write_series(folder.path());
-    let site = Site::serve(BTreeMap::new());
-    let visitor = ready_on_cpu(&site).await;
-    visitor.choose_all(&files).await;
-    visitor.wait_for("Done:", SOON).await;
-    // The middle one, by place, comes first.
-    assert_shows(&visitor, &native(&files[1])).await;
-    visitor.wait_for("2 of 3", SOON).await;
-    visitor.press("Run all 3 slices").await;
-    visitor.wait_for("of 3 slices have lesions.", SOON).await;
-    visitor.picture("series").await;
-    visitor.slide("Slice", "1").await;
-    visitor.wait_for("1 of 3", SOON).await;
-    visitor.wait_for("slice3.dcm", SOON).await;
-    assert_shows(&visitor, &native(&files[0])).await;
-
-    visitor.press("Report (JSON)").await;
-    let report: Report = serde_json::from_slice(&visitor.saved("report.json").await).expect("JSON");
-    assert_eq!(report.slices.len(), 3);
-    for (slice, file) in report.slices.iter().zip(&files) {
-        let expected = native(file);
-        assert_eq!(slice.lesions.len(), expected.lesions.len());
-        for (a, b) in slice.lesions.iter().zip(&expected.lesions) {
-            assert!((a.score - b.score).abs() < 1e-3 && a.area_px.abs_diff(b.area_px) < 10);
-        }
-    }
-    assert_eq!(report.series[0].distance_mm, Some(2.5));
-    let volume = report.series[0].lesion_volume_ml.expect("a volume: the spacing is known");
-    assert_eq!(volume > 0.0, report.slices.iter().any(|slice| !slice.lesions.is_empty()));
-    let magic: [(&str, &str, &[u8]); 6] = [
-        ("Report (HTML)", "report.html", b"<!doctype html>"),
-        ("Table (CSV)", "lesions.csv", b"source,width,height"),
-        ("COCO JSON", "coco.json", b"{"),
-        ("Mask of this slice (PNG)", "mask.png", b"\x89PNG"),
-        ("This slice with lesions (PNG)", "overlay.png", b"\x89PNG"),
-        ("Masks of this series (NIfTI)", "mask.nii.gz", b"\x1f\x8b"),
-    ];
-    for (button, ending, start) in magic {
-        visitor.press(button).await;
-        assert!(visitor.saved(ending).await.starts_with(start), "{button}");
-    }
-    visitor.leave().await;
-}
-
-async fn a_zip() {
-    let folder = tempfile::tempdir().expect("a folder");
-    let mut archive = zip::ZipWriter::new(std::io::Cursor::new(Vec::new()));
-    for file in write_series(folder.path()) {
-        let options = zip::write::SimpleFileOptions::default();
-        archive.start_file(format!("scan/{}", file.display()), options).expect("an entry");
-        archive.write_all(&std::fs::read(&file).expect("a slice")).expect("an entry");
-    }
-    archive.start_file("notes.txt", zip::write::SimpleFileOptions::default()).expect("an entry");
-    archive.write_all(b"no slice").expect("an entry");
-    let bytes = archive.finish().expect("an archive").into_inner();
-    let path = folder.path().join("scan.zip");
-    std::fs::write(&path, bytes).expect("a written file");
-    let site = Site::serve(BTreeMap::new());
-    let visitor = ready_on_cpu(&site).await;
-    visitor.choose(&path).await;
-    visitor.wait_for("Done:", SOON).await;
-    let alert = visitor.alert().await.expect("an alert");
-    assert!(alert.contains("notes.txt"), "{alert}");
-    let strict = visitor.lesions().await.len();
-    visitor.slide("Score threshold", "0.05").await;
-    let loose = visitor.lesions().await.len();
-    assert!(loose > strict, "{loose} {strict}");
-    visitor.slide("Score threshold", "0.95").await;
-    assert!(visitor.lesions().await.len() <= strict);
-    visitor.picture("zip").await;
     visitor.leave().await;
 }
 
@@ -404,7 +287,7 @@ async fn without_web_gpu() {
     visitor.wait_for("Ready.", SOON).await;
     let body = visitor.text("body").await.unwrap_or_default();
     assert!(body.contains("no WebGPU adapter") && body.contains("cpu (WebAssembly)"), "{body}");
-    assert_eq!(site.requests("worker_gpu_bg.wasm"), 0, "the large worker is not fetched");
+    assert_eq!(site.requests("/worker_gpu_bg.wasm"), 0, "the large worker is not fetched");
     visitor.picture("without-webgpu").await;
     visitor.leave().await;
 }

@@ -62,9 +62,9 @@ impl Site {
         self.server.server_addr().to_ip().map(|address| address.port()).expect("an IP address")
     }
 
-    /// How often a path was requested.
-    pub fn requests(&self, path: &str) -> usize {
-        self.requested.lock().expect("the log").iter().filter(|p| *p == path).count()
+    /// How often a path with this ending was requested.
+    pub fn requests(&self, ending: &str) -> usize {
+        self.requested.lock().expect("the log").iter().filter(|p| p.ends_with(ending)).count()
     }
 }
 
@@ -80,6 +80,7 @@ fn content_type(path: &str) -> &'static str {
         "js" => "text/javascript",
         "wasm" => "application/wasm",
         "css" => "text/css",
+        "webmanifest" => "application/manifest+json",
         "json" => "application/json",
         "svg" => "image/svg+xml",
         "png" => "image/png",

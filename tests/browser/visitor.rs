@@ -31,6 +31,19 @@ pub fn find(program: &str) -> Option<PathBuf> {
 
 impl Visitor {
     pub async fn new(web_gpu: WebGpu) -> Self {
+        Self::with(web_gpu, &[]).await
+    }
+
+    /// Someone who likes dark pages.
+    pub async fn in_the_dark() -> Self {
+        Self::with(
+            WebGpu::Off,
+            &["--force-prefers-color-scheme=dark", "--blink-settings=preferredColorScheme=0"],
+        )
+        .await
+    }
+
+    async fn with(web_gpu: WebGpu, more: &[&str]) -> Self {
         let port = std::net::TcpListener::bind("127.0.0.1:0")
             .and_then(|listener| listener.local_addr())
             .expect("a free port")
@@ -57,6 +70,7 @@ impl Visitor {
         if web_gpu == WebGpu::On {
             arguments.push("--enable-unsafe-webgpu".into());
         }
+        arguments.extend(more.iter().map(|argument| (*argument).to_owned()));
         let mut capabilities = serde_json::Map::new();
         let downloads = profile.path().join("downloads");
         let preferences = json!({ "download.default_directory": downloads });
@@ -118,6 +132,62 @@ impl Visitor {
         let path = format!("//button[normalize-space()='{button}']");
         let button = self.client.find(Locator::XPath(&path)).await.expect("the button");
         button.click().await.expect("a click");
+    }
+
+    /// Unfolds the sheet with this title.
+    pub async fn unfold(&self, title: &str) {
+        let path = format!("//summary[starts-with(normalize-space(), '{title}')]");
+        let summary = self.client.find(Locator::XPath(&path)).await.expect("the sheet");
+        summary.click().await.expect("a click");
+    }
+
+    /// Types on an element.
+    pub async fn keys(&self, css: &str, keys: &str) {
+        let element = self.client.find(Locator::Css(css)).await.expect("the element");
+        element.send_keys(keys).await.expect("keys");
+    }
+
+    /// An attribute; empty if it is not there.
+    pub async fn attribute(&self, css: &str, name: &str) -> String {
+        let element = self.client.find(Locator::Css(css)).await.expect("the element");
+        element.attr(name).await.expect("an attribute").unwrap_or_default()
+    }
+
+    /// Waits until something holds.
+    pub async fn until<F: Future<Output = bool>>(
+        &self,
+        what: &str,
+        seconds: u64,
+        holds: impl Fn() -> F,
+    ) {
+        let started = Instant::now();
+        while !holds().await {
+            if started.elapsed() > Duration::from_secs(seconds) {
+                self.picture("failure").await;
+                panic!("after {seconds} s still not: {what}");
+            }
+            tokio::time::sleep(Duration::from_millis(100)).await;
+        }
+    }
+
+    /// A sum over what the slice's canvas shows, which differs with the picture.
+    pub async fn pixels(&self) -> u64 {
+        let script = "const canvas = document.querySelector('.slice canvas');
+            const { data } = canvas.getContext('2d').getImageData(0, 0, canvas.width, canvas.height);
+            let sum = 0;
+            for (let i = 0; i < data.length; i++) sum = (sum * 31 + data[i]) % 4294967291;
+            return sum;";
+        let sum = self.client.execute(script, Vec::new()).await.expect("the pixels");
+        sum.as_f64().map(|sum| sum as u64).expect("a number")
+    }
+
+    /// The chosen option of the labelled list.
+    pub async fn chosen(&self, label: &str) -> String {
+        let script = "return [...document.querySelectorAll('label')]
+            .find(label => label.textContent.trim().startsWith(arguments[0]))
+            .querySelector('select').selectedOptions[0].textContent";
+        let text = self.client.execute(script, vec![json!(label)]).await.expect("the list");
+        text.as_str().expect("a text").to_owned()
     }
 
     /// A saved file whose name ends so, once it is whole.

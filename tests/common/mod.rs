@@ -3,6 +3,8 @@
 #![allow(dead_code, reason = "each test uses its own part")]
 #![allow(clippy::expect_used, clippy::panic, reason = "a test fails by panicking")]
 
+pub mod dicom;
+
 use std::path::PathBuf;
 
 use safetensors::{Dtype, SafeTensors};

@@ -1,0 +1,219 @@
+//! Whole examinations: series, archives, volumes, and the way through them.
+
+use std::collections::BTreeMap;
+use std::io::Write;
+use std::path::{Path, PathBuf};
+
+use groundglass::image::Examination;
+use groundglass::predict::Report;
+
+use super::common::{self, dicom::write_phantom};
+use super::site::Site;
+use super::{SOON, assert_shows, native, ready_on_cpu};
+
+/// Three slices whose names run against their place.
+fn write_series(folder: &Path) -> Vec<PathBuf> {
+    (0..3)
+        .map(|index| {
+            let path = folder.join(format!("slice{}.dcm", 3 - index));
+            write_phantom(&path, 21 + index, 2.5 * index as f64);
+            path
+        })
+        .collect()
+}
+
+pub async fn a_series() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let files = write_series(folder.path());
+    let site = Site::serve(BTreeMap::new());
+    let visitor = ready_on_cpu(&site).await;
+    visitor.choose_all(&files).await;
+    visitor.wait_for("Done:", SOON).await;
+    // The middle one, by place, comes first.
+    assert_shows(&visitor, &native(&files[1])).await;
+    visitor.wait_for("2 of 3", SOON).await;
+    visitor.press("Run the other 2 slices").await;
+    visitor.wait_for("of 3 slices have lesions.", SOON).await;
+    visitor.picture("series").await;
+    visitor.slide("Slice", "1").await;
+    visitor.wait_for("1 of 3", SOON).await;
+    visitor.wait_for("slice3.dcm", SOON).await;
+    assert_shows(&visitor, &native(&files[0])).await;
+
+    visitor.press("Report (JSON)").await;
+    let report: Report = serde_json::from_slice(&visitor.saved("report.json").await).expect("JSON");
+    assert_eq!(report.slices.len(), 3);
+    for (slice, file) in report.slices.iter().zip(&files) {
+        let expected = native(file);
+        assert_eq!(slice.lesions.len(), expected.lesions.len());
+        for (a, b) in slice.lesions.iter().zip(&expected.lesions) {
+            assert!((a.score - b.score).abs() < 1e-3 && a.area_px.abs_diff(b.area_px) < 10);
+        }
+    }
+    assert_eq!(report.series[0].distance_mm, Some(2.5));
+    let volume = report.series[0].lesion_volume_ml.expect("a volume: the spacing is known");
+    assert_eq!(volume > 0.0, report.slices.iter().any(|slice| !slice.lesions.is_empty()));
+    let magic: [(&str, &str, &[u8]); 7] = [
+        ("Report (HTML)", "report.html", b"<!doctype html>"),
+        ("Table (CSV)", "lesions.csv", b"source,width,height"),
+        ("COCO JSON", "coco.json", b"{"),
+        ("Mask of this slice (PNG)", "mask.png", b"\x89PNG"),
+        ("This slice with lesions (PNG)", "overlay.png", b"\x89PNG"),
+        ("Masks of this series (NIfTI)", "mask.nii.gz", b"\x1f\x8b"),
+        ("Masks of this series (DICOM SEG)", "seg.dcm", &[0; 128]),
+    ];
+    for (button, ending, start) in magic {
+        visitor.press(button).await;
+        let saved = visitor.saved(ending).await;
+        assert!(saved.starts_with(start), "{button}");
+        let name = b"Nobody^Drawn";
+        assert!(!saved.windows(name.len()).any(|part| part == name), "{button} names the patient");
+    }
+    visitor.unfold("What identifies the patient").await;
+    visitor.wait_for("Nobody^Drawn", SOON).await;
+    visitor.picture("identity").await;
+    visitor.leave().await;
+}
+
+pub async fn a_zip() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let mut archive = zip::ZipWriter::new(std::io::Cursor::new(Vec::new()));
+    for file in write_series(folder.path()) {
+        let options = zip::write::SimpleFileOptions::default();
+        archive.start_file(format!("scan/{}", file.display()), options).expect("an entry");
+        archive.write_all(&std::fs::read(&file).expect("a slice")).expect("an entry");
+    }
+    archive.start_file("notes.txt", zip::write::SimpleFileOptions::default()).expect("an entry");
+    archive.write_all(b"no slice").expect("an entry");
+    let bytes = archive.finish().expect("an archive").into_inner();
+    let path = folder.path().join("scan.zip");
+    std::fs::write(&path, bytes).expect("a written file");
+    let site = Site::serve(BTreeMap::new());
+    let visitor = ready_on_cpu(&site).await;
+    visitor.choose(&path).await;
+    visitor.wait_for("Done:", SOON).await;
+    let alert = visitor.alert().await.expect("an alert");
+    assert!(alert.contains("notes.txt"), "{alert}");
+    let strict = visitor.lesions().await.len();
+    visitor.slide("Score threshold", "0.05").await;
+    let loose = visitor.lesions().await.len();
+    assert!(loose > strict, "{loose} {strict}");
+    visitor.slide("Score threshold", "0.95").await;
+    assert!(visitor.lesions().await.len() <= strict);
+    visitor.picture("zip").await;
+    visitor.leave().await;
+}
+
+/// What was computed before a cancellation stays, and the rest can follow.
+pub async fn resuming() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let files: Vec<PathBuf> = (0..8)
+        .map(|index| {
+            let path = folder.path().join(format!("slice{index}.dcm"));
+            write_phantom(&path, 40 + index, 2.5 * index as f64);
+            path
+        })
+        .collect();
+    let site = Site::serve(BTreeMap::new());
+    let visitor = ready_on_cpu(&site).await;
+    visitor.choose_all(&files).await;
+    visitor.wait_for("Done:", SOON).await;
+    visitor.press("Run the other 7 slices").await;
+    visitor.wait_for("2 of 8 done", SOON).await;
+    visitor.press("Cancel").await;
+    visitor.wait_for("Cancelled. What is done stays", SOON).await;
+    let left = visitor.text(".series-actions button").await.expect("the button");
+    let left: usize = left.split(' ').nth(3).and_then(|n| n.parse().ok()).expect("a number");
+    assert!((1..=6).contains(&left), "{left}");
+    visitor.press(&format!("Run the other {left} slices")).await;
+    visitor.wait_for("of 8 slices have lesions.", SOON).await;
+    visitor.leave().await;
+}
+
+pub async fn the_viewer() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let files = write_series(folder.path());
+    let site = Site::serve(BTreeMap::new());
+    let visitor = ready_on_cpu(&site).await;
+    visitor.choose_all(&files).await;
+    visitor.wait_for("Done:", SOON).await;
+    let is_zoomed = || async { visitor.attribute("canvas", "class").await.contains("zoomed") };
+
+    visitor.keys(".viewer", "\u{e015}").await; // arrow down
+    visitor.wait_for("3 of 3", SOON).await;
+    visitor.keys(".viewer", "\u{e015}").await; // the last stays the last
+    visitor.keys(".viewer", "\u{e011}").await; // Home
+    visitor.wait_for("1 of 3", SOON).await;
+    let wheel = "document.querySelector('canvas').dispatchEvent(
+        new WheelEvent('wheel', { deltaY: 100, cancelable: true, bubbles: true }))";
+    visitor.client.execute(wheel, Vec::new()).await.expect("a wheel");
+    visitor.wait_for("2 of 3", SOON).await;
+
+    visitor.keys(".viewer", "+").await;
+    visitor.until("magnified", SOON, || async { is_zoomed().await }).await;
+    visitor.picture("magnified").await;
+    visitor.keys(".viewer", "0").await;
+    visitor.until("whole", SOON, || async { !is_zoomed().await }).await;
+
+    let before = visitor.pixels().await;
+    visitor.keys(".viewer", "3").await;
+    visitor.until("another window", SOON, || async { visitor.pixels().await != before }).await;
+    assert_eq!(visitor.chosen("Window").await, "mediastinum, 40/400");
+    let drag = "const canvas = document.querySelector('canvas');
+        const at = (type, x, y) => canvas.dispatchEvent(new PointerEvent(type,
+            { pointerId: 1, pointerType: 'mouse', buttons: 1, clientX: x, clientY: y, bubbles: true }));
+        at('pointerdown', 300, 400); at('pointermove', 350, 420); at('pointerup', 350, 420);";
+    visitor.client.execute(drag, Vec::new()).await.expect("a drag");
+    visitor
+        .until("a window of one's own", SOON, || async {
+            visitor.chosen("Window").await == "own, 80/500"
+        })
+        .await;
+    visitor.keys(".viewer", "1").await;
+    visitor.until("the first picture", SOON, || async { visitor.pixels().await == before }).await;
+
+    // Outlines instead of filled masks, then neither.
+    visitor.keys(".viewer", "f").await;
+    visitor.until("outlines", SOON, || async { visitor.pixels().await != before }).await;
+    let outlined = visitor.pixels().await;
+    visitor.keys(".viewer", "o").await;
+    visitor.until("no lesions", SOON, || async { visitor.pixels().await != outlined }).await;
+    visitor.picture("without-lesions").await;
+    visitor.leave().await;
+}
+
+/// Every file of the reference folder's formats is opened or refused as it is natively; DICOM in whatever
+/// transfer syntax gives one result.
+pub async fn formats() {
+    let folder = std::fs::canonicalize(common::reference().join("data/formats"));
+    let folder = folder.expect("the folder");
+    let site = Site::serve(BTreeMap::new());
+    let visitor = ready_on_cpu(&site).await;
+    let mut syntaxes = Vec::new();
+    for kind in std::fs::read_dir(&folder).expect("a folder").flatten() {
+        let files = std::fs::read_dir(kind.path()).expect("a folder").flatten();
+        let mut files: Vec<PathBuf> = files.map(|file| file.path()).collect();
+        files.sort();
+        for file in &files {
+            let bytes = std::fs::read(file).expect("a file");
+            let native = Examination::open([("file".to_owned(), bytes)]);
+            visitor.choose(file).await;
+            if native.slices() == 0 {
+                visitor.until("refused", SOON, || async { visitor.alert().await.is_some() }).await;
+                continue;
+            }
+            visitor.wait_for("Done:", SOON).await;
+            assert_eq!(visitor.alert().await, None, "{}", file.display());
+            if kind.file_name() == "dicom-ct" {
+                let seen =
+                    (visitor.meters().await, visitor.lesions().await, visitor.pixels().await);
+                syntaxes.push((file.clone(), seen));
+            }
+        }
+    }
+    assert_eq!(syntaxes.len(), 5, "{syntaxes:?}");
+    for (file, seen) in &syntaxes[1..] {
+        assert_eq!(*seen, syntaxes[0].1, "{} differs", file.display());
+    }
+    visitor.leave().await;
+}
