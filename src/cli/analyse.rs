@@ -14,6 +14,7 @@ use crate::evaluate::roi_distribution::{SliceRegions, THRESHOLDS, analyse, count
 use crate::evaluate::tables::roi_markdown;
 use crate::figures::rois::{CountFigure, RankedRegions, ScoreFigure};
 use crate::figures::{self, Drawing};
+use crate::predict::regions::RegionReference;
 use crate::predict::{LoadedModel, Settings};
 use crate::train::dataset::classes::{CLASS_NAMES, ClassDataset, ClassFile};
 use crate::train::loader::{purpose, rng};
@@ -109,7 +110,12 @@ impl AnalyseRois {
         files::write(&self.out.join("tables.md"), text.as_bytes())?;
         let json = serde_json::json!({ "distribution": found, "slices": slices });
         files::write(&self.out.join("rois.json"), json.to_string().as_bytes())?;
-        let figure = CountFigure { thresholds: THRESHOLDS.to_vec(), counts: counts(&slices) };
+        let counts = counts(&slices);
+        if let Some(reference) = RegionReference::new(&counts) {
+            let json = serde_json::to_string_pretty(&reference)?;
+            files::write(&self.out.join("reference.json"), json.as_bytes())?;
+        }
+        let figure = CountFigure { thresholds: THRESHOLDS.to_vec(), counts };
         write_figure(&self.out, "figure5", &figure)?;
         write_figure(&self.out, "figure4", &ScoreFigure { rows: self.shown(&slices)? })?;
         Ok(ExitCode::SUCCESS)

@@ -22,6 +22,9 @@ pub struct WriteManifest {
     /// The model used unless another is asked for. Default: as before, or the first
     #[arg(long)]
     default: Option<String>,
+    /// What `analyse rois` found for a model (its reference.json), for the page to compare slices with
+    #[arg(long, value_name = "MODEL=FILE")]
+    regions: Vec<String>,
 }
 
 impl WriteManifest {
@@ -36,7 +39,7 @@ impl WriteManifest {
         packs.sort();
         ensure!(!packs.is_empty(), "{}: there is no .bpk file", self.folder.display());
 
-        let (mut models, mut listed) = (BTreeMap::new(), BTreeMap::new());
+        let (mut models, mut listed) = (BTreeMap::<String, ModelEntry>::new(), BTreeMap::new());
         for path in &packs {
             let bytes = files::read(path, MAX_BYTES)?;
             let file = path.file_name().unwrap_or_default().to_string_lossy().into_owned();
@@ -45,6 +48,14 @@ impl WriteManifest {
             let old = before.as_ref().and_then(|manifest| manifest.models.get(&name));
             models.insert(name.clone(), describe(path, &name, &file, old)?);
             listed.insert(file, entry);
+        }
+        for given in &self.regions {
+            let (name, file) =
+                given.split_once('=').with_context(|| format!("{given} is not MODEL=FILE"))?;
+            let entry =
+                models.get_mut(name).with_context(|| format!("there is no model {name}"))?;
+            let text = files::read(Path::new(file), MAX_BYTES)?;
+            entry.regions = Some(serde_json::from_slice(&text).with_context(|| file.to_owned())?);
         }
         let first = models.keys().next().cloned().unwrap_or_default();
         let default = self.default.or(before.map(|manifest| manifest.default)).unwrap_or(first);
@@ -73,5 +84,6 @@ fn describe(path: &Path, name: &str, file: &str, old: Option<&ModelEntry>) -> Re
         card: old.map_or_else(|| format!("{name}.md"), |old| old.card.clone()),
         licence: old.map_or_else(|| format!("see {name}.md"), |old| old.licence.clone()),
         canary: pollster::block_on(predictor.canary())?,
+        regions: old.and_then(|old| old.regions.clone()),
     })
 }

@@ -5,9 +5,7 @@ use serde::{Deserialize, Serialize};
 
 use super::kolmogorov_smirnov::{Alternative, KsTest, ks_test};
 use crate::network::score_module::CLASSES;
-
-/// Score thresholds of the paper.
-pub const THRESHOLDS: [f64; 3] = [0.2, 0.5, 0.9];
+pub use crate::predict::regions::THRESHOLDS;
 
 /// The RoI batch of one slice, replicas included, by rank.
 #[derive(Clone, Debug, Serialize, Deserialize)]

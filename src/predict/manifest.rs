@@ -7,6 +7,7 @@ use thiserror::Error;
 
 use super::canary::Canary;
 use super::model::{LoadedModel, ModelFile, sha256};
+use super::regions::RegionReference;
 use crate::network::{Variant, WeightsError};
 
 /// Name and version of the layout.
@@ -42,6 +43,9 @@ pub struct ModelEntry {
     pub licence: String,
     /// What a device must compute before it is believed.
     pub canary: Canary,
+    /// How many regions of labelled slices pass each score, to compare a slice with.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub regions: Option<RegionReference>,
 }
 
 /// One file.

@@ -7,6 +7,7 @@ pub mod model;
 pub mod monitor;
 mod predictor;
 pub mod proposals;
+pub mod regions;
 pub mod report;
 pub mod roi_batch;
 pub mod series_report;

@@ -10,6 +10,7 @@ use super::canary::Canary;
 use super::detections::{Detection, sigmoid, softmax};
 use super::model::{LoadedModel, ModelFile};
 use super::monitor::{Cancelled, Monitor, Stage, Unattended};
+use super::regions::RankedRegion;
 use super::report::{ClassProbabilities, Lesion, ModelsInfo, Report, SliceReport};
 use super::roi_batch::RoiBatch;
 use super::settings::{MaskThreshold, Settings};
@@ -208,8 +209,9 @@ impl Predictor {
             let output = trunk.run(&input, None, monitor, &mut |stage| clock.lap(stage)).await?;
             batch = self.roi_batch(&output, settings);
         }
-        let mut logits = None;
+        let (mut logits, mut regions) = (None, Vec::new());
         if let Some(batch) = batch {
+            regions = RankedRegion::of_batch(&batch, input.to_slice);
             monitor.enter(Stage::Classification).await?;
             if batch.regions.is_empty() {
                 warnings
@@ -225,6 +227,7 @@ impl Predictor {
             spacing_mm: slice.spacing_mm,
             classes: logits.map(|logits| self.class_probabilities(&logits)),
             logits,
+            regions,
             lesions,
             milliseconds: clock.finish(),
             warnings,

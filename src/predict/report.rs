@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
+use super::regions::RankedRegion;
 use super::series_report::SeriesReport;
 use crate::geometry::BBox;
 use crate::geometry::rle::Rle;
@@ -75,6 +76,9 @@ pub struct SliceReport {
     pub classes: Option<ClassProbabilities>,
     /// The logits behind them: control, common pneumonia, COVID-19.
     pub logits: Option<[f32; 3]>,
+    /// The regions behind the class, strongest first; empty without a classifier.
+    #[serde(default)]
+    pub regions: Vec<RankedRegion>,
     /// Lesions by descending score; empty without a segmentation model.
     pub lesions: Vec<Lesion>,
     /// Time spent by stage, and in `total`.

@@ -6,7 +6,8 @@ use web_sys::File;
 use yew::prelude::*;
 
 use super::components::{
-    About, Bench, Exports, LesionList, Probabilities, SeriesPanel, SliceCanvas, SliceInput, Status,
+    About, Bench, Exports, LesionList, Probabilities, Regions, SeriesPanel, SliceCanvas,
+    SliceInput, Status,
 };
 use super::options::PageOptions;
 use super::session::Session;
@@ -135,6 +136,12 @@ fn result(
                 <div class="findings">
                     if let Some(classes) = report.classes {
                         <Probabilities {classes} />
+                    }
+                    if !report.regions.is_empty() {
+                        <Regions
+                            report={Rc::clone(&report)}
+                            reference={state.model.as_ref().and_then(|model| model.regions.clone())}
+                        />
                     }
                     <LesionList
                         report={Rc::clone(&report)}

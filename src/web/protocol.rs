@@ -12,6 +12,7 @@ use web_sys::File;
 use crate::export::Format;
 use crate::export::dicom::Identity;
 use crate::image::Window;
+use crate::predict::regions::RegionReference;
 use crate::predict::report::{FileError, ModelsInfo, Report, SliceReport};
 use crate::predict::{Settings, Stage};
 
@@ -160,6 +161,8 @@ pub enum Event {
         models: ModelsInfo,
         /// Licence of the weights.
         licence: String,
+        /// Regions of labelled slices, to compare a slice with.
+        regions: Option<RegionReference>,
         /// What was downloaded.
         downloads: Vec<Download>,
     },

@@ -386,14 +386,15 @@ impl Session {
                 self.dispatch(Action::Phase(Phase::Loading { received, total }));
             }
             Event::WarmingUp => self.dispatch(Action::Phase(Phase::WarmingUp)),
-            Event::Ready { device, details, model, models, licence, downloads } => {
+            Event::Ready { device, details, model, models, licence, regions, downloads } => {
                 if let Some(running) = self.inner.running.borrow_mut().as_mut() {
                     running.ready = true;
                     environment::keep_offline(&running.device.files(), &model);
                 }
                 self.fetch_card(&model);
                 let name = model;
-                let ready = ModelState { device, details, name, models, licence, downloads };
+                let ready =
+                    ModelState { device, details, name, models, licence, regions, downloads };
                 self.dispatch(Action::Ready(ready));
                 self.send_files();
             }

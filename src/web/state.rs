@@ -8,6 +8,7 @@ use yew::Reducible;
 use super::protocol::{Contents, Download};
 use crate::geometry::view::View;
 use crate::image::Window;
+use crate::predict::regions::RegionReference;
 use crate::predict::report::{ModelsInfo, Report};
 use crate::predict::{SeriesReport, Settings, SliceReport, Stage};
 
@@ -107,6 +108,8 @@ pub struct ModelState {
     pub models: ModelsInfo,
     /// Licence of the weights.
     pub licence: String,
+    /// Regions of labelled slices.
+    pub regions: Option<RegionReference>,
     /// What the worker downloaded.
     pub downloads: Vec<Download>,
 }

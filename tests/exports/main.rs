@@ -1,4 +1,4 @@
-//! Exports read back by the tools that other people use: nibabel, pycocotools, Pillow, Python's csv.
+//! Exports read back by the tools that other people use: highdicom, nibabel, pycocotools, Pillow, Python's csv.
 
 #![allow(
     clippy::unwrap_used,
@@ -13,7 +13,7 @@ use std::process::{Command, ExitCode};
 use libtest_mimic::{Arguments, Failed, Trial};
 
 /// Parts of `read_back.py`.
-const PARTS: [&str; 4] = ["volumes", "orientations", "tables", "report"];
+const PARTS: [&str; 5] = ["volumes", "orientations", "tables", "segmentations", "report"];
 
 fn main() -> ExitCode {
     let python = std::env::var("GROUNDGLASS_PYTHON").unwrap_or_else(|_| "python3".into());
@@ -23,7 +23,7 @@ fn main() -> ExitCode {
     match &found {
         Some(output) => print!("{}", String::from_utf8_lossy(&output.stdout)),
         None => println!(
-            "ignoring all: `pip install numpy pillow pydicom nibabel pycocotools` for {python}, or name another with GROUNDGLASS_PYTHON"
+            "ignoring all: `pip install highdicom nibabel pycocotools` for {python}, or name another with GROUNDGLASS_PYTHON"
         ),
     }
     let trial = |part: &'static str| {

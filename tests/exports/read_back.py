@@ -11,6 +11,7 @@ import subprocess
 import sys
 import tempfile
 
+import highdicom
 import nibabel
 import numpy
 import PIL
@@ -35,7 +36,7 @@ def hounsfield():
 
 def write_series(folder):
     """Names and numbers run against the place of the slices."""
-    series = generate_uid()
+    series, study, frame_of_reference = generate_uid(), generate_uid(), generate_uid()
     for index, values in enumerate(hounsfield()):
         meta = FileMetaDataset()
         meta.MediaStorageSOPClassUID = CTImageStorage
@@ -44,6 +45,8 @@ def write_series(folder):
         data = FileDataset(None, {}, file_meta=meta, preamble=b"\0" * 128)
         data.SOPClassUID, data.SOPInstanceUID = CTImageStorage, meta.MediaStorageSOPInstanceUID
         data.Modality, data.PatientName, data.PatientID = "CT", "Nobody^Drawn", "phantom"
+        data.StudyInstanceUID, data.FrameOfReferenceUID = study, frame_of_reference
+        data.StudyID, data.ReferringPhysicianName = "77", "Invented^Doctor"
         data.SeriesInstanceUID, data.InstanceNumber = series, 10 - index
         data.Rows, data.Columns = values.shape
         data.ImagePositionPatient = [ORIGIN[0], ORIGIN[1], ORIGIN[2] + DISTANCE * index]
@@ -66,8 +69,8 @@ def affine():
     ])
 
 
-def predict(program, source, out):
-    arguments = ["--json", out / "r.json", "--csv", out / "r.csv", "--coco", out / "r.coco.json", "--html", out / "r.html", "--masks", out / "masks", "--nifti", out / "nifti", "--score-threshold", "0.3"]
+def predict(program, source, out, more=()):
+    arguments = [*more, "--json", out / "r.json", "--csv", out / "r.csv", "--coco", out / "r.coco.json", "--html", out / "r.html", "--masks", out / "masks", "--nifti", out / "nifti", "--score-threshold", "0.3"]
     subprocess.run([program, "predict", source, *arguments], check=True, stdout=subprocess.DEVNULL)
     return json.loads((out / "r.json").read_text())
 
@@ -143,6 +146,36 @@ def check_tables(program, folder):
         assert abs(float(row["area_mm2"]) - lesion["area_px"] * SPACING[0] * SPACING[1]) < 0.1
 
 
+def check_segmentations(program, folder):
+    """highdicom checks the data set on reading; the masks are those of the NIfTI volume."""
+    write_series(folder)
+    for extra, name in [([], ""), (["--keep-identity"], "Nobody^Drawn")]:
+        out = folder / f"out{len(extra)}"
+        seg = ["--dicom-seg", out / "seg", *extra]
+        report = predict(program, folder, out, seg)
+        (path,) = (out / "seg").iterdir()
+        found = highdicom.seg.segread(path)
+        sources = [pydicom.dcmread(slice["source"]) for slice in report["slices"]]
+        assert found.PatientName == name and found.StudyID == ("77" if extra else "")
+        assert found.ReferringPhysicianName == ("Invented^Doctor" if extra else "")
+        assert b"Nobody" not in path.read_bytes() or extra
+        assert found.StudyInstanceUID == sources[0].StudyInstanceUID
+        assert found.FrameOfReferenceUID == sources[0].FrameOfReferenceUID
+        assert "Research use only" in found.ContentDescription
+        (segment,) = found.SegmentSequence
+        assert segment.SegmentAlgorithmType == "AUTOMATIC"
+        masks = found.get_pixels_by_source_instance([source.SOPInstanceUID for source in sources])
+        volume = nibabel.load(next((out / "nifti").iterdir()))
+        expected = numpy.asarray(volume.dataobj)
+        assert expected.any()
+        for index in range(len(sources)):
+            assert (masks[index, :, :, 0] == expected[:, :, index].T).all(), index
+        # From (slice, row, column) to the patient's left, back and head.
+        placed = found.get_volume(combine_segments=True).to_patient_orientation("LPH")
+        assert numpy.allclose(sorted(placed.spacing), sorted([*SPACING, DISTANCE]))
+        assert numpy.allclose(placed.position, ORIGIN), placed.position
+
+
 def check_report(program, folder):
     write_series(folder)
     predict(program, folder, folder / "out")
@@ -161,7 +194,7 @@ def check_report(program, folder):
 
 def main():
     if sys.argv[1] == "versions":
-        packages = [numpy, PIL, pydicom, nibabel]
+        packages = [numpy, PIL, pydicom, highdicom, nibabel]
         versions = [f"{p.__name__} {p.__version__}" for p in packages]
         print("read back by", ", ".join(versions), "and pycocotools", getattr(pycocotools, "__version__", ""))
         return

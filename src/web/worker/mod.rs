@@ -219,6 +219,7 @@ impl Worker {
             model: loaded.name,
             models: report.model,
             licence: loaded.licence,
+            regions: loaded.regions,
             downloads: environment::downloads(),
         };
         post(&ready, Beside::Nothing);

@@ -11,6 +11,7 @@ use super::{post, scope, text};
 use crate::predict::LoadedModel;
 use crate::predict::canary::Canary;
 use crate::predict::manifest::{MAX_BYTES, Manifest};
+use crate::predict::regions::RegionReference;
 use crate::web::protocol::{Beside, Event};
 
 /// Name of the cache; raise the number if what is stored changes its meaning.
@@ -28,6 +29,8 @@ pub struct FetchedModel {
     pub canary: Canary,
     /// Licence of the weights.
     pub licence: String,
+    /// Regions of labelled slices.
+    pub regions: Option<RegionReference>,
 }
 
 /// Fetches the model `name`, or the default one.
@@ -53,6 +56,7 @@ pub async fn fetch_model(name: Option<&str>) -> Result<FetchedModel, String> {
         model,
         canary: entry.canary.clone(),
         licence: entry.licence.clone(),
+        regions: entry.regions.clone(),
     })
 }
 
