@@ -162,7 +162,7 @@ pub enum Event {
         /// Licence of the weights.
         licence: String,
         /// Regions of labelled slices, to compare a slice with.
-        regions: Option<RegionReference>,
+        regions: Option<Box<RegionReference>>,
         /// What was downloaded.
         downloads: Vec<Download>,
     },

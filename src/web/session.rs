@@ -392,7 +392,7 @@ impl Session {
                     environment::keep_offline(&running.device.files(), &model);
                 }
                 self.fetch_card(&model);
-                let name = model;
+                let (name, regions) = (model, regions.map(Rc::from));
                 let ready =
                     ModelState { device, details, name, models, licence, regions, downloads };
                 self.dispatch(Action::Ready(ready));

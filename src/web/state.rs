@@ -109,7 +109,7 @@ pub struct ModelState {
     /// Licence of the weights.
     pub licence: String,
     /// Regions of labelled slices.
-    pub regions: Option<RegionReference>,
+    pub regions: Option<Rc<RegionReference>>,
     /// What the worker downloaded.
     pub downloads: Vec<Download>,
 }

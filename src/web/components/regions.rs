@@ -18,7 +18,7 @@ pub struct Props {
     /// The slice's report.
     pub report: Rc<SliceReport>,
     /// Regions of labelled slices.
-    pub reference: Option<RegionReference>,
+    pub reference: Option<Rc<RegionReference>>,
 }
 
 /// Histogram of the scores, scores against areas, and the counts beside those of labelled slices.

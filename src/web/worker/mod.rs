@@ -219,7 +219,7 @@ impl Worker {
             model: loaded.name,
             models: report.model,
             licence: loaded.licence,
-            regions: loaded.regions,
+            regions: loaded.regions.map(Box::new),
             downloads: environment::downloads(),
         };
         post(&ready, Beside::Nothing);
