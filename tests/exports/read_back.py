@@ -148,11 +148,13 @@ def check_tables(program, folder):
 
 def check_segmentations(program, folder):
     """highdicom checks the data set on reading; the masks are those of the NIfTI volume."""
-    write_series(folder)
+    source = folder / "ct"
+    source.mkdir()
+    write_series(source)
     for extra, name in [([], ""), (["--keep-identity"], "Nobody^Drawn")]:
         out = folder / f"out{len(extra)}"
         seg = ["--dicom-seg", out / "seg", *extra]
-        report = predict(program, folder, out, seg)
+        report = predict(program, source, out, seg)
         (path,) = (out / "seg").iterdir()
         found = highdicom.seg.segread(path)
         sources = [pydicom.dcmread(slice["source"]) for slice in report["slices"]]
