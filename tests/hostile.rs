@@ -57,6 +57,12 @@ fn broken(whole: &[u8], rng: &mut ChaCha8Rng) -> Vec<u8> {
 /// Breaks `whole` many times and hands it to `read`; a panic fails with what to look for.
 fn attack(name: &str, whole: &[u8], read: impl Fn(&[u8])) {
     read(whole);
+    if let Some(folder) = std::env::var_os("GROUNDGLASS_SEEDS") {
+        // Whole files for the fuzzer to start from.
+        std::fs::create_dir_all(&folder).unwrap();
+        std::fs::write(std::path::Path::new(&folder).join(name.replace([' ', '/'], "_")), whole)
+            .unwrap();
+    }
     for seed in 0..rounds() {
         let bytes = broken(whole, &mut ChaCha8Rng::seed_from_u64(seed));
         let started = Instant::now();

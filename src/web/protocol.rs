@@ -98,6 +98,8 @@ pub struct SeriesContents {
     pub slices: Vec<String>,
     /// Millimetres between them, if they lie evenly.
     pub distance_mm: Option<f64>,
+    /// Whether DICOM objects can refer to them.
+    pub is_dicom: bool,
     /// What the reader should know.
     pub warnings: Vec<String>,
 }

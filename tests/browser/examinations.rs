@@ -155,6 +155,8 @@ pub async fn the_viewer() {
     visitor.keys(".viewer", "0").await;
     visitor.until("whole", SOON, || async { !is_zoomed().await }).await;
 
+    visitor.slide("Score threshold", "0.05").await;
+    assert!(!visitor.lesions().await.is_empty(), "there is something to outline");
     let before = visitor.pixels().await;
     visitor.keys(".viewer", "3").await;
     visitor.until("another window", SOON, || async { visitor.pixels().await != before }).await;

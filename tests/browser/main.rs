@@ -9,6 +9,7 @@
 mod common;
 mod everywhere;
 mod examinations;
+mod robustness;
 mod site;
 mod visitor;
 
@@ -62,6 +63,11 @@ fn main() -> ExitCode {
         trial("after_a_visit_the_page_works_without_a_network", everywhere::offline),
         trial("no_accessibility_rule_is_violated", everywhere::accessibility)
             .with_ignored_flag(!everywhere::axe().is_file()),
+        trial("without_storage_the_page_works", robustness::forbidden_storage),
+        trial("weights_that_cannot_be_kept_are_fetched_again", robustness::full_storage),
+        trial("a_tab_in_the_background_goes_on_beside_another", robustness::two_tabs),
+        trial("three_hundred_slices_do_not_fill_the_memory", robustness::many_slices)
+            .with_ignored_flag(true),
         trial("model_card_and_diagnostics_name_no_file", everywhere::about),
         trial("a_reference_slice_matches_the_native_result", a_reference_slice)
             .with_ignored_flag(!common::reference().is_dir()),

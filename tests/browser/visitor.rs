@@ -4,15 +4,38 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
+use fantoccini::wd::WebDriverCompatibleCommand;
 use fantoccini::{Client, ClientBuilder, Locator};
 use hyper_util::client::legacy::connect::HttpConnector;
-use serde_json::json;
+use serde_json::{Value, json};
 
 /// Whether the browser offers WebGPU (on the CPU, through SwiftShader).
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub enum WebGpu {
     On,
     Off,
+}
+
+/// A command that only Chromium's driver knows.
+#[derive(Debug)]
+struct DevTools {
+    command: String,
+    parameters: Value,
+}
+
+impl WebDriverCompatibleCommand for DevTools {
+    fn endpoint(
+        &self,
+        base: &url::Url,
+        session: Option<&str>,
+    ) -> Result<url::Url, url::ParseError> {
+        base.join(&format!("session/{}/goog/cdp/execute", session.unwrap_or_default()))
+    }
+
+    fn method_and_body(&self, _: &url::Url) -> (http::Method, Option<String>) {
+        let body = json!({ "cmd": self.command, "params": self.parameters });
+        (http::Method::POST, Some(body.to_string()))
+    }
 }
 
 /// A browser with its driver; both end with it.
@@ -31,7 +54,13 @@ pub fn find(program: &str) -> Option<PathBuf> {
 
 impl Visitor {
     pub async fn new(web_gpu: WebGpu) -> Self {
-        Self::with(web_gpu, &[]).await
+        Self::with(web_gpu, &[], json!({})).await
+    }
+
+    /// Someone whose browser lets no site store anything.
+    pub async fn who_forbids_storage() -> Self {
+        let preferences = json!({ "profile.default_content_setting_values.cookies": 2 });
+        Self::with(WebGpu::Off, &[], preferences).await
     }
 
     /// Someone who likes dark pages.
@@ -39,11 +68,12 @@ impl Visitor {
         Self::with(
             WebGpu::Off,
             &["--force-prefers-color-scheme=dark", "--blink-settings=preferredColorScheme=0"],
+            json!({}),
         )
         .await
     }
 
-    async fn with(web_gpu: WebGpu, more: &[&str]) -> Self {
+    async fn with(web_gpu: WebGpu, more: &[&str], mut preferences: Value) -> Self {
         let port = std::net::TcpListener::bind("127.0.0.1:0")
             .and_then(|listener| listener.local_addr())
             .expect("a free port")
@@ -73,7 +103,7 @@ impl Visitor {
         arguments.extend(more.iter().map(|argument| (*argument).to_owned()));
         let mut capabilities = serde_json::Map::new();
         let downloads = profile.path().join("downloads");
-        let preferences = json!({ "download.default_directory": downloads });
+        preferences["download.default_directory"] = json!(downloads);
         let options = json!({ "args": arguments, "prefs": preferences });
         capabilities.insert("goog:chromeOptions".into(), options);
         capabilities.insert("goog:loggingPrefs".into(), json!({ "browser": "ALL" }));
@@ -264,27 +294,49 @@ impl Visitor {
         std::fs::write(folder.join(format!("{name}.png")), png).expect("a written screenshot");
     }
 
+    /// A command of the browser's developer tools.
+    pub async fn devtools(&self, command: &str, parameters: Value) -> Value {
+        let command = DevTools { command: command.to_owned(), parameters };
+        self.client.issue_cmd(command).await.expect("the developer tools")
+    }
+
+    /// MiB that the largest of the browser's tabs holds.
+    pub fn memory(&self) -> u64 {
+        let of = |status: String| {
+            let line = status.lines().find(|line| line.starts_with("VmRSS:"))?.to_owned();
+            line.split_whitespace().nth(1)?.parse::<u64>().ok()
+        };
+        let tabs = self.processes("--type=renderer");
+        let sizes = tabs.iter().filter_map(|process| {
+            of(std::fs::read_to_string(format!("/proc/{process}/status")).ok()?)
+        });
+        sizes.max().unwrap_or_default() / 1024
+    }
+
     /// Ends the browser's graphics process, as a driver crash does.
     pub fn crash_graphics(&self) {
         assert!(self.kill("--type=gpu-process") > 0, "no graphics process was found");
     }
 
+    /// This browser's processes with `argument` in their command line.
+    fn processes(&self, argument: &str) -> Vec<String> {
+        let profile = self.profile.path().display().to_string();
+        let Ok(processes) = std::fs::read_dir("/proc") else { return Vec::new() };
+        let is_ours = |entry: &std::fs::DirEntry| {
+            let command = std::fs::read_to_string(entry.path().join("cmdline")).unwrap_or_default();
+            command.contains(argument) && command.contains(&profile)
+        };
+        let ours = processes.flatten().filter(is_ours);
+        ours.map(|entry| entry.file_name().to_string_lossy().into_owned()).collect()
+    }
+
     /// Ends this browser's processes with `argument` in their command line; how many there were.
     fn kill(&self, argument: &str) -> usize {
-        let profile = self.profile.path().display().to_string();
-        let Ok(processes) = std::fs::read_dir("/proc") else { return 0 };
-        let mut ended = 0;
-        for entry in processes.flatten() {
-            let Ok(command) = std::fs::read_to_string(entry.path().join("cmdline")) else {
-                continue;
-            };
-            if command.contains(argument) && command.contains(&profile) {
-                let process = entry.file_name();
-                let status = Command::new("kill").arg("-KILL").arg(process).status();
-                ended += usize::from(status.is_ok_and(|status| status.success()));
-            }
-        }
-        ended
+        let ends = |process: &String| {
+            let status = Command::new("kill").arg("-KILL").arg(process).status();
+            status.is_ok_and(|status| status.success())
+        };
+        self.processes(argument).iter().filter(|process| ends(process)).count()
     }
 
     pub async fn leave(self) {

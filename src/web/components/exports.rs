@@ -63,6 +63,7 @@ pub fn Exports(props: &Props) -> Html {
     let series_is_done = state.contents.series_of(state.shown).is_some_and(|(series, first)| {
         (first..first + series.slices.len()).all(|slice| state.reports.contains_key(&slice))
     });
+    let is_dicom = state.contents.series_of(state.shown).is_some_and(|(series, _)| series.is_dicom);
     let keeps_identity = use_state(|| false);
     let keeps = *keeps_identity;
     let on_keep = {
@@ -76,7 +77,8 @@ pub fn Exports(props: &Props) -> Html {
     let button = |format: Format| {
         let is_possible = match format {
             Format::MaskPng | Format::OverlayPng => shown_is_done,
-            Format::NiftiMask | Format::DicomSeg => series_is_done,
+            Format::NiftiMask => series_is_done,
+            Format::DicomSeg => series_is_done && is_dicom,
             _ => true,
         };
         let (state, session) = (state.clone(), props.session.clone());
@@ -100,10 +102,12 @@ pub fn Exports(props: &Props) -> Html {
             <details class="identity">
                 <summary onclick={on_list}>{"What identifies the patient"}</summary>
                 {identity(state)}
-                <label>
-                    <input type="checkbox" checked={keeps} onchange={on_keep} />
-                    {" Write patient and study into the DICOM SEG"}
-                </label>
+                if is_dicom {
+                    <label>
+                        <input type="checkbox" checked={keeps} onchange={on_keep} />
+                        {" Write patient and study into the DICOM SEG"}
+                    </label>
+                }
             </details>
             <p class="hint">
                 {format!("Files hold the names of your files, the lesions over the threshold and, in pictures, the slice itself; of DICOM headers, only size, spacing and place. A DICOM SEG also holds the identifiers (UIDs) of the study, series and slices it belongs to. {NOTICE}")}

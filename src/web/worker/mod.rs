@@ -99,6 +99,7 @@ impl Opened {
             name: series.name.clone(),
             slices: series.slices.iter().map(|slice| slice.name.clone()).collect(),
             distance_mm: series.distance_mm,
+            is_dicom: series.slices.first().is_some_and(|slice| slice.dicom_source().is_ok()),
             warnings: series.warnings.clone(),
         });
         let refused = self.examination.refused.iter().map(|(source, error)| FileError {

@@ -96,8 +96,9 @@ fn cache_key(manifest: &Manifest, file: &str) -> Option<String> {
 
 /// Removes weights that no model uses any more.
 async fn forget_old(cache: &Cache, manifest: &Manifest) {
-    let wanted: Vec<String> =
-        manifest.files.keys().filter_map(|file| cache_key(manifest, file)).collect();
+    // The cache knows whole addresses, without the way up.
+    let ending = |file: &String| Some(cache_key(manifest, file)?.replacen("../", "/", 1));
+    let wanted: Vec<String> = manifest.files.keys().filter_map(ending).collect();
     let Ok(keys) = JsFuture::from(cache.keys()).await else { return };
     for request in js_sys::Array::from(&keys).iter() {
         let url = Reflect::get(&request, &"url".into()).ok().and_then(|url| url.as_string());

@@ -1,0 +1,9 @@
+//! The list of models.
+#![no_main]
+
+use groundglass::predict::manifest::Manifest;
+use libfuzzer_sys::fuzz_target;
+
+fuzz_target!(|text: &str| {
+    let _ = Manifest::parse(text);
+});
