@@ -1,15 +1,19 @@
 # make serve   builds the page and serves it (installs what is missing first)
 # make test    runs every check there is
 # make dist    writes the optimised static site to dist/
+# make fuzz    feeds every reader of strangers' files for FUZZ_SECONDS each (needs nightly Rust)
 
 TRUNK_VERSION := 0.21.14
 BINDGEN_VERSION := $(shell sed -n '/^name = "wasm-bindgen"$$/{n;s/version = "\(.*\)"/\1/p;}' Cargo.lock)
 BINARYEN_VERSION := 132
 AXE_VERSION := 4.14.1
+DENY_VERSION := 0.20.2
+FUZZ_VERSION := 0.13.2
+FUZZ_SECONDS ?= 120
 TOOLS := $(CURDIR)/target/tools
 export PATH := $(TOOLS)/bin:$(TOOLS)/node_modules/.bin:$(HOME)/.cargo/bin:$(PATH)
 
-.PHONY: serve test dist tools fmt lint unit browser
+.PHONY: serve test dist tools fmt lint deny unit browser fuzz
 
 serve: tools
 	@echo "groundglass will be at http://127.0.0.1:8080/"
@@ -28,7 +32,7 @@ tools:
 	  || echo "wasm-opt and axe-core are not to be had: going on without them"
 	@cargo fetch --locked
 
-test: fmt lint unit dist browser
+test: fmt lint deny unit dist browser
 
 fmt:
 	cargo fmt --check
@@ -39,9 +43,24 @@ lint: tools
 	cargo clippy --locked --target wasm32-unknown-unknown --features webgpu --lib --bins -- -D warnings
 	RUSTDOCFLAGS="-D warnings" cargo doc --locked --no-deps --lib
 
+# Licences, sources and duplicates of what is linked; known weaknesses where their list can be reached.
+deny:
+	@cargo deny --version 2>/dev/null | grep -q . || cargo install cargo-deny --version $(DENY_VERSION) --locked --root $(TOOLS)
+	cargo deny --log-level error --locked check licenses bans sources
+	@if cargo deny --log-level error fetch db >/dev/null 2>&1; then cargo deny --log-level error check --disable-fetch advisories; \
+	  else echo "the list of known weaknesses was not reached: not checked"; fi
+
 unit:
 	cargo test --locked --release --lib --bins --test cli --test parity --test training --test exports --test hostile
 
 # Needs dist/, Chromium and ChromeDriver; names what it skips. Screenshots go to artifacts/.
 browser:
 	cargo test --locked --release --test browser
+
+fuzz:
+	@cargo fuzz --version 2>/dev/null | grep -q . || cargo install cargo-fuzz --version $(FUZZ_VERSION) --locked --root $(TOOLS)
+	GROUNDGLASS_SEEDS=$(CURDIR)/fuzz/seeds GROUNDGLASS_HOSTILE=1 cargo test --locked --release --test hostile
+	for target in image dicom weights manifest; do \
+	  mkdir -p fuzz/corpus/$$target; \
+	  cargo +nightly fuzz run --sanitizer none $$target fuzz/corpus/$$target fuzz/seeds -- -max_total_time=$(FUZZ_SECONDS) -rss_limit_mb=3000 -timeout=20 -print_final_stats=1 || exit 1; \
+	done

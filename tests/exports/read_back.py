@@ -19,8 +19,9 @@ import PIL.Image
 import pycocotools
 import pydicom
 from pycocotools.coco import COCO
-from pydicom.dataset import FileDataset, FileMetaDataset
-from pydicom.uid import CTImageStorage, ExplicitVRLittleEndian, generate_uid
+from pydicom.dataset import Dataset, FileDataset, FileMetaDataset
+from pydicom.sequence import Sequence
+from pydicom.uid import CTImageStorage, EnhancedCTImageStorage, ExplicitVRLittleEndian, generate_uid
 
 SPACING = (0.8, 0.7)  # between rows, between columns
 DISTANCE = 5.0
@@ -176,6 +177,76 @@ def check_segmentations(program, folder):
         placed = found.get_volume(combine_segments=True).to_patient_orientation("LPH")
         assert numpy.allclose(sorted(placed.spacing), sorted([*SPACING, DISTANCE]))
         assert numpy.allclose(placed.position, ORIGIN), placed.position
+
+
+def write_frames(path):
+    """The series as one enhanced file, whose last frame lies lowest."""
+    meta = FileMetaDataset()
+    meta.MediaStorageSOPClassUID = EnhancedCTImageStorage
+    meta.MediaStorageSOPInstanceUID = generate_uid()
+    meta.TransferSyntaxUID = ExplicitVRLittleEndian
+    data = FileDataset(None, {}, file_meta=meta, preamble=b"\0" * 128)
+    data.SOPClassUID, data.SOPInstanceUID = EnhancedCTImageStorage, meta.MediaStorageSOPInstanceUID
+    data.StudyInstanceUID, data.SeriesInstanceUID = generate_uid(), generate_uid()
+    data.FrameOfReferenceUID, data.Modality = generate_uid(), "CT"
+    slices = hounsfield()
+    data.NumberOfFrames, (data.Rows, data.Columns) = len(slices), slices[0].shape
+
+    def item(**elements):
+        dataset = Dataset()
+        for name, value in elements.items():
+            setattr(dataset, name, value)
+        return Sequence([dataset])
+
+    data.SharedFunctionalGroupsSequence = item(
+        PlaneOrientationSequence=item(ImageOrientationPatient=[1, 0, 0, 0, 1, 0]),
+        PixelMeasuresSequence=item(PixelSpacing=list(SPACING), SliceThickness=DISTANCE),
+        PixelValueTransformationSequence=item(RescaleSlope=1, RescaleIntercept=-24, RescaleType="HU"),
+    )
+    data.PerFrameFunctionalGroupsSequence = Sequence([
+        item(PlanePositionSequence=item(
+            ImagePositionPatient=[ORIGIN[0], ORIGIN[1], ORIGIN[2] + DISTANCE * index]))[0]
+        for index in reversed(range(len(slices)))])
+    data.SamplesPerPixel, data.PhotometricInterpretation = 1, "MONOCHROME2"
+    data.BitsAllocated, data.BitsStored, data.HighBit, data.PixelRepresentation = 16, 16, 15, 1
+    data.PixelData = b"".join((values + 24).astype("<i2").tobytes() for values in reversed(slices))
+    data.save_as(path, enforce_file_format=True)
+
+
+def check_frames(program, folder):
+    """An enhanced file of many frames gives what single files give, and its frames are referred to."""
+    (folder / "ct").mkdir()
+    write_series(folder / "ct")
+    expected = predict(program, folder / "ct", folder / "out")
+    write_frames(folder / "frames.dcm")
+    seg = ["--dicom-seg", folder / "out_frames" / "seg"]
+    report = predict(program, folder / "frames.dcm", folder / "out_frames", seg)
+    assert [slice["source"].rsplit("#")[1] for slice in report["slices"]] == ["3", "2", "1"]
+    for a, b in zip(expected["slices"], report["slices"], strict=True):
+        assert a["logits"] == b["logits"] and a["lesions"] == b["lesions"]
+        assert b["spacing_mm"] == list(SPACING)
+    assert report["series"][0]["distance_mm"] == DISTANCE
+    found = highdicom.seg.segread(next((folder / "out_frames" / "seg").iterdir()))
+    instance = pydicom.dcmread(folder / "frames.dcm").SOPInstanceUID
+    masks = found.get_pixels_by_source_frame(instance, [3, 2, 1])
+    volume = numpy.asarray(nibabel.load(next((folder / "out_frames" / "nifti").iterdir())).dataobj)
+    for index in range(3):
+        assert (masks[index, :, :, 0] == volume[:, :, index].T).all(), index
+
+
+def check_gaps(program, folder):
+    """Where a slice is missing, there is a warning and no volume."""
+    (folder / "ct").mkdir()
+    write_series(folder / "ct")
+    for path in (folder / "ct").iterdir():
+        data = pydicom.dcmread(path)
+        if data.ImagePositionPatient[2] == ORIGIN[2] + 2 * DISTANCE:
+            data.ImagePositionPatient[2] += DISTANCE
+            data.save_as(path)
+    report = predict(program, folder / "ct", folder / "out")
+    (series,) = report["series"]
+    assert series["distance_mm"] is None and series["lesion_volume_ml"] is None
+    assert any("from 5.00 to 10.00 mm apart" in warning for warning in series["warnings"]), series
 
 
 def check_report(program, folder):
