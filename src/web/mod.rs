@@ -9,6 +9,7 @@ mod diagnostics;
 mod drawing;
 mod environment;
 mod options;
+mod pictures;
 pub mod protocol;
 mod session;
 mod state;

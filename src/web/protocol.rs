@@ -185,6 +185,8 @@ pub enum Event {
         width: usize,
         /// Rows.
         height: usize,
+        /// Window that was asked for.
+        chosen: Option<Window>,
         /// Window that it is shown through; `None` for a picture, which has its window in it.
         window: Option<Window>,
         /// Window that the file asks for.

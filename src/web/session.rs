@@ -13,6 +13,7 @@ use yew::UseReducerDispatcher;
 
 use super::environment;
 use super::options::{Device, PageOptions};
+use super::pictures::Pictures;
 use super::protocol::{self, Beside, Contents, Event, Request};
 use super::state::{Action, ModelState, Phase, Picture, State};
 use crate::export::Format;
@@ -81,6 +82,7 @@ struct Inner {
     is_opened: Cell<bool>,
     /// The slice to look at, and its window.
     shown: Cell<(usize, Option<Window>)>,
+    pictures: Pictures,
     /// Whether a slice was asked for and has not come, and whether another is wanted since: windows and
     /// slices change faster than they are decoded.
     awaiting: Cell<Option<bool>>,
@@ -104,6 +106,7 @@ impl Session {
                 batch: RefCell::new(None),
                 is_opened: Cell::new(false),
                 shown: Cell::new((0, None)),
+                pictures: Pictures::default(),
                 awaiting: Cell::new(None),
                 queue: RefCell::new(VecDeque::new()),
                 job: RefCell::new(None),
@@ -211,6 +214,7 @@ impl Session {
         *self.inner.batch.borrow_mut() = Some(batch);
         self.inner.is_opened.set(false);
         self.inner.shown.set((0, None));
+        self.inner.pictures.clear();
         self.inner.awaiting.set(None);
         self.send_files();
     }
@@ -230,6 +234,9 @@ impl Session {
     pub fn show(&self, slice: usize, window: Option<Window>) {
         self.inner.shown.set((slice, window));
         self.dispatch(Action::Show { slice, window });
+        if let Some(picture) = self.inner.pictures.get((slice, window)) {
+            return self.dispatch(Action::Shown(picture));
+        }
         match self.inner.awaiting.get() {
             Some(_) => self.inner.awaiting.set(Some(true)),
             None => self.ask_for_shown(),
@@ -399,11 +406,15 @@ impl Session {
                 self.send_files();
             }
             Event::Opened { batch, contents } => self.opened(batch, contents),
-            Event::Shown { batch, slice, width, height, window, given } => {
+            Event::Shown { batch, slice, width, height, chosen, window, given } => {
                 if let Some(source) = self.name_if_open(batch, slice) {
                     let pixels = Rc::new(buffer);
                     let picture = Picture { source, slice, width, height, pixels, window, given };
-                    self.dispatch(Action::Shown(picture));
+                    // While slices are run through, each that comes is shown, but not over the wanted one.
+                    if self.inner.pictures.get(self.inner.shown.get()).is_none() {
+                        self.dispatch(Action::Shown(picture.clone()));
+                    }
+                    self.inner.pictures.keep((slice, chosen), picture);
                     self.has_come();
                 }
             }

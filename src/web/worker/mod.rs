@@ -164,11 +164,11 @@ impl Worker {
         let Some(place) = opened.slice(slice).filter(|_| opened.batch == batch) else { return };
         match self.read_to_show(&opened, slice, place) {
             Ok(raw) => {
-                let given = raw.window;
+                let (given, chosen) = (raw.window, window);
                 let window = window.or_else(|| raw.default_window());
                 let shown = raw.windowed(&place.name, window);
                 let (width, height) = (shown.width, shown.height);
-                let event = Event::Shown { batch, slice, width, height, window, given };
+                let event = Event::Shown { batch, slice, width, height, chosen, window, given };
                 post(&event, Beside::Bytes(&shown.pixels));
             }
             Err(error) => {

@@ -1,0 +1,39 @@
+//! The pictures shown last: a worker deep in a slice answers late, and scrolling should not wait.
+
+use std::cell::RefCell;
+use std::collections::VecDeque;
+
+use super::state::Picture;
+use crate::image::Window;
+
+/// Pictures kept: a quarter of a megabyte each at 512 x 512.
+const MOST: usize = 48;
+
+/// A slice, and the window chosen for it.
+pub type View = (usize, Option<Window>);
+
+/// Pictures by slice and window, oldest first.
+#[derive(Default)]
+pub struct Pictures(RefCell<VecDeque<(View, Picture)>>);
+
+impl Pictures {
+    /// A picture, if it is kept.
+    pub fn get(&self, view: View) -> Option<Picture> {
+        self.0.borrow().iter().find(|(kept, _)| *kept == view).map(|(_, picture)| picture.clone())
+    }
+
+    /// Keeps a picture; the oldest has to go if there are many.
+    pub fn keep(&self, view: View, picture: Picture) {
+        let mut pictures = self.0.borrow_mut();
+        pictures.retain(|(kept, _)| *kept != view);
+        pictures.push_back((view, picture));
+        if pictures.len() > MOST {
+            pictures.pop_front();
+        }
+    }
+
+    /// Forgets all, because other files are open.
+    pub fn clear(&self) {
+        self.0.borrow_mut().clear();
+    }
+}
