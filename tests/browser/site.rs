@@ -27,6 +27,7 @@ impl Site {
         let server = Arc::new(Server::http("127.0.0.1:0").expect("a free port"));
         let requested = Arc::new(Mutex::new(Vec::new()));
         let (listener, log) = (server.clone(), requested.clone());
+        let replaced = Arc::new(replaced);
         std::thread::spawn(move || {
             for request in listener.incoming_requests() {
                 let url = request.url().to_owned();
@@ -34,20 +35,25 @@ impl Site {
                 let within = path.strip_prefix(BELOW).unwrap_or("nothing/lies/outside");
                 log.lock().expect("the log").push(within.to_owned());
                 let within = if within.is_empty() { "index.html" } else { within };
-                let body = replaced
-                    .get(within)
-                    .cloned()
-                    .or_else(|| std::fs::read(folder().join(within)).ok());
-                let sent = match body {
-                    Some(body) => {
-                        let kind = Header::from_bytes("Content-Type", content_type(within));
-                        let response = Response::from_data(body);
-                        request.respond(response.with_header(kind.expect("a header")))
-                    }
-                    None => request.respond(Response::empty(404)),
-                };
-                // A browser that closed the connection wants no answer.
-                sent.ok();
+                let (within, replaced) = (within.to_owned(), replaced.clone());
+                // Each by itself, as real hosts do: a browser may leave one answer unread for long.
+                std::thread::spawn(move || {
+                    let within = within.as_str();
+                    let body = replaced
+                        .get(within)
+                        .cloned()
+                        .or_else(|| std::fs::read(folder().join(within)).ok());
+                    let sent = match body {
+                        Some(body) => {
+                            let kind = Header::from_bytes("Content-Type", content_type(within));
+                            let response = Response::from_data(body);
+                            request.respond(response.with_header(kind.expect("a header")))
+                        }
+                        None => request.respond(Response::empty(404)),
+                    };
+                    // A browser that closed the connection wants no answer.
+                    sent.ok();
+                });
             }
         });
         Self { server, requested }
