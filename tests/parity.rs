@@ -9,6 +9,7 @@ mod common;
 
 use std::process::ExitCode;
 
+use burn::tensor::Device;
 use common::{Golden, assert_close, reference};
 use groundglass::evaluate::average_precision::{ImageMatches, Outlined, THRESHOLDS};
 use groundglass::evaluate::kolmogorov_smirnov::{Alternative, ks_test};
@@ -21,7 +22,8 @@ use groundglass::geometry::{BBox, BoxCoder, Mask};
 use groundglass::image::{CtSlice, NetworkInput, decode_slice};
 use groundglass::predict::roi_batch::RoiBatch;
 use groundglass::predict::{
-    LoadedModel, MaskThreshold, ModelFile, Predictor, Settings, SliceReport, Unattended,
+    AnyEngine, DeviceEngine, HostEngine, LoadedModel, MaskThreshold, ModelFile, Predictor,
+    Settings, SliceReport, Unattended,
 };
 use groundglass::train::config::MatchThresholds;
 use groundglass::train::matcher::{Match, match_overlaps};
@@ -45,27 +47,36 @@ fn main() -> ExitCode {
         Trial::test("reference_average_precision_matches", reference_average_precision_matches),
     ];
     trials.push(Trial::test("cut_checkpoints_are_refused", cut_checkpoints_are_refused));
-    for slice in ["2_10", "4_18", "4_32"] {
-        trials.push(Trial::test(format!("stages_match_on_{slice}"), move || {
-            stages_match("resnet18t1", slice)
-        }));
-        trials.push(Trial::test(format!("strict_detections_match_on_{slice}"), move || {
-            detections_match("resnet18t1", slice, "strict")
-        }));
-    }
-    trials.push(Trial::test("stages_match_with_the_papers_anchors", || {
-        stages_match("resnet18t1_paper", "4_18")
-    }));
-    trials.push(Trial::test("detections_match_with_the_papers_anchors", || {
-        detections_match("resnet18t1_paper", "4_18", "loose")
-    }));
-    for slice in ["2_10", "4_18", "4_32", "CP_002_1_0040", "NCP_002_1_0066", "Normal_002_1_0092"] {
-        trials.push(Trial::test(format!("loose_detections_match_on_{slice}"), move || {
-            detections_match("resnet18t1", slice, "loose")
-        }));
-        trials.push(Trial::test(format!("the_slice_class_matches_on_{slice}"), move || {
-            class_matches(slice)
-        }));
+    for on in [On::Cpu, On::Burn] {
+        for slice in ["2_10", "4_18", "4_32"] {
+            trials.push(Trial::test(format!("stages_match_on_{slice}_{on:?}"), move || {
+                stages_match(on, "resnet18t1", slice)
+            }));
+            trials.push(Trial::test(
+                format!("strict_detections_match_on_{slice}_{on:?}"),
+                move || detections_match(on, "resnet18t1", slice, "strict"),
+            ));
+        }
+        trials
+            .push(Trial::test(format!("stages_match_with_the_papers_anchors_{on:?}"), move || {
+                stages_match(on, "resnet18t1_paper", "4_18")
+            }));
+        trials.push(Trial::test(
+            format!("detections_match_with_the_papers_anchors_{on:?}"),
+            move || detections_match(on, "resnet18t1_paper", "4_18", "loose"),
+        ));
+        for slice in
+            ["2_10", "4_18", "4_32", "CP_002_1_0040", "NCP_002_1_0066", "Normal_002_1_0092"]
+        {
+            trials.push(Trial::test(
+                format!("loose_detections_match_on_{slice}_{on:?}"),
+                move || detections_match(on, "resnet18t1", slice, "loose"),
+            ));
+            trials.push(Trial::test(
+                format!("the_slice_class_matches_on_{slice}_{on:?}"),
+                move || class_matches(on, slice),
+            ));
+        }
     }
     let trials = trials.into_iter().map(|trial| trial.with_ignored_flag(!available)).collect();
     libtest_mimic::run(&Arguments::from_args(), trials).exit_code()
@@ -321,10 +332,24 @@ fn weights(name: &str) -> ModelFile {
     ModelFile::read(name, &bytes).expect("weights")
 }
 
-fn predictor(segmentation: Option<&str>, classifier: Option<&str>) -> Predictor {
+/// What runs the network: our own code for CPUs, or burn, as on graphics cards.
+#[derive(Clone, Copy, Debug)]
+enum On {
+    Cpu,
+    Burn,
+}
+
+fn predictor(on: On, segmentation: Option<&str>, classifier: Option<&str>) -> Predictor<AnyEngine> {
     let model =
         LoadedModel::new(segmentation.map(weights), classifier.map(weights)).expect("a model");
-    Predictor::on_cpu(&model, "cpu").expect("a predictor")
+    let engine = |file: &ModelFile| {
+        let (architecture, state) = (&file.architecture, &file.state);
+        Ok(match on {
+            On::Cpu => AnyEngine::Host(HostEngine::new(architecture, state)?),
+            On::Burn => AnyEngine::Device(DeviceEngine::new(architecture, state, &Device::flex())?),
+        })
+    };
+    Predictor::new(&model, "cpu", engine).expect("a predictor")
 }
 
 /// Both layouts, cut at many lengths: always an error, never a crash or a partial network.
@@ -347,7 +372,7 @@ fn cut_checkpoints_are_refused() -> Outcome {
     Ok(())
 }
 
-fn stages_match(model: &str, slice: &str) -> Outcome {
+fn stages_match(on: On, model: &str, slice: &str) -> Outcome {
     let golden = Golden::open(&format!("{model}_{slice}_strict"));
     let mut input = NetworkInput::new(&slice_of(slice));
     if model == "resnet18t1" && slice == "4_18" {
@@ -355,7 +380,8 @@ fn stages_match(model: &str, slice: &str) -> Outcome {
         assert_close("input", &input.values, &expected, 1e-3);
         input.values = expected;
     }
-    let found = pollster::block_on(predictor(Some(&format!("{model}_seg")), None).inspect(&input))?;
+    let found =
+        pollster::block_on(predictor(on, Some(&format!("{model}_seg")), None).inspect(&input))?;
     assert_close("features", &found.features[0], &golden.values("fpn"), 1e-3);
     assert_close("objectness", &found.maps[0].objectness, &golden.values("objectness"), 1e-3);
     assert_close("deltas", &found.maps[0].deltas, &golden.values("deltas"), 1e-3);
@@ -388,12 +414,12 @@ fn distance(a: &BBox, b: &BBox) -> f32 {
     a.iter().zip(b).map(|(a, b)| (a - b).abs()).fold(0.0, f32::max)
 }
 
-fn predict(slice: &str, predictor: &Predictor, settings: &Settings) -> SliceReport {
+fn predict(slice: &str, predictor: &Predictor<AnyEngine>, settings: &Settings) -> SliceReport {
     pollster::block_on(predictor.predict(&slice_of(slice), settings, &mut Unattended))
         .expect("a report")
 }
 
-fn detections_match(model: &str, slice: &str, thresholds: &str) -> Outcome {
+fn detections_match(on: On, model: &str, slice: &str, thresholds: &str) -> Outcome {
     let golden = Golden::open(&format!("{model}_{slice}_{thresholds}"));
     let (score_threshold, nms_threshold) =
         if thresholds == "strict" { (0.75, 0.75) } else { (0.05, 0.5) };
@@ -403,7 +429,7 @@ fn detections_match(model: &str, slice: &str, thresholds: &str) -> Outcome {
         mask_threshold: MaskThreshold::Logit,
         ..Settings::default()
     };
-    let report = predict(slice, &predictor(Some(&format!("{model}_seg")), None), &settings);
+    let report = predict(slice, &predictor(on, Some(&format!("{model}_seg")), None), &settings);
     let (scores, boxes) = (golden.values("det_scores"), golden.boxes("out_boxes"));
     assert_eq!(report.lesions.len(), scores.len(), "number of lesions");
     let (masks, shape) = golden.get("masks");
@@ -426,9 +452,9 @@ fn detections_match(model: &str, slice: &str, thresholds: &str) -> Outcome {
     Ok(())
 }
 
-fn class_matches(slice: &str) -> Outcome {
+fn class_matches(on: On, slice: &str) -> Outcome {
     let golden = Golden::open(&format!("resnet18t1_{slice}_class"));
-    let predictor = predictor(None, Some("resnet18t1_cls"));
+    let predictor = predictor(on, None, Some("resnet18t1_cls"));
     let input = NetworkInput::new(&slice_of(slice));
     let outputs = pollster::block_on(predictor.inspect(&input))?.boxes;
     let mut batch = RoiBatch::new(&outputs, 128, 0);

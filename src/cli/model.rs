@@ -9,7 +9,7 @@ use clap::{Args, ValueEnum};
 
 use super::files;
 use crate::predict::manifest::{MAX_BYTES, Manifest};
-use crate::predict::{LoadedModel, ModelFile, Predictor};
+use crate::predict::{AnyEngine, DeviceEngine, HostEngine, LoadedModel, ModelFile, Predictor};
 
 /// Which weights.
 #[derive(Clone, Debug, Args)]
@@ -109,15 +109,23 @@ pub fn read_manifest(folder: &Path) -> Result<Manifest> {
 }
 
 /// Puts a model on a device.
-pub fn predictor(model: &LoadedModel, device: DeviceArgument) -> Result<Predictor> {
-    match device {
-        DeviceArgument::Cpu => {
-            let name = format!("cpu ({} threads)", rayon::current_num_threads());
-            Ok(Predictor::on_cpu(model, &name)?)
+pub fn predictor(model: &LoadedModel, device: DeviceArgument) -> Result<Predictor<AnyEngine>> {
+    let (device, name) = match device {
+        DeviceArgument::Cpu => (None, format!("cpu ({} threads)", rayon::current_num_threads())),
+        DeviceArgument::Gpu => {
+            let (device, name) = gpu::device()?;
+            (Some(device), name)
         }
-        DeviceArgument::Gpu => gpu::predictor(model),
-        DeviceArgument::Cuda => Ok(Predictor::on_gpu(model, &cuda::device()?, "gpu (CUDA)")?),
-    }
+        DeviceArgument::Cuda => (Some(cuda::device()?), "gpu (CUDA)".to_owned()),
+    };
+    let engine = |file: &ModelFile| {
+        let (architecture, state) = (&file.architecture, &file.state);
+        Ok(match &device {
+            None => AnyEngine::Host(HostEngine::new(architecture, state)?),
+            Some(device) => AnyEngine::Device(DeviceEngine::new(architecture, state, device)?),
+        })
+    };
+    Ok(Predictor::new(model, &name, engine)?)
 }
 
 /// A device that records gradients.
@@ -154,11 +162,6 @@ mod cuda {
 mod gpu {
     use super::*;
 
-    pub fn predictor(model: &LoadedModel) -> Result<Predictor> {
-        let (device, name) = device()?;
-        Ok(Predictor::on_gpu(model, &device, &name)?)
-    }
-
     pub fn device() -> Result<(Device, String)> {
         let (device, setup) = Device::wgpu_options()
             .init_with_setup()
@@ -172,16 +175,8 @@ mod gpu {
 mod gpu {
     use super::*;
 
-    pub fn predictor(_: &LoadedModel) -> Result<Predictor> {
-        Err(unavailable())
-    }
-
     pub fn device() -> Result<(Device, String)> {
-        Err(unavailable())
-    }
-
-    fn unavailable() -> anyhow::Error {
-        anyhow::anyhow!(
+        anyhow::bail!(
             "this program was built without GPU support; build it with `cargo build --release --features gpu`, or use --device cpu"
         )
     }

@@ -16,7 +16,9 @@ use crate::export::overlay;
 use crate::image::{Examination, Window};
 use crate::predict::detections::ScoreFunction;
 use crate::predict::report::{FileError, NOTICE, Report};
-use crate::predict::{MaskThreshold, Predictor, SeriesReport, Settings, SliceReport, Unattended};
+use crate::predict::{
+    AnyEngine, MaskThreshold, Predictor, SeriesReport, Settings, SliceReport, Unattended,
+};
 
 /// Arguments of `predict`.
 #[derive(Debug, Args)]
@@ -156,7 +158,7 @@ impl Predict {
 
     fn predict_one(
         &self,
-        predictor: &Predictor,
+        predictor: &Predictor<AnyEngine>,
         slice: Place<'_>,
         settings: &Settings,
         names: &mut BTreeSet<String>,

@@ -8,7 +8,7 @@ use thiserror::Error;
 use super::average_precision::{ImageMatches, Outlined, THRESHOLDS, mean_by_threshold};
 use super::bootstrap::{Estimate, estimate};
 use super::coco::{self, CocoError, CocoResult, CocoSlice};
-use crate::predict::{PredictError, Predictor, Settings, Unattended};
+use crate::predict::{Engine, PredictError, Predictor, Settings, Unattended};
 use crate::train::dataset::DatasetError;
 use crate::train::dataset::lesions::LesionDataset;
 
@@ -73,7 +73,7 @@ pub struct SegmentationResult {
 /// # Errors
 /// If a file or the device fails.
 pub fn predict(
-    predictor: &Predictor,
+    predictor: &Predictor<impl Engine>,
     dataset: &LesionDataset,
     settings: &Settings,
     mut tick: impl FnMut(),

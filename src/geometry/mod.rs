@@ -12,6 +12,7 @@ pub mod mask;
 pub mod nms;
 pub mod paste;
 pub mod rle;
+pub mod roi_pooling;
 pub mod roi_sampling;
 pub mod view;
 

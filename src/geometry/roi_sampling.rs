@@ -2,7 +2,7 @@
 //!
 //! RoIAlign is separable: the weight of a feature cell is the product of a weight for its row and
 //! one for its column. One axis is described here once; [`crate::network::roi_align`] turns it into
-//! matrices (for training and GPUs) or into direct look-ups (for CPUs).
+//! matrices (for GPUs), [`super::roi_pooling`] into direct look-ups (for CPUs).
 
 /// One bilinear sample: `low_weight * map[low] + high_weight * map[high]`.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]

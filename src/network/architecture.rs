@@ -85,6 +85,11 @@ impl Variant {
         self.backbone == Backbone::ResNet50
     }
 
+    /// Convolutions of the mask head and their channels (specification 1.6).
+    pub fn mask_head(self) -> (usize, usize) {
+        if self.is_bottleneck() { (4, 256) } else { (1, 128) }
+    }
+
     /// Channels of the maps that the pyramid takes in: the last layer's for the lightweight
     /// variants, all four for ResNet50.
     pub fn pyramid_channels(self) -> Vec<usize> {

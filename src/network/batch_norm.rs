@@ -131,9 +131,9 @@ fn batch_statistics(input: &Tensor<4>) -> (Tensor<1>, Tensor<1>) {
 
 #[cfg(not(target_arch = "wasm32"))]
 mod device {
-    use super::super::cpu_conv::host_values;
     use super::super::host_ops::batch_norm::{ChannelStatistics, batch_norm, statistics};
     use super::super::host_ops::serves;
+    use super::super::host_values::host_values;
     use super::*;
     use burn::tensor::TensorData;
 
@@ -190,7 +190,7 @@ fn broadcast(values: Tensor<1>) -> Tensor<4> {
 mod tests {
     use super::*;
     use crate::network::conv::Conv2dConfig;
-    use crate::network::cpu_conv::host_values;
+    use crate::network::host_values::host_values;
     use burn::tensor::TensorData;
 
     fn input(device: &Device) -> Tensor<4> {

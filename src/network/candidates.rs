@@ -163,7 +163,7 @@ fn axis_matrices(
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::network::cpu_conv::host_values;
+    use crate::network::host_values::host_values;
     use crate::network::roi_align::by_matrices;
     use crate::predict::detections::BoxOutputs;
     use burn::tensor::Device;

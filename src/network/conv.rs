@@ -5,7 +5,6 @@ use burn::nn::Initializer;
 use burn::tensor::activation::relu;
 use burn::tensor::{Device, Tensor};
 
-use super::cpu_conv::{ConvShape, CpuConv, host_values};
 use super::ops;
 
 /// How fresh weights are drawn.
@@ -72,7 +71,6 @@ impl Conv2dConfig {
             bias: self.bias.then(|| bias.init([outputs], device)),
             stride: self.stride,
             padding: self.kernel / 2,
-            cpu: None,
         }
     }
 }
@@ -86,8 +84,6 @@ pub struct Conv2d {
     pub bias: Option<Param<Tensor<1>>>,
     stride: usize,
     padding: usize,
-    #[module(skip)]
-    cpu: Option<CpuConv>,
 }
 
 impl Conv2d {
@@ -103,9 +99,6 @@ impl Conv2d {
         residual: Option<Tensor<4>>,
         activate: bool,
     ) -> Tensor<4> {
-        if let Some(kernel) = &self.cpu {
-            return kernel.forward(input, residual, activate);
-        }
         let (weight, bias) = (self.weight.val(), self.bias.as_ref().map(Param::val));
         let steps = [self.stride, self.padding];
         match residual {
@@ -120,18 +113,5 @@ impl Conv2d {
     /// The layer with weight and bias replaced (batch norm folded into it).
     pub fn with_weights(self, weight: Tensor<4>, bias: Tensor<1>) -> Self {
         Self { weight: Param::from_tensor(weight), bias: Some(Param::from_tensor(bias)), ..self }
-    }
-
-    /// Lays the weights out for inference on a CPU (see [`super::cpu_conv`]).
-    ///
-    /// Reads the weights back, so it is for CPU devices only.
-    pub fn prepare_cpu(mut self) -> Self {
-        let [outputs, inputs, kernel, _] = self.weight.dims();
-        let shape =
-            ConvShape { inputs, outputs, kernel, stride: self.stride, padding: self.padding };
-        let weight = host_values(self.weight.val());
-        let bias = self.bias.as_ref().map(|bias| host_values(bias.val())).unwrap_or_default();
-        self.cpu = Some(CpuConv::new(&weight, bias, shape));
-        self
     }
 }

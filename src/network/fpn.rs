@@ -52,12 +52,6 @@ impl Fpn {
         levels.reverse();
         levels
     }
-
-    /// Prepares the convolutions for inference on a CPU.
-    pub fn prepare_cpu(self) -> Self {
-        let prepare = |convs: Vec<Conv2d>| convs.into_iter().map(Conv2d::prepare_cpu).collect();
-        Self { inner_blocks: prepare(self.inner_blocks), layer_blocks: prepare(self.layer_blocks) }
-    }
 }
 
 /// Repeats every cell twice along both axes, cut to `height` x `width`.

@@ -73,7 +73,7 @@ impl RoiHeads {
                 .with_init(ConvInit::KaimingFanOut)
                 .init(device)
         };
-        let (depth, width) = if architecture.variant.is_bottleneck() { (4, 256) } else { (1, 128) };
+        let (depth, width) = architecture.variant.mask_head();
         Self {
             box_head: BoxHead {
                 fc6: linear(fpn::CHANNELS * BOX_POOL * BOX_POOL, REPRESENTATION),
@@ -105,14 +105,6 @@ impl RoiHeads {
     /// Whether the mask branch is there.
     pub fn has_masks(&self) -> bool {
         self.mask_head.is_some()
-    }
-
-    /// Prepares the convolutions for inference on a CPU.
-    pub fn prepare_cpu(mut self) -> Self {
-        self.mask_head = self.mask_head.map(|head| MaskHead {
-            mask_fcn: head.mask_fcn.into_iter().map(Conv2d::prepare_cpu).collect(),
-        });
-        self
     }
 
     /// Pooled regions `[rois, 256, 7, 7]` to logits `[rois, classes]` and deltas

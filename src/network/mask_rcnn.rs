@@ -67,19 +67,6 @@ impl MaskRcnn {
         self
     }
 
-    /// Prepares all convolutions for inference on a CPU; the device must be one.
-    pub fn prepare_cpu(self) -> Self {
-        Self {
-            backbone: PyramidBackbone {
-                body: self.backbone.body.prepare_cpu(),
-                fpn: self.backbone.fpn.prepare_cpu(),
-            },
-            rpn: self.rpn.prepare_cpu(),
-            roi_heads: self.roi_heads.prepare_cpu(),
-            s2new: self.s2new,
-        }
-    }
-
     /// Sets which statistics the batch norms use (specification 13).
     pub fn with_statistics(mut self, statistics: Statistics) -> Self {
         self.backbone.body = self.backbone.body.with_statistics(statistics);

@@ -8,11 +8,12 @@ pub mod backbone;
 pub mod batch_norm;
 pub mod candidates;
 pub mod conv;
-pub mod cpu_conv;
 pub mod fpn;
 pub mod heads;
+pub mod host;
 #[cfg(not(target_arch = "wasm32"))]
 pub mod host_ops;
+pub mod host_values;
 pub mod linear;
 pub mod mask_rcnn;
 mod ops;
@@ -22,7 +23,6 @@ pub mod roi_align;
 pub mod rpn;
 pub mod score_module;
 pub mod weights;
-pub mod winograd;
 
 pub use architecture::{Architecture, Backbone, Masks, Task, Truncation, Variant};
 pub use mask_rcnn::{MaskRcnn, MaskRcnnConfig};

@@ -3,7 +3,7 @@
 use burn::module::{Module, ModuleMapper, ModuleVisitor, Param};
 use burn::tensor::{DType, Tensor, TensorData};
 
-use super::cpu_conv::host_values;
+use super::host_values::host_values;
 use super::weights::{Parameter, StateDict, WeightsError};
 
 /// The author's name for a parameter of ours.
@@ -39,22 +39,6 @@ struct Loader<'a> {
     error: Option<WeightsError>,
 }
 
-impl Loader<'_> {
-    fn find(&self, expected: Vec<usize>) -> Result<&Parameter, WeightsError> {
-        let name = author_name(&self.path);
-        let Some(parameter) = self.state.tensors.get(&name) else {
-            return Err(WeightsError::Missing { name });
-        };
-        if parameter.shape != expected {
-            return Err(WeightsError::Shape { name, found: parameter.shape.clone(), expected });
-        }
-        if !parameter.values.iter().all(|value| value.is_finite()) {
-            return Err(WeightsError::NotFinite { name });
-        }
-        Ok(parameter)
-    }
-}
-
 impl ModuleMapper for Loader<'_> {
     fn enter_module(&mut self, name: &str, _container_type: &str) {
         self.path.push(name.into());
@@ -70,7 +54,8 @@ impl ModuleMapper for Loader<'_> {
         }
         let device = param.lazy_device();
         let shape = param.lazy_shape();
-        match self.find(shape.iter().copied().collect()) {
+        let expected: Vec<usize> = shape.iter().copied().collect();
+        match self.state.parameter(&author_name(&self.path), &expected) {
             Ok(parameter) => {
                 let data = TensorData::new(parameter.values.clone(), shape);
                 let tensor = Tensor::from_data(data, (&device, DType::F32));

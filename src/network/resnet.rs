@@ -199,11 +199,6 @@ impl ResNet {
         })
     }
 
-    /// Prepares every convolution for inference on a CPU.
-    pub fn prepare_cpu(self) -> Self {
-        self.map_units(&mut |conv, norm| (conv.prepare_cpu(), norm))
-    }
-
     /// Sets which statistics every batch norm uses.
     pub fn with_statistics(self, statistics: Statistics) -> Self {
         self.map_units(&mut |conv, norm| (conv, norm.map(|norm| BatchNorm { statistics, ..norm })))

@@ -1,32 +1,11 @@
-//! RoIAlign, exact to the reference (specification 1.5), in two forms.
-//!
-//! *Matrix products* from one matrix per axis: differentiable, and what GPUs are good at.
-//! *Direct look-ups*: a tenth of the arithmetic, and the faster form on CPUs.
-//! Both work through the regions in batches, so memory does not grow with their number.
+//! RoIAlign, exact to the reference (specification 1.5), as products with one matrix per axis:
+//! differentiable, and what GPUs are good at. [`super::host::roi_align`] is the form for CPUs.
 
-use burn::tensor::{Device, Int, Tensor, TensorData};
+use burn::tensor::{Int, Tensor, TensorData};
 
 use crate::geometry::BBox;
-use crate::geometry::roi_sampling::{SamplingRatio, Tap, axis_matrix, axis_taps};
-use crate::parallel;
-
-/// Samples per bin and axis in the detector's heads.
-const SAMPLING: SamplingRatio = SamplingRatio::Fixed(2);
-
-/// The scale of a level: feature cells per pixel, rounded to a power of two as torchvision does.
-pub fn level_scale(feature: usize, image: usize) -> f32 {
-    (feature as f32 / image as f32).log2().round().exp2()
-}
-
-/// The pyramid level for a box of its size, canonical size 224 px at level 4; `levels` start at
-/// level 2. One level takes all.
-pub fn level_of(bbox: &BBox, levels: usize) -> usize {
-    if levels == 1 {
-        return 0;
-    }
-    let level = (4.0 + (bbox.area().max(0.0).sqrt() / 224.0 + 1e-6).log2()).floor();
-    (level.clamp(2.0, levels as f32 + 1.0) - 2.0) as usize
-}
+use crate::geometry::roi_pooling::{SAMPLING, level_of};
+use crate::geometry::roi_sampling::axis_matrix;
 
 /// Pools `boxes` of one level `[1, channels, height, width]` to `[boxes, channels, bins, bins]` by
 /// two matrix products. Gradients flow to the features, not to the boxes.
@@ -92,122 +71,13 @@ pub fn per_level(
     Tensor::cat(pooled, 0).select(0, back)
 }
 
-/// A level on the host, channels last, so that one cell's channels lie together.
-#[derive(Clone, Debug)]
-pub struct HostLevel {
-    values: Vec<f32>,
-    height: usize,
-    width: usize,
-    channels: usize,
-}
-
-impl HostLevel {
-    /// From values `[height, width, channels]` and the sizes `[channels, height, width]`.
-    pub fn new(values: Vec<f32>, [channels, height, width]: [usize; 3]) -> Self {
-        Self { values, height, width, channels }
-    }
-
-    /// Pools one box into `out` (`[channels, bins, bins]`, row-major).
-    fn pool(&self, bbox: &BBox, scale: f32, bins: usize, out: &mut [f32]) {
-        let taps = bin_taps(bbox, scale, (self.height, self.width), bins);
-        let mut sums = vec![0.0; self.channels];
-        for bin in 0..bins * bins {
-            sums.fill(0.0);
-            taps.for_each(bin, |cell, weight| {
-                let cell = &self.values[cell * self.channels..][..self.channels];
-                for (sum, value) in sums.iter_mut().zip(cell) {
-                    *sum += weight * value;
-                }
-            });
-            for (channel, value) in sums.iter().enumerate() {
-                out[channel * bins * bins + bin] = *value;
-            }
-        }
-    }
-}
-
-/// Which cells of a map, with which weights, make up each bin of a region.
-pub struct BinTaps {
-    rows: Vec<Vec<(usize, f32)>>,
-    columns: Vec<Vec<(usize, f32)>>,
-    width: usize,
-    mean: f32,
-}
-
-/// The cells under `bbox` on a map of `(height, width)` cells.
-pub fn bin_taps(bbox: &BBox, scale: f32, (height, width): (usize, usize), bins: usize) -> BinTaps {
-    let (rows, samples) = axis_taps((bbox.y1, bbox.y2), scale, height, bins, SAMPLING);
-    let (columns, _) = axis_taps((bbox.x1, bbox.x2), scale, width, bins, SAMPLING);
-    BinTaps {
-        rows: rows.chunks(samples).map(merge).collect(),
-        columns: columns.chunks(samples).map(merge).collect(),
-        width,
-        mean: 1.0 / (samples * samples) as f32,
-    }
-}
-
-impl BinTaps {
-    /// Calls `visit(cell, weight)` for the cells of bin `bin` (row by row).
-    pub fn for_each(&self, bin: usize, mut visit: impl FnMut(usize, f32)) {
-        let bins = self.columns.len();
-        for &(row, row_weight) in &self.rows[bin / bins] {
-            for &(column, column_weight) in &self.columns[bin % bins] {
-                visit(row * self.width + column, row_weight * column_weight * self.mean);
-            }
-        }
-    }
-}
-
-/// Weights per cell of the samples of one bin; neighbouring samples mostly share cells.
-fn merge(taps: &[Tap]) -> Vec<(usize, f32)> {
-    let mut cells: Vec<(usize, f32)> = Vec::with_capacity(2 * taps.len());
-    for tap in taps {
-        for (cell, weight) in [(tap.low, tap.low_weight), (tap.high, tap.high_weight)] {
-            if weight == 0.0 {
-                continue;
-            }
-            match cells.iter_mut().find(|(known, _)| *known == cell) {
-                Some((_, sum)) => *sum += weight,
-                None => cells.push((cell, weight)),
-            }
-        }
-    }
-    cells
-}
-
-/// Pools `boxes` by direct look-ups, each from the level of its size, to
-/// `[boxes, channels, bins, bins]` on `device`.
-pub fn by_lookup(
-    levels: &[HostLevel],
-    scales: &[f32],
-    boxes: &[BBox],
-    bins: usize,
-    device: &Device,
-) -> Tensor<4> {
-    let channels = levels[0].channels;
-    let length = channels * bins * bins;
-    let mut values = vec![0.0; boxes.len() * length];
-    parallel::for_each_chunk(&mut values, length, |index, out| {
-        let level = level_of(&boxes[index], levels.len());
-        levels[level].pool(&boxes[index], scales[level], bins, out);
-    });
-    Tensor::from_data(TensorData::new(values, [boxes.len(), channels, bins, bins]), device)
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::network::cpu_conv::channels_last;
+    use crate::network::host::{self, FeatureMap};
+    use crate::network::host_values::channels_last;
+    use burn::tensor::Device;
     use proptest::prelude::*;
-
-    #[test]
-    fn one_level_takes_all_and_four_share_by_size() {
-        assert_eq!(level_of(&BBox::new(0.0, 0.0, 900.0, 900.0), 1), 0);
-        for (side, level) in [(10.0, 0), (100.0, 0), (112.1, 1), (224.1, 2), (448.1, 3), (5e3, 3)] {
-            assert_eq!(level_of(&BBox::new(0.0, 0.0, side, side), 4), level, "{side}");
-        }
-        assert_eq!(level_scale(32, 512), 1.0 / 16.0);
-    }
 
     proptest! {
         #![proptest_config(ProptestConfig::with_cases(24))]
@@ -221,10 +91,14 @@ mod tests {
             let values: Vec<f32> = (0..3 * 8 * 10).map(|v| ((v * 37) % 101) as f32 / 50.0 - 1.0).collect();
             let map = Tensor::<4>::from_data(TensorData::new(values.clone(), [1, 3, 8, 10]), &device);
             let products = by_matrices(&map, &boxes, 1.0 / 16.0, bins).into_data();
-            let level = HostLevel::new(channels_last(map.clone()), [3, 8, 10]);
-            let lookups = by_lookup(&[level], &[1.0 / 16.0], &boxes, bins, &device).into_data();
-            for (a, b) in products.iter::<f32>().zip(lookups.iter::<f32>()) {
-                prop_assert!((a - b).abs() < 1e-5, "{a} {b}");
+            let level = FeatureMap { values: channels_last(map), dims: [1, 8, 10, 3] };
+            let lookups = host::roi_align::pool(&[level], &[1.0 / 16.0], &boxes, bins);
+            // `[boxes, channels, bins, bins]` against channels last.
+            let area = bins * bins;
+            for (index, product) in products.iter::<f32>().enumerate() {
+                let (region, channel, bin) = (index / (3 * area), index / area % 3, index % area);
+                let lookup = lookups.values[(region * area + bin) * 3 + channel];
+                prop_assert!((product - lookup).abs() < 1e-5, "{product} {lookup}");
             }
         }
     }

@@ -59,10 +59,4 @@ impl Rpn {
             })
             .collect()
     }
-
-    /// Prepares the convolutions for inference on a CPU.
-    pub fn prepare_cpu(self) -> Self {
-        let RpnHead { conv, cls_logits, bbox_pred } = self.head;
-        Self { head: RpnHead { conv: conv.prepare_cpu(), cls_logits, bbox_pred } }
-    }
 }

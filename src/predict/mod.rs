@@ -1,7 +1,12 @@
 //! From a slice to a report: one predictor for browser, command line and tests.
 
+#[cfg(not(target_arch = "wasm32"))]
+mod any_engine;
 pub mod canary;
 pub mod detections;
+mod device_engine;
+mod engine;
+mod host_engine;
 pub mod manifest;
 pub mod model;
 pub mod monitor;
@@ -14,6 +19,11 @@ pub mod series_report;
 pub mod settings;
 mod trunk;
 
+#[cfg(not(target_arch = "wasm32"))]
+pub use any_engine::AnyEngine;
+pub use device_engine::DeviceEngine;
+pub use engine::Engine;
+pub use host_engine::HostEngine;
 pub use model::{LoadedModel, ModelFile};
 pub use monitor::{Cancelled, Monitor, Stage, Unattended};
 pub use predictor::{PredictError, Predictor};

@@ -2,26 +2,28 @@
 
 use std::collections::BTreeMap;
 
-use burn::tensor::{Device, Tensor, TensorData};
+use burn::tensor::Device;
 use thiserror::Error;
 use web_time::Instant;
 
 use super::canary::Canary;
-use super::detections::{Detection, sigmoid, softmax};
+use super::detections::{BoxOutputs, Detection, sigmoid, softmax};
+use super::device_engine::DeviceEngine;
+use super::engine::Engine;
+use super::host_engine::HostEngine;
 use super::model::{LoadedModel, ModelFile};
 use super::monitor::{Cancelled, Monitor, Stage, Unattended};
 use super::regions::RankedRegion;
 use super::report::{ClassProbabilities, Lesion, ModelsInfo, Report, SliceReport};
 use super::roi_batch::RoiBatch;
 use super::settings::{MaskThreshold, Settings};
-use super::trunk::{Inspection, Trunk, TrunkOutput};
+use super::trunk::{self, Inspection, TrunkOutput};
 use crate::geometry::paste::{paste_mask, paste_values};
 use crate::geometry::rle::Rle;
 use crate::image::{CtSlice, NetworkInput, plausibility};
-use crate::network::cpu_conv::host_values;
 use crate::network::heads::MASK_SIDE;
-use crate::network::score_module::ScoreModule;
-use crate::network::{MaskRcnn, MaskRcnnConfig, Masks, WeightsError};
+use crate::network::host::HostScoreModule;
+use crate::network::{Masks, WeightsError};
 
 /// Why a slice has no report.
 #[derive(Debug, Error)]
@@ -53,69 +55,71 @@ pub enum PredictError {
 /// and its input comes from the host.
 #[derive(Debug)]
 struct SliceClassifier {
-    module: ScoreModule,
+    module: HostScoreModule,
     roi_batch: usize,
     temperature: f32,
 }
 
-/// Networks on a device.
+/// Networks on an engine.
 #[derive(Debug)]
-pub struct Predictor {
-    segmentation: Option<(Trunk, Masks)>,
+pub struct Predictor<E> {
+    segmentation: Option<(E, Masks)>,
     /// The classifier's own trunk, unless it is the detector's.
-    classifier_trunk: Option<Trunk>,
+    classifier_trunk: Option<E>,
     classifier: Option<SliceClassifier>,
     models: ModelsInfo,
     device_name: String,
 }
 
-impl Predictor {
+impl Predictor<HostEngine> {
     /// A predictor on the CPU.
     ///
     /// # Errors
     /// If a weight is missing, misshapen or not finite.
     pub fn on_cpu(model: &LoadedModel, device_name: &str) -> Result<Self, WeightsError> {
-        Self::new(model, &Device::flex(), true, device_name)
+        Self::new(model, device_name, |file| HostEngine::new(&file.architecture, &file.state))
     }
+}
 
-    /// A predictor on a GPU that has been initialised.
+impl Predictor<DeviceEngine> {
+    /// A predictor on a device of burn that has been initialised.
     ///
     /// # Errors
     /// If a weight is missing, misshapen or not finite.
-    pub fn on_gpu(
+    pub fn on_device(
         model: &LoadedModel,
         device: &Device,
         device_name: &str,
     ) -> Result<Self, WeightsError> {
-        Self::new(model, device, false, device_name)
+        Self::new(model, device_name, |file| {
+            DeviceEngine::new(&file.architecture, &file.state, device)
+        })
     }
+}
 
-    fn new(
+impl<E: Engine> Predictor<E> {
+    /// A predictor with the engines that `engine` makes of the model's files.
+    ///
+    /// # Errors
+    /// If a weight is missing, misshapen or not finite.
+    pub fn new(
         model: &LoadedModel,
-        device: &Device,
-        is_cpu: bool,
         device_name: &str,
+        engine: impl Fn(&ModelFile) -> Result<E, WeightsError>,
     ) -> Result<Self, WeightsError> {
-        let network = |file: &ModelFile, device: &Device| -> Result<MaskRcnn, WeightsError> {
-            MaskRcnnConfig::new(file.architecture.clone()).init_with(&file.state, device)
-        };
-        let trunk = |file: &ModelFile| -> Result<Trunk, WeightsError> {
-            Ok(Trunk::new(network(file, device)?, &file.architecture, device, is_cpu))
-        };
         let segmentation = match &model.segmentation {
-            Some(file) => Some((trunk(file)?, file.architecture.masks)),
+            Some(file) => Some((engine(file)?, file.architecture.masks)),
             None => None,
         };
         let (mut classifier, mut classifier_trunk) = (None, None);
         if let Some(file) = &model.classifier {
-            let module = network(file, &Device::flex())?.s2new;
-            classifier =
-                module.zip(file.architecture.score_module).map(|(module, (roi_batch, _))| {
-                    let temperature = file.temperature();
-                    SliceClassifier { module, roi_batch, temperature }
-                });
+            if let Some(sizes) = file.architecture.score_module {
+                let module = HostScoreModule::new(&file.state, sizes)?;
+                let (roi_batch, temperature) = (sizes.0, file.temperature());
+                classifier = Some(SliceClassifier { module, roi_batch, temperature });
+            }
             if !model.shares_trunk() {
-                classifier_trunk = Some(trunk(file)?);
+                classifier_trunk = Some(engine(file)?);
             }
         }
         let info = |file: &Option<ModelFile>| file.as_ref().map(|file| file.info.clone());
@@ -141,10 +145,10 @@ impl Predictor {
         self.classifier.is_some() && self.classifier_trunk.is_none()
     }
 
-    fn any_trunk(&self) -> Result<&Trunk, PredictError> {
+    fn any_engine(&self) -> Result<&E, PredictError> {
         self.segmentation
             .as_ref()
-            .map(|(trunk, _)| trunk)
+            .map(|(engine, _)| engine)
             .or(self.classifier_trunk.as_ref())
             .ok_or_else(|| PredictError::Device { reason: "no network is loaded".into() })
     }
@@ -154,7 +158,7 @@ impl Predictor {
     /// # Errors
     /// If the device fails.
     pub async fn canary(&self) -> Result<Canary, PredictError> {
-        self.any_trunk()?.canary().await
+        trunk::canary(self.any_engine()?).await
     }
 
     /// Computes the canary and compares it.
@@ -173,7 +177,7 @@ impl Predictor {
     /// # Errors
     /// If the device fails.
     pub async fn inspect(&self, input: &NetworkInput) -> Result<Inspection, PredictError> {
-        self.any_trunk()?.inspect(input).await
+        trunk::inspect(self.any_engine()?, input).await
     }
 
     /// Finds and outlines lesions and classifies the slice.
@@ -195,19 +199,20 @@ impl Predictor {
         warnings.extend(plausibility::doubts(slice));
         let mut lesions = Vec::new();
         let mut batch = None;
-        if let Some((trunk, masks)) = &self.segmentation {
-            let output =
-                trunk.run(&input, Some(settings), monitor, &mut |stage| clock.lap(stage)).await?;
+        if let Some((engine, masks)) = &self.segmentation {
+            let lap = &mut |stage| clock.lap(stage);
+            let output = trunk::run(engine, &input, Some(settings), monitor, lap).await?;
             if self.shares_trunk() {
-                batch = self.roi_batch(&output, settings);
+                batch = self.roi_batch(&output.boxes, settings);
             }
             monitor.enter(Stage::Masks).await?;
-            lesions = self.lesions(trunk, *masks, output, &input, slice, settings).await?;
+            lesions = outline(engine, *masks, output, &input, slice, settings).await?;
             clock.lap(Stage::Masks);
         }
-        if let Some(trunk) = &self.classifier_trunk {
-            let output = trunk.run(&input, None, monitor, &mut |stage| clock.lap(stage)).await?;
-            batch = self.roi_batch(&output, settings);
+        if let Some(engine) = &self.classifier_trunk {
+            let lap = &mut |stage| clock.lap(stage);
+            let output = trunk::run(engine, &input, None, monitor, lap).await?;
+            batch = self.roi_batch(&output.boxes, settings);
         }
         let (mut logits, mut regions) = (None, Vec::new());
         if let Some(batch) = batch {
@@ -243,13 +248,13 @@ impl Predictor {
         slice: &CtSlice,
         settings: &Settings,
     ) -> Result<RoiBatch, PredictError> {
-        let detector = self.segmentation.as_ref().map(|(trunk, _)| trunk);
-        let trunk = self.classifier_trunk.as_ref().or(detector);
+        let detector = self.segmentation.as_ref().map(|(engine, _)| engine);
+        let engine = self.classifier_trunk.as_ref().or(detector);
         let missing = || PredictError::Device { reason: "no classifier is loaded".into() };
         let input = NetworkInput::new(slice);
-        let trunk = trunk.ok_or_else(missing)?;
-        let output = trunk.run(&input, None, &mut Unattended, &mut |_| {}).await?;
-        self.roi_batch(&output, settings).ok_or_else(missing)
+        let engine = engine.ok_or_else(missing)?;
+        let output = trunk::run(engine, &input, None, &mut Unattended, &mut |_| {}).await?;
+        self.roi_batch(&output.boxes, settings).ok_or_else(missing)
     }
 
     /// Mask logits of all lesions pasted at the slice's size, the highest where they overlap, NaN
@@ -263,11 +268,12 @@ impl Predictor {
         settings: &Settings,
     ) -> Result<Vec<f32>, PredictError> {
         let mut values = vec![f32::NAN; slice.width * slice.height];
-        let Some((trunk, _)) = &self.segmentation else { return Ok(values) };
+        let Some((engine, _)) = &self.segmentation else { return Ok(values) };
         let input = NetworkInput::new(slice);
-        let output = trunk.run(&input, Some(settings), &mut Unattended, &mut |_| {}).await?;
+        let output =
+            trunk::run(engine, &input, Some(settings), &mut Unattended, &mut |_| {}).await?;
         let detections = output.boxes.detect_by(&settings.rule());
-        let maps = trunk.masks(output, &detections).await?;
+        let maps = trunk::masks(engine, &output.pyramid, &detections).await?;
         for (detection, map) in detections.iter().zip(&maps) {
             let bbox = detection.bbox.scale(input.to_slice[0], input.to_slice[1]);
             let size = (slice.width, slice.height);
@@ -297,36 +303,16 @@ impl Predictor {
         }
     }
 
-    fn roi_batch(&self, output: &TrunkOutput, settings: &Settings) -> Option<RoiBatch> {
+    fn roi_batch(&self, outputs: &BoxOutputs, settings: &Settings) -> Option<RoiBatch> {
         let classifier = self.classifier.as_ref()?;
         let (size, seed) = (classifier.roi_batch, settings.seed);
-        Some(RoiBatch::by(&output.boxes, size, seed, settings.rule()))
-    }
-
-    async fn lesions(
-        &self,
-        trunk: &Trunk,
-        masks: Masks,
-        output: TrunkOutput,
-        input: &NetworkInput,
-        slice: &CtSlice,
-        settings: &Settings,
-    ) -> Result<Vec<Lesion>, PredictError> {
-        let detections = output.boxes.detect_by(&settings.rule());
-        let maps = trunk.masks(output, &detections).await?;
-        let lesion = |(detection, map): (&Detection, &Vec<f32>)| {
-            lesion(detection, map, masks, input, slice, settings.mask_threshold)
-        };
-        Ok(detections.iter().zip(&maps).map(lesion).collect())
+        Some(RoiBatch::by(outputs, size, seed, settings.rule()))
     }
 }
 
 impl SliceClassifier {
     fn logits(&self, batch: &RoiBatch) -> Result<[f32; 3], PredictError> {
-        let values = batch.values(self.roi_batch);
-        let length = values.len();
-        let input = Tensor::from_data(TensorData::new(values, [1, length]), &Device::flex());
-        let logits = host_values(self.module.forward(input));
+        let logits = self.module.forward(&batch.values(self.roi_batch));
         if !logits.iter().all(|logit| logit.is_finite()) {
             return Err(PredictError::NotFinite { what: "class logits" });
         }
@@ -334,6 +320,23 @@ impl SliceClassifier {
             .try_into()
             .map_err(|_| PredictError::Device { reason: "module S gave no three logits".into() })
     }
+}
+
+/// The lesions of a slice.
+async fn outline<E: Engine>(
+    engine: &E,
+    masks: Masks,
+    output: TrunkOutput<E::Pyramid>,
+    input: &NetworkInput,
+    slice: &CtSlice,
+    settings: &Settings,
+) -> Result<Vec<Lesion>, PredictError> {
+    let detections = output.boxes.detect_by(&settings.rule());
+    let maps = trunk::masks(engine, &output.pyramid, &detections).await?;
+    let lesion = |(detection, map): (&Detection, &Vec<f32>)| {
+        lesion(detection, map, masks, input, slice, settings.mask_threshold)
+    };
+    Ok(detections.iter().zip(&maps).map(lesion).collect())
 }
 
 /// A detection in the slice's own pixels.

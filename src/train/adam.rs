@@ -11,8 +11,8 @@ use burn::optim::GradientsParams;
 use burn::tensor::{Tensor, TensorData};
 use rayon::prelude::*;
 
-use crate::network::cpu_conv::host_values;
 use crate::network::host_ops::serves;
+use crate::network::host_values::host_values;
 use crate::network::parameters::author_name;
 use crate::network::weights::{Parameter, StateDict};
 

@@ -14,13 +14,13 @@ use super::losses;
 use super::matcher::match_boxes;
 use super::sampler::{Sample, sample};
 use super::targets::mask_target;
+use crate::geometry::roi_pooling::level_scale;
 use crate::geometry::{BBox, BoxCoder, Mask};
 use crate::image::NetworkInput;
 use crate::network::MaskRcnn;
-use crate::network::cpu_conv::host_values;
 use crate::network::heads::{BOX_POOL, MASK_POOL, MASK_SIDE};
 use crate::network::host_ops::roi_align::{PooledLayout, pool};
-use crate::network::roi_align::level_scale;
+use crate::network::host_values::host_values;
 use crate::network::rpn::RpnLevel;
 use crate::predict::proposals::{ProposalCounts, RpnMaps, select_proposals};
 

@@ -2,8 +2,8 @@
 
 use burn::tensor::Tensor;
 
-use super::super::cpu_conv::{ConvShape, CpuConv, Epilogue};
-use super::super::winograd::{self, Tiling};
+use super::super::host::conv::{ConvShape, Epilogue, HostConv};
+use super::super::host::winograd::{self, Tiling};
 use super::function::{
     ChannelsLast, HostFunction, HostTensor, Input, Recorded, Saved, apply, contiguous,
     from_channels_last, from_values,
@@ -44,7 +44,7 @@ impl HostFunction for Convolution {
         let input = ChannelsLast::of(&inputs[0]);
         let weight = contiguous(&inputs[1]);
         let bias = inputs.get(2).map(|bias| contiguous(bias).storage::<f32>().to_vec());
-        let kernel = CpuConv::new(weight.storage(), bias.unwrap_or_default(), self.shape);
+        let kernel = HostConv::new(weight.storage(), bias.unwrap_or_default(), self.shape);
         let (values, dims) = kernel.convolve(input.values(), input.dims, None, self.activate);
         (from_channels_last(values, dims), Saved::default())
     }

@@ -4,13 +4,11 @@ use std::sync::Arc;
 
 use burn::tensor::Tensor;
 
+use super::super::host::pooling::{KERNEL, STRIDE, fold_windows};
 use super::function::{
     ChannelsLast, HostFunction, HostTensor, Recorded, Saved, apply, from_channels_last,
 };
 use crate::parallel;
-
-const KERNEL: usize = 3;
-const STRIDE: usize = 2;
 
 /// Pools `[batch, channels, height, width]`; as in [`super::super::resnet`], padding never wins.
 pub fn max_pool(input: Tensor<4>) -> Tensor<4> {
@@ -23,32 +21,20 @@ struct MaxPool;
 impl HostFunction for MaxPool {
     fn forward(&self, inputs: &[HostTensor], _: bool) -> (HostTensor, Saved) {
         let input = ChannelsLast::of(&inputs[0]);
-        let [batch, height, width, channels] = input.dims;
-        let (rows, columns) = (height.div_ceil(STRIDE), width.div_ceil(STRIDE));
-        // The value in the low half, the winning tap in the high half of each output.
-        let mut found = vec![(0.0f32, 0u8); batch * rows * columns * channels];
-        parallel::for_each_chunk(&mut found, columns * channels, |index, out| {
-            let (image, row) = (index / rows, index % rows);
-            let image = &input.values()[image * input.image()..][..input.image()];
-            for (column, pixel) in out.chunks_exact_mut(channels).enumerate() {
-                pixel.fill((f32::NEG_INFINITY, 0));
-                for tap in 0..KERNEL * KERNEL {
-                    let y = (row * STRIDE + tap / KERNEL).wrapping_sub(1);
-                    let x = (column * STRIDE + tap % KERNEL).wrapping_sub(1);
-                    if y < height && x < width {
-                        let values = &image[(y * width + x) * channels..][..channels];
-                        for (best, value) in pixel.iter_mut().zip(values) {
-                            if *value > best.0 {
-                                *best = (*value, tap as u8);
-                            }
-                        }
-                    }
+        // The value in the first half, the winning tap in the second half of each output.
+        let (found, dims) = fold_windows(
+            input.values(),
+            input.dims,
+            (f32::NEG_INFINITY, 0u8),
+            |best: &mut (f32, u8), value, tap| {
+                if value > best.0 {
+                    *best = (value, tap);
                 }
-            }
-        });
+            },
+        );
         let values = found.iter().map(|(value, _)| *value).collect();
         let indices = Arc::new(found.iter().map(|(_, tap)| *tap).collect());
-        let output = from_channels_last(values, [batch, rows, columns, channels]);
+        let output = from_channels_last(values, dims);
         (output, Saved { indices, ..Saved::default() })
     }
 

@@ -2,12 +2,14 @@
 
 use burn::tensor::Tensor;
 
-use super::super::roi_align::{BinTaps, bin_taps, by_matrices, per_level};
+use super::super::host::roi_align::pool_region;
+use super::super::roi_align::{by_matrices, per_level};
 use super::function::{
     ChannelsLast, HostFunction, HostTensor, Recorded, Saved, apply, from_channels_last, from_values,
 };
 use super::serves;
 use crate::geometry::BBox;
+use crate::geometry::roi_pooling::{BinTaps, bin_taps};
 use crate::parallel;
 
 /// Order of a pooled region's values in memory.
@@ -71,23 +73,13 @@ impl HostFunction for RoiAlign {
         let mut values = vec![0.0; self.boxes.len() * area * channels];
         parallel::for_each_chunk(&mut values, area * channels, |index, out| {
             let taps = self.taps(&self.boxes[index], map.dims);
-            let mut pooled = vec![0.0; channels];
-            for (bin, out_pixel) in (0..area).map(|bin| (bin, bin * channels)) {
-                pooled.fill(0.0);
-                taps.for_each(bin, |cell, weight| {
-                    let cell = &map.values()[cell * channels..][..channels];
-                    for (sum, value) in pooled.iter_mut().zip(cell) {
-                        *sum += weight * value;
-                    }
-                });
-                match self.layout {
-                    PooledLayout::ChannelsLast => {
-                        out[out_pixel..][..channels].copy_from_slice(&pooled);
-                    }
-                    PooledLayout::ChannelsFirst => {
-                        for (channel, value) in pooled.iter().enumerate() {
-                            out[channel * area + bin] = *value;
-                        }
+            match self.layout {
+                PooledLayout::ChannelsLast => pool_region(map.values(), &taps, out, channels),
+                PooledLayout::ChannelsFirst => {
+                    let mut pooled = vec![0.0; area * channels];
+                    pool_region(map.values(), &taps, &mut pooled, channels);
+                    for (index, value) in pooled.into_iter().enumerate() {
+                        out[index % channels * area + index / channels] = value;
                     }
                 }
             }

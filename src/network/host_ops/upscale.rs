@@ -1,9 +1,8 @@
 //! Transposed convolution, kernel 2, stride 2, with bias and ReLU, and its gradients.
-//!
-//! Windows do not overlap, so it is one matrix product per pixel: `[in]` to `[2, 2, out]`.
 
 use burn::tensor::Tensor;
 
+use super::super::host::upscale::{HostUpscale, output_start, taps_before_outputs};
 use super::convolution::{channel_sums, where_positive};
 use super::function::{
     ChannelsLast, HostFunction, HostTensor, Recorded, Saved, apply, contiguous, from_channels_last,
@@ -20,51 +19,13 @@ pub fn upscale(input: Tensor<4>, weight: Tensor<4>, bias: Tensor<1>) -> Tensor<4
 #[derive(Debug)]
 struct Upscale;
 
-/// `[in, out, 2, 2]` to `[in, 2, 2, out]`.
-fn taps_before_outputs(weight: &[f32], outputs: usize) -> Vec<f32> {
-    let mut ordered = vec![0.0; weight.len()];
-    for (input, values) in weight.chunks_exact(outputs * 4).enumerate() {
-        for (index, value) in values.iter().enumerate() {
-            ordered[(input * 4 + index % 4) * outputs + index / 4] = *value;
-        }
-    }
-    ordered
-}
-
-/// The output row's start for an input row and a tap row, in values.
-fn output_start(row: usize, tap: usize, width: usize, outputs: usize) -> usize {
-    (2 * row + tap) * 2 * width * outputs
-}
-
 impl HostFunction for Upscale {
     fn forward(&self, inputs: &[HostTensor], _: bool) -> (HostTensor, Saved) {
         let input = ChannelsLast::of(&inputs[0]);
-        let [batch, height, width, channels] = input.dims;
         let (weight, bias) = (contiguous(&inputs[1]), contiguous(&inputs[2]));
-        let bias: &[f32] = bias.storage();
-        let outputs = bias.len();
-        let weights = taps_before_outputs(weight.storage(), outputs);
-        let mut output = vec![0.0; 4 * batch * height * width * outputs];
-        // Images are small: one is a matrix of its own.
-        let image = height * width;
-        parallel::for_each_chunk(&mut output, 4 * image * outputs, |index, out| {
-            let pixels = &input.values()[index * image * channels..][..image * channels];
-            let mut products = vec![0.0; image * 4 * outputs];
-            matmul(&mut products, pixels, &weights, [image, channels, 4 * outputs]);
-            for (pixel, values) in products.chunks_exact(4 * outputs).enumerate() {
-                let (row, column) = (pixel / width, pixel % width);
-                for (tap, values) in values.chunks_exact(2 * outputs).enumerate() {
-                    let start = output_start(row, tap, width, outputs) + 2 * column * outputs;
-                    let places = out[start..][..2 * outputs].chunks_exact_mut(outputs);
-                    for (place, values) in places.zip(values.chunks_exact(outputs)) {
-                        for c in 0..outputs {
-                            place[c] = (values[c] + bias[c]).max(0.0);
-                        }
-                    }
-                }
-            }
-        });
-        (from_channels_last(output, [batch, 2 * height, 2 * width, outputs]), Saved::default())
+        let layer = HostUpscale::new(weight.storage(), bias.storage::<f32>().to_vec());
+        let (values, dims) = layer.upscale(input.values(), input.dims);
+        (from_channels_last(values, dims), Saved::default())
     }
 
     fn backward(

@@ -4,7 +4,7 @@
 //! `G^T [sum over tiles of (A dy A^T) * (B^T d B)] G`: the same patches as in the forward pass,
 //! multiplied with transformed gradients, 36 matrix products in all.
 
-use super::super::winograd::{ENTRIES, PATCH, TILE, Tiling, gather_patches, take};
+use super::super::host::winograd::{ENTRIES, PATCH, TILE, Tiling, gather_patches, take};
 use crate::matmul::add_transposed_matmul;
 use crate::parallel;
 

@@ -135,6 +135,24 @@ impl StateDict {
         self.tensors.get(name).map(|parameter| parameter.shape.as_slice())
     }
 
+    /// A parameter of a known shape.
+    ///
+    /// # Errors
+    /// If it is missing, has another shape, or holds NaN or infinity.
+    pub fn parameter(&self, name: &str, expected: &[usize]) -> Result<&Parameter, WeightsError> {
+        let Some(parameter) = self.tensors.get(name) else {
+            return Err(WeightsError::Missing { name: name.into() });
+        };
+        if parameter.shape != expected {
+            let (found, expected) = (parameter.shape.clone(), expected.to_vec());
+            return Err(WeightsError::Shape { name: name.into(), found, expected });
+        }
+        if !parameter.values.iter().all(|value| value.is_finite()) {
+            return Err(WeightsError::NotFinite { name: name.into() });
+        }
+        Ok(parameter)
+    }
+
     /// Whether both files hold the same detector trunk: backbone, proposals, box head.
     ///
     /// Then the detector's and the classifier's work up to the box predictions is the same.

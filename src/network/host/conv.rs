@@ -1,24 +1,18 @@
-//! Convolution for inference on CPUs, natively and in wasm.
+//! Convolution on a CPU, natively and in wasm.
 //!
-//! Activations lie channels-last in memory, so every inner loop runs over contiguous channels;
-//! to the rest of the network they are ordinary NCHW tensors (a permuted view), and consecutive
-//! layers pass them on without copying. 3x3 kernels of stride 1, nine tenths of the work, go
-//! through Winograd's algorithm ([`super::winograd`]), the others through one matrix product per
-//! stripe of rows.
+//! 3x3 kernels of stride 1, nine tenths of the work, go through Winograd's algorithm
+//! ([`super::winograd`]), the others through one matrix product per stripe of rows.
 
-use std::sync::Arc;
-
-use burn::tensor::{Tensor, TensorData};
-
+use super::FeatureMap;
 use super::winograd::{self, Tiling};
 use crate::matmul::matmul;
 use crate::parallel;
 
 /// A convolution with its weights in the layout that its algorithm wants.
 #[derive(Clone, Debug)]
-pub struct CpuConv {
-    weights: Arc<Vec<f32>>,
-    bias: Arc<Vec<f32>>,
+pub struct HostConv {
+    weights: Vec<f32>,
+    bias: Vec<f32>,
     shape: ConvShape,
 }
 
@@ -77,7 +71,7 @@ impl Epilogue<'_> {
     }
 }
 
-impl CpuConv {
+impl HostConv {
     /// Prepares `weight` `[out, in, kernel, kernel]`, row-major. An empty `bias` is none.
     pub fn new(weight: &[f32], bias: Vec<f32>, shape: ConvShape) -> Self {
         let bias = if bias.is_empty() { vec![0.0; shape.outputs] } else { bias };
@@ -86,23 +80,19 @@ impl CpuConv {
         } else {
             channels_last_weights(weight, &shape)
         };
-        Self { weights: Arc::new(weights), bias: Arc::new(bias), shape }
+        Self { weights, bias, shape }
     }
 
-    /// Convolves `[batch, in, height, width]`, then adds `residual` and applies ReLU if asked to.
+    /// Convolves, then adds `residual` and applies ReLU if asked to.
     pub fn forward(
         &self,
-        input: Tensor<4>,
-        residual: Option<Tensor<4>>,
+        input: &FeatureMap,
+        residual: Option<&FeatureMap>,
         activate: bool,
-    ) -> Tensor<4> {
-        let device = input.device();
-        let [batch, channels, height, width] = input.dims();
-        let input = channels_last(input);
-        let residual = residual.map(channels_last);
-        let dims = [batch, height, width, channels];
-        let (output, dims) = self.convolve(&input, dims, residual.as_deref(), activate);
-        Tensor::<4>::from_data(TensorData::new(output, dims), &device).permute([0, 3, 1, 2])
+    ) -> FeatureMap {
+        let residual = residual.map(|map| map.values.as_slice());
+        let (values, dims) = self.convolve(&input.values, input.dims, residual, activate);
+        FeatureMap { values, dims }
     }
 
     /// The same on values that lie channels last, `[batch, height, width, channels]`.
@@ -201,26 +191,14 @@ fn channels_last_weights(weight: &[f32], shape: &ConvShape) -> Vec<f32> {
     ordered
 }
 
-/// The values of an NCHW tensor, channels last. Free where the memory already is so.
-///
-/// The tensor lies on the CPU and holds f32, so reading it neither waits nor fails.
-pub fn channels_last(tensor: Tensor<4>) -> Vec<f32> {
-    host_values(tensor.permute([0, 2, 3, 1]))
-}
-
-/// The values of a CPU tensor, row-major.
-pub fn host_values<const D: usize>(tensor: Tensor<D>) -> Vec<f32> {
-    let data = tensor.into_data();
-    data.try_into_vec_as::<f32>().unwrap_or_default()
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-    use burn::tensor::Device;
+    use crate::network::host_values::{channels_last, host_values};
     use burn::tensor::activation::relu;
     use burn::tensor::module::conv2d;
     use burn::tensor::ops::ConvOptions;
+    use burn::tensor::{Device, Tensor, TensorData};
     use proptest::prelude::*;
 
     fn noise(length: usize, seed: usize) -> Vec<f32> {
@@ -255,10 +233,15 @@ mod tests {
             if activate {
                 expected = relu(expected);
             }
-            let weight = host_values(weight);
-            let actual = CpuConv::new(&weight, bias, shape).forward(input, residual, activate);
-            prop_assert_eq!(actual.dims(), expected.dims());
-            for (a, e) in host_values(actual).iter().zip(host_values(expected)) {
+            let map = |tensor: Tensor<4>| {
+                let [batch, channels, height, width] = tensor.dims();
+                FeatureMap { values: channels_last(tensor), dims: [batch, height, width, channels] }
+            };
+            let conv = HostConv::new(&host_values(weight), bias, shape);
+            let actual = conv.forward(&map(input), residual.map(map).as_ref(), activate);
+            let expected = map(expected);
+            prop_assert_eq!(actual.dims, expected.dims);
+            for (a, e) in actual.values.iter().zip(&expected.values) {
                 prop_assert!((a - e).abs() < 2e-4 * (inputs as f32).max(4.0), "{a} is not {e}");
             }
         }

@@ -5,7 +5,7 @@
 //! products), and transformed back to 4x4 outputs. In f32 the result differs from the direct sum by
 //! about 1e-6 of its size.
 
-use super::cpu_conv::{ConvShape, Epilogue};
+use super::conv::{ConvShape, Epilogue};
 use crate::matmul::matmul;
 use crate::parallel;
 
