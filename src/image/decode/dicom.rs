@@ -187,8 +187,12 @@ fn with_plain_meta_group(bytes: &[u8]) -> (Vec<u8>, usize) {
         };
         let end = position.saturating_add(header_length).saturating_add(value_length);
         let Some(whole) = bytes.get(position..end) else { break };
-        // Version, SOP class and instance, transfer syntax, implementation.
-        if matches!(element, 0x0001 | 0x0002 | 0x0003 | 0x0010 | 0x0012) {
+        // Version; SOP class and instance, transfer syntax, implementation. Of another representation the
+        // reader takes the length to have four bytes, and memory for it.
+        if matches!(
+            (element, &header[4..6]),
+            (0x0001, b"OB") | (0x0002 | 0x0003 | 0x0010 | 0x0012, b"UI")
+        ) {
             kept.extend_from_slice(whole);
         }
         position = end;
@@ -345,4 +349,20 @@ fn chain(error: &dyn std::error::Error) -> String {
         source = cause.source();
     }
     message
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_meta_element_of_odd_representation_is_left_out() {
+        // Found by fuzzing: read with a length of four bytes, it claimed four gigabytes.
+        let odd = [2, 0, 2, 0, 0xb4, b'I', 4, 0, 0xf6, 0xf6, 0xf6, 0xf6];
+        let syntax = b"\x02\x00\x10\x00UI\x12\x001.2.840.10008.1.2\0";
+        let file = [&[0; 128][..], b"DICM", &odd, syntax].concat();
+        let (plain, data) = with_plain_meta_group(&file);
+        assert_eq!(data, plain.len());
+        assert!(plain.ends_with(syntax) && plain.len() == 16 + syntax.len(), "{plain:?}");
+    }
 }
