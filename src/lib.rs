@@ -4,6 +4,7 @@
 //! | module | what it does |
 //! |---|---|
 //! | `cli` | the command line (native only) |
+//! | [`crew`] | how many workers share a series |
 //! | `evaluate` | average precision, sensitivities, RoI distributions, the paper's tables (native only) |
 //! | [`export`] | a report as pictures, masks, tables, HTML |
 //! | `figures` | charts as SVG and PNG (native only) |
@@ -16,6 +17,7 @@
 
 #[cfg(not(target_arch = "wasm32"))]
 pub mod cli;
+pub mod crew;
 #[cfg(not(target_arch = "wasm32"))]
 pub mod evaluate;
 pub mod export;

@@ -2,8 +2,7 @@
 
 #[cfg(target_arch = "wasm32")]
 fn main() {
-    use groundglass::web::worker::{DeviceKind, run};
-    run(DeviceKind::Cpu);
+    groundglass::web::worker::run::<groundglass::web::worker::CpuDevice>();
 }
 
 #[cfg(not(target_arch = "wasm32"))]

@@ -2,8 +2,7 @@
 
 #[cfg(all(target_arch = "wasm32", feature = "webgpu"))]
 fn main() {
-    use groundglass::web::worker::{DeviceKind, run};
-    run(DeviceKind::Gpu);
+    groundglass::web::worker::run::<groundglass::web::worker::GpuDevice>();
 }
 
 #[cfg(not(all(target_arch = "wasm32", feature = "webgpu")))]

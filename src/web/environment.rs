@@ -5,7 +5,7 @@ use wasm_bindgen::{JsCast, JsValue};
 use wasm_bindgen_futures::JsFuture;
 use web_sys::{Blob, BlobPropertyBag, File, HtmlAnchorElement, Response, Url};
 
-use super::protocol::Download;
+use super::protocol::worker::Download;
 
 /// The text of a JavaScript error.
 pub fn describe(error: &JsValue) -> String {
@@ -130,6 +130,19 @@ pub fn keep_offline(programs: &[&str], model: &str) {
             log::warn!("this page will not work offline: {}", describe(&error));
         }
     });
+}
+
+/// Most workers that this machine could feed: one a logical processor, within its memory.
+pub fn workers_at_most() -> usize {
+    const MOST: f64 = 8.0;
+    /// Workers per GiB of memory; a worker takes about 150 MiB.
+    const PER_GIB: f64 = 2.0;
+    let navigator = Reflect::get(&js_sys::global(), &"navigator".into()).unwrap_or_default();
+    let number = |key: &str| Reflect::get(&navigator, &key.into()).ok().and_then(|v| v.as_f64());
+    let processors = number("hardwareConcurrency").unwrap_or(1.0);
+    // Only some browsers tell the memory.
+    let by_memory = number("deviceMemory").map_or(MOST, |gib| gib * PER_GIB);
+    processors.min(by_memory).clamp(1.0, MOST) as usize
 }
 
 /// What the browser calls itself, and what it computes with.

@@ -1,7 +1,8 @@
 //! The page (Yew) and its workers. wasm only.
 //!
-//! The page itself links no network code: it shows, and asks a worker. There are two worker
-//! binaries with the same protocol, one on WebGPU and one on the CPU.
+//! The page itself decodes and computes nothing: it shows, and asks its programs. The reader knows files
+//! and no network; workers know the network and no files. There are two worker binaries with the same
+//! protocol, one on WebGPU and one on the CPU.
 
 pub mod app;
 mod components;
@@ -11,6 +12,8 @@ mod environment;
 mod options;
 mod pictures;
 pub mod protocol;
+pub mod reader;
+mod scope;
 mod session;
 mod state;
 pub mod worker;

@@ -21,6 +21,9 @@ impl Device {
     }
 }
 
+/// Files of the reader; the first is the script to start.
+pub const READER_FILES: [&str; 3] = ["reader_loader.js", "reader.js", "reader_bg.wasm"];
+
 /// What the address asks for. Settings only, never data.
 #[derive(Clone, Debug, Default)]
 pub struct PageOptions {
@@ -30,6 +33,8 @@ pub struct PageOptions {
     pub model: Option<String>,
     /// `?bench=1`.
     pub bench: bool,
+    /// `?workers=`: how many CPU workers share a series; without it, as many as pay off.
+    pub workers: Option<usize>,
 }
 
 impl PageOptions {
@@ -46,6 +51,7 @@ impl PageOptions {
                 _ => None,
             },
             model: get("model"),
+            workers: get("workers").and_then(|count| count.parse().ok()).filter(|count| *count > 0),
             bench: get("bench").is_some_and(|value| value != "0"),
         }
     }

@@ -5,7 +5,8 @@ use std::rc::Rc;
 
 use yew::Reducible;
 
-use super::protocol::{Contents, Download};
+use super::protocol::reader::Contents;
+use super::protocol::worker::Download;
 use crate::geometry::view::View;
 use crate::image::Window;
 use crate::predict::regions::RegionReference;
@@ -88,8 +89,10 @@ pub enum Phase {
         slice: usize,
         /// The stage it is in.
         stage: Option<Stage>,
-        /// Slices after it.
+        /// Slices that no worker has yet.
         waiting: usize,
+        /// Slices predicted at once.
+        at_once: usize,
     },
     /// Nothing works.
     Broken,
@@ -194,11 +197,8 @@ pub enum Action {
     },
     /// Its picture is there.
     Shown(Picture),
-    /// Slices wait to be predicted.
-    Queued {
-        /// How many.
-        slices: usize,
-    },
+    /// Slices were chosen to be predicted.
+    Queued,
     /// A slice is done.
     Done {
         /// Which.
@@ -340,12 +340,7 @@ impl Reducible for State {
                 state.window = window;
             }
             Action::Shown(picture) => state.picture = Some(picture),
-            Action::Queued { slices } => {
-                state.cancelled = false;
-                if let (Phase::Running { waiting, .. }, true) = (&mut state.phase, slices > 0) {
-                    *waiting = slices;
-                }
-            }
+            Action::Queued => state.cancelled = false,
             Action::Done { slice, report } => {
                 Rc::make_mut(&mut state.reports).insert(slice, report);
                 state.phase = Phase::Idle;

@@ -27,7 +27,13 @@ pub async fn offline() {
     })()";
     let is_kept = || async {
         let paths = visitor.client.execute(kept, Vec::new()).await.expect("the caches").to_string();
-        let wanted = ["worker_cpu_bg.wasm", "worker_cpu_loader.js", "app_bg.wasm", "manifest.json"];
+        let wanted = [
+            "worker_cpu_bg.wasm",
+            "worker_cpu_loader.js",
+            "reader_bg.wasm",
+            "app_bg.wasm",
+            "manifest.json",
+        ];
         wanted.iter().all(|file| paths.contains(file))
     };
     visitor.until("all files are kept", SOON, || async { is_kept().await }).await;

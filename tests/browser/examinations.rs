@@ -2,33 +2,20 @@
 
 use std::collections::BTreeMap;
 use std::io::Write;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 use groundglass::image::Examination;
 use groundglass::predict::Report;
 
-use super::common::{self, dicom::write_phantom};
+use super::common::{self, dicom::write_series};
 use super::site::Site;
-use super::{SOON, assert_shows, native, ready_on_cpu};
-
-/// Three slices whose names run against their place.
-fn write_series(folder: &Path) -> Vec<PathBuf> {
-    (0..3)
-        .map(|index| {
-            let path = folder.join(format!("slice{}.dcm", 3 - index));
-            write_phantom(&path, 21 + index, 2.5 * index as f64);
-            path
-        })
-        .collect()
-}
+use super::{SOON, assert_shows, native, ready_on_cpu, with_opened};
 
 pub async fn a_series() {
     let folder = tempfile::tempdir().expect("a folder");
-    let files = write_series(folder.path());
+    let files = write_series(folder.path(), 3, 21);
     let site = Site::serve(BTreeMap::new());
-    let visitor = ready_on_cpu(&site).await;
-    visitor.choose_all(&files).await;
-    visitor.wait_for("Done:", SOON).await;
+    let visitor = with_opened(&site, &files).await;
     // The middle one, by place, comes first.
     assert_shows(&visitor, &native(&files[1])).await;
     visitor.wait_for("2 of 3", SOON).await;
@@ -78,7 +65,7 @@ pub async fn a_series() {
 pub async fn a_zip() {
     let folder = tempfile::tempdir().expect("a folder");
     let mut archive = zip::ZipWriter::new(std::io::Cursor::new(Vec::new()));
-    for file in write_series(folder.path()) {
+    for file in write_series(folder.path(), 3, 21) {
         let options = zip::write::SimpleFileOptions::default();
         archive.start_file(format!("scan/{}", file.display()), options).expect("an entry");
         archive.write_all(&std::fs::read(&file).expect("a slice")).expect("an entry");
@@ -107,17 +94,9 @@ pub async fn a_zip() {
 /// What was computed before a cancellation stays, and the rest can follow.
 pub async fn resuming() {
     let folder = tempfile::tempdir().expect("a folder");
-    let files: Vec<PathBuf> = (0..8)
-        .map(|index| {
-            let path = folder.path().join(format!("slice{index}.dcm"));
-            write_phantom(&path, 40 + index, 2.5 * index as f64);
-            path
-        })
-        .collect();
+    let files = write_series(folder.path(), 8, 40);
     let site = Site::serve(BTreeMap::new());
-    let visitor = ready_on_cpu(&site).await;
-    visitor.choose_all(&files).await;
-    visitor.wait_for("Done:", SOON).await;
+    let visitor = with_opened(&site, &files).await;
     visitor.press("Run the other 7 slices").await;
     visitor.wait_for("2 of 8 done", SOON).await;
     visitor.press("Cancel").await;
@@ -132,11 +111,9 @@ pub async fn resuming() {
 
 pub async fn the_viewer() {
     let folder = tempfile::tempdir().expect("a folder");
-    let files = write_series(folder.path());
+    let files = write_series(folder.path(), 3, 21);
     let site = Site::serve(BTreeMap::new());
-    let visitor = ready_on_cpu(&site).await;
-    visitor.choose_all(&files).await;
-    visitor.wait_for("Done:", SOON).await;
+    let visitor = with_opened(&site, &files).await;
     let is_zoomed = || async { visitor.attribute("canvas", "class").await.contains("zoomed") };
 
     visitor.keys(".viewer", "\u{e015}").await; // arrow down

@@ -68,6 +68,10 @@ fn main() -> ExitCode {
         trial("a_tab_in_the_background_goes_on_beside_another", robustness::two_tabs),
         trial("three_hundred_slices_do_not_fill_the_memory", robustness::many_slices)
             .with_ignored_flag(true),
+        trial("a_killed_worker_and_a_killed_reader_are_replaced", robustness::killed_programs),
+        trial("a_worker_that_falls_silent_is_replaced", robustness::a_silent_worker),
+        trial("several_workers_give_what_one_gives", robustness::several_workers),
+        trial("a_graphics_card_without_memory_is_replaced", robustness::gpu_memory),
         trial("model_card_and_diagnostics_name_no_file", everywhere::about),
         trial("a_reference_slice_matches_the_native_result", a_reference_slice)
             .with_ignored_flag(!common::reference().is_dir()),
@@ -160,6 +164,14 @@ async fn ready_on_cpu(site: &Site) -> Visitor {
     let visitor = Visitor::new(WebGpu::Off).await;
     visitor.open(&site.url("?device=cpu")).await;
     visitor.wait_for("Ready.", SOON).await;
+    visitor
+}
+
+/// A visitor whose files are open, and the first slice done.
+async fn with_opened(site: &Site, files: &[PathBuf]) -> Visitor {
+    let visitor = ready_on_cpu(site).await;
+    visitor.choose_all(files).await;
+    visitor.wait_for("Done:", SOON).await;
     visitor
 }
 

@@ -22,6 +22,16 @@ pub fn folder() -> PathBuf {
 }
 
 impl Site {
+    /// Serves the site with `script` before what is in a program's file.
+    pub fn with_program_after(file: &str, script: &str) -> Self {
+        let programs = std::fs::read_dir(folder()).expect("the site").flatten();
+        let mut names = programs.map(|entry| entry.file_name().to_string_lossy().into_owned());
+        let version = names.find(|name| name.starts_with("app-")).expect("the programs");
+        let path = format!("{version}/{file}");
+        let program = std::fs::read_to_string(folder().join(&path)).expect("the program");
+        Self::serve(BTreeMap::from([(path, format!("{script}\n{program}").into_bytes())]))
+    }
+
     /// Serves the site; `replaced` maps paths within it to other contents.
     pub fn serve(replaced: BTreeMap<String, Vec<u8>>) -> Self {
         let server = Arc::new(Server::http("127.0.0.1:0").expect("a free port"));

@@ -9,7 +9,7 @@ use yew::prelude::*;
 use crate::predict::Stage;
 use crate::predict::report::SliceReport;
 use crate::web::environment::{self, fetch_bytes};
-use crate::web::protocol::Download;
+use crate::web::protocol::worker::Download;
 use crate::web::session::Session;
 use crate::web::state::{Phase, State};
 

@@ -5,7 +5,7 @@ use web_sys::{HtmlInputElement, HtmlSelectElement};
 use yew::prelude::*;
 
 use crate::predict::SliceReport;
-use crate::web::protocol::SeriesContents;
+use crate::web::protocol::reader::SeriesContents;
 use crate::web::session::Session;
 use crate::web::state::State;
 

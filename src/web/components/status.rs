@@ -30,9 +30,9 @@ fn stage_text(stage: Stage) -> &'static str {
 }
 
 /// How long the slices that wait will take, in words.
-fn time_left(state: &State, waiting: usize) -> String {
+fn time_left(state: &State, slices: usize, at_once: usize) -> String {
     let Some(milliseconds) = state.milliseconds_per_slice() else { return String::new() };
-    let seconds = milliseconds * (waiting + 1) as f64 / 1e3;
+    let seconds = milliseconds * slices as f64 / at_once.max(1) as f64 / 1e3;
     match seconds {
         ..90.0 => format!(", about {seconds:.0} s"),
         _ => format!(", about {:.0} min", seconds / 60.0),
@@ -49,13 +49,17 @@ fn message(state: &State) -> String {
         Phase::WarmingUp => "Checking the device…".into(),
         Phase::Opening { files: 1 } => "Opening the file…".into(),
         Phase::Opening { files } => format!("Opening {files} files…"),
+        Phase::Running { waiting, at_once, .. } if *at_once > 1 => {
+            let left = time_left(state, waiting + at_once, *at_once);
+            format!("Working on {at_once} slices at once, {waiting} to follow{left}…")
+        }
         Phase::Running { stage, waiting, .. } => {
             let stage = stage.map_or("waiting for the device", stage_text);
             match waiting {
                 0 => format!("Working: {stage}…"),
                 1 => format!("Working: {stage}, 1 slice to follow…"),
                 waiting => {
-                    let left = time_left(state, *waiting);
+                    let left = time_left(state, waiting + 1, 1);
                     format!("Working: {stage}, {waiting} slices to follow{left}…")
                 }
             }

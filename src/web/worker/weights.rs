@@ -12,7 +12,7 @@ use crate::predict::LoadedModel;
 use crate::predict::canary::Canary;
 use crate::predict::manifest::{MAX_BYTES, Manifest};
 use crate::predict::regions::RegionReference;
-use crate::web::protocol::{Beside, Event};
+use crate::web::protocol::worker::Event;
 
 /// Name of the cache; raise the number if what is stored changes its meaning.
 const CACHE: &str = "groundglass-weights-1";
@@ -124,7 +124,7 @@ async fn fetch_file(
         && manifest.check(file, &bytes).is_ok()
     {
         *received += bytes.len() as u64;
-        post(&Event::Loading { received: *received as f64, total: total as f64 }, Beside::Nothing);
+        post(&Event::Loading { received: *received as f64, total: total as f64 });
         return Ok(bytes);
     }
     let response = get(&format!("{FOLDER}/{file}"), "default").await?;
@@ -175,6 +175,6 @@ async fn read_body(response: &Response, received: &mut u64, total: u64) -> Resul
             return Err(format!("more than {MAX_BYTES} bytes"));
         }
         *received += u64::from(value.length());
-        post(&Event::Loading { received: *received as f64, total: total as f64 }, Beside::Nothing);
+        post(&Event::Loading { received: *received as f64, total: total as f64 });
     }
 }

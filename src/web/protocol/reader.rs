@@ -1,0 +1,231 @@
+//! Messages between the page and the reader, which knows files and no network.
+
+use serde::{Deserialize, Serialize};
+
+use crate::export::Format;
+use crate::export::dicom::Identity;
+use crate::image::{CtSlice, Window};
+use crate::predict::report::{FileError, Report};
+
+/// Page to reader.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub enum Request {
+    /// Open files, which come beside the message.
+    Open {
+        /// Number of the batch.
+        batch: u32,
+        /// Their names or paths.
+        names: Vec<String>,
+    },
+    /// Send the grey values of a slice.
+    Show {
+        /// Number of the batch.
+        batch: u32,
+        /// Which, counted through all series.
+        slice: usize,
+        /// Window for Hounsfield units; `None` for the one that the network sees.
+        window: Option<Window>,
+    },
+    /// Send a slice as the network sees it.
+    Prepare {
+        /// Number of the batch.
+        batch: u32,
+        /// Which, counted through all series.
+        slice: usize,
+    },
+    /// Write a file.
+    Export {
+        /// What kind.
+        format: Format,
+        /// What it says.
+        report: Box<Report>,
+        /// Number of every slice of the report, counted through all series.
+        slices: Vec<usize>,
+        /// Name to be called after.
+        name: String,
+        /// Whether patient and study go into DICOM objects.
+        identity: Identity,
+        /// The model card, for the report to read.
+        card: Option<String>,
+    },
+    /// List what the file of a slice holds that identifies people.
+    Identify {
+        /// Number of the batch.
+        batch: u32,
+        /// Which, counted through all series.
+        slice: usize,
+    },
+}
+
+/// A series of the opened files.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct SeriesContents {
+    /// What to call it.
+    pub name: String,
+    /// Names of its slices, in order.
+    pub slices: Vec<String>,
+    /// Millimetres between them, if they lie evenly.
+    pub distance_mm: Option<f64>,
+    /// Whether DICOM objects can refer to them.
+    pub is_dicom: bool,
+    /// What the reader should know.
+    pub warnings: Vec<String>,
+}
+
+/// What was opened.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct Contents {
+    /// The series; slices are counted through all of them.
+    pub series: Vec<SeriesContents>,
+    /// What could not be opened.
+    pub refused: Vec<FileError>,
+}
+
+impl Contents {
+    /// Number of slices in all series.
+    pub fn slices(&self) -> usize {
+        self.series.iter().map(|series| series.slices.len()).sum()
+    }
+
+    /// The series of a slice, and the number of the series' first slice.
+    pub fn series_of(&self, slice: usize) -> Option<(&SeriesContents, usize)> {
+        let mut first = 0;
+        for series in &self.series {
+            if slice < first + series.slices.len() {
+                return Some((series, first));
+            }
+            first += series.slices.len();
+        }
+        None
+    }
+
+    /// Name of a slice.
+    pub fn name(&self, slice: usize) -> &str {
+        self.series_of(slice).map_or("", |(series, first)| &series.slices[slice - first])
+    }
+
+    /// The middle slice of the longest series: it says most about an examination.
+    pub fn middle(&self) -> Option<usize> {
+        let mut first = 0;
+        let mut longest: Option<(usize, usize)> = None;
+        for series in &self.series {
+            let length = series.slices.len();
+            if longest.is_none_or(|(known, _)| length > known) {
+                longest = Some((length, first + length / 2));
+            }
+            first += length;
+        }
+        longest.map(|(_, middle)| middle)
+    }
+}
+
+/// A slice as the network sees it, but for its grey values, which travel beside the message.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct PreparedSlice {
+    /// File name or path.
+    pub source: String,
+    /// Columns.
+    pub width: usize,
+    /// Rows.
+    pub height: usize,
+    /// Millimetres between rows and between columns.
+    pub spacing_mm: Option<[f64; 2]>,
+    /// How the file was read.
+    pub warnings: Vec<String>,
+}
+
+impl PreparedSlice {
+    /// Takes a slice apart.
+    pub fn apart(slice: CtSlice) -> (Self, Vec<u8>) {
+        let CtSlice { source, width, height, pixels, spacing_mm, warnings } = slice;
+        (Self { source, width, height, spacing_mm, warnings }, pixels)
+    }
+
+    /// Puts it together again.
+    pub fn with_pixels(self, pixels: Vec<u8>) -> CtSlice {
+        let Self { source, width, height, spacing_mm, warnings } = self;
+        CtSlice { source, width, height, pixels, spacing_mm, warnings }
+    }
+}
+
+/// Reader to page.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub enum Event {
+    /// The program runs and listens.
+    Started,
+    /// Files were opened.
+    Opened {
+        /// Number of the batch.
+        batch: u32,
+        /// What is in them.
+        contents: Contents,
+    },
+    /// A slice to look at; the buffer holds its grey values.
+    Shown {
+        /// Number of the batch.
+        batch: u32,
+        /// Which.
+        slice: usize,
+        /// Columns.
+        width: usize,
+        /// Rows.
+        height: usize,
+        /// Window that was asked for.
+        chosen: Option<Window>,
+        /// Window that it is shown through; `None` for a picture, which has its window in it.
+        window: Option<Window>,
+        /// Window that the file asks for.
+        given: Option<Window>,
+    },
+    /// A slice cannot be shown.
+    NotShown {
+        /// Number of the batch.
+        batch: u32,
+        /// Which.
+        slice: usize,
+        /// Why.
+        message: String,
+    },
+    /// A slice for the network; the buffer holds its grey values.
+    Prepared {
+        /// Number of the batch.
+        batch: u32,
+        /// Which.
+        slice: usize,
+        /// The rest of it.
+        prepared: PreparedSlice,
+    },
+    /// A slice cannot be read.
+    NotPrepared {
+        /// Number of the batch.
+        batch: u32,
+        /// Which.
+        slice: usize,
+        /// Why.
+        message: String,
+    },
+    /// What the file of a slice holds that identifies people.
+    Identified {
+        /// Number of the batch.
+        batch: u32,
+        /// Name and value of each element; `None` for files other than DICOM.
+        elements: Option<Vec<(String, String)>>,
+    },
+    /// A file to save; the buffer holds it.
+    Exported {
+        /// Its name.
+        name: String,
+        /// Its media type.
+        media_type: String,
+    },
+    /// A file could not be written.
+    NotExported {
+        /// Why.
+        message: String,
+    },
+    /// The reader cannot go on; another must take over.
+    Failed {
+        /// Why.
+        message: String,
+    },
+}

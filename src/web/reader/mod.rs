@@ -1,0 +1,153 @@
+//! The reader: opens the visitor's files, decodes slices, writes exports. It knows no network.
+
+mod export;
+mod files;
+
+use std::cell::RefCell;
+
+use self::files::BrowserFile;
+use super::protocol::reader::{Contents, Event, PreparedSlice, Request, SeriesContents};
+use super::protocol::{Beside, Envelope};
+use super::scope;
+use crate::image::examination::SeriesSlice;
+use crate::image::slice::RawSlice;
+use crate::image::{Examination, ImageError, Window};
+use crate::predict::report::FileError;
+
+/// Starts listening.
+pub fn run() {
+    let reader = Reader::default();
+    let hear = move |envelope| reader.hear(envelope);
+    scope::listen(hear, &Event::Started, |message| Event::Failed { message });
+}
+
+fn post(event: &Event, beside: Beside<'_>) {
+    scope::post(event, beside);
+}
+
+/// Files that were opened.
+struct Opened {
+    batch: u32,
+    examination: Examination<BrowserFile>,
+}
+
+impl Default for Opened {
+    fn default() -> Self {
+        Self { batch: 0, examination: Examination { series: Vec::new(), refused: Vec::new() } }
+    }
+}
+
+impl Opened {
+    fn slice(&self, number: usize) -> Option<&SeriesSlice<BrowserFile>> {
+        self.examination.series.iter().flat_map(|series| &series.slices).nth(number)
+    }
+
+    fn slice_of(&self, batch: u32, number: usize) -> Option<&SeriesSlice<BrowserFile>> {
+        self.slice(number).filter(|_| self.batch == batch)
+    }
+
+    fn contents(&self) -> Contents {
+        let series = self.examination.series.iter().map(|series| SeriesContents {
+            name: series.name.clone(),
+            slices: series.slices.iter().map(|slice| slice.name.clone()).collect(),
+            distance_mm: series.distance_mm,
+            is_dicom: series.slices.first().is_some_and(|slice| slice.dicom_source().is_ok()),
+            warnings: series.warnings.clone(),
+        });
+        let refused = self.examination.refused.iter().map(|(source, error)| FileError {
+            source: source.clone(),
+            message: error.to_string(),
+        });
+        Contents { series: series.collect(), refused: refused.collect() }
+    }
+}
+
+#[derive(Default)]
+struct Reader {
+    opened: RefCell<Opened>,
+    /// The slice shown last, with the number of its batch and its own.
+    last_shown: RefCell<Option<((u32, usize), RawSlice)>>,
+}
+
+impl Reader {
+    fn hear(&self, Envelope { message, files, .. }: Envelope<Request>) {
+        match message {
+            Request::Open { batch, names } => {
+                let files = names.into_iter().zip(files.into_iter().map(BrowserFile));
+                let opened = Opened { batch, examination: Examination::open(files) };
+                post(&Event::Opened { batch, contents: opened.contents() }, Beside::Nothing);
+                *self.opened.borrow_mut() = opened;
+            }
+            Request::Show { batch, slice, window } => self.show(batch, slice, window),
+            Request::Prepare { batch, slice } => self.prepare(batch, slice),
+            Request::Identify { batch, slice } => {
+                if let Some(place) = self.opened.borrow().slice_of(batch, slice) {
+                    let elements = place.dicom_source().ok().map(|source| source.identifying);
+                    post(&Event::Identified { batch, elements }, Beside::Nothing);
+                }
+            }
+            Request::Export { format, report, slices, name, identity, card } => {
+                let opened = self.opened.borrow();
+                let places: Option<Vec<_>> =
+                    slices.iter().map(|number| opened.slice(*number)).collect();
+                let places = places.unwrap_or_default();
+                match export::write(format, &report, &places, identity, card.as_deref()) {
+                    Ok(bytes) => {
+                        let name = format.file_name(&name);
+                        let media_type = format.media_type().into();
+                        post(&Event::Exported { name, media_type }, Beside::Bytes(&bytes));
+                    }
+                    Err(message) => post(&Event::NotExported { message }, Beside::Nothing),
+                }
+            }
+        }
+    }
+
+    fn prepare(&self, batch: u32, slice: usize) {
+        let opened = self.opened.borrow();
+        let Some(place) = opened.slice_of(batch, slice) else { return };
+        match place.read() {
+            Ok(raw) => {
+                let (prepared, pixels) = PreparedSlice::apart(raw.windowed(&place.name, None));
+                post(&Event::Prepared { batch, slice, prepared }, Beside::Bytes(&pixels));
+            }
+            Err(error) => {
+                let message = error.to_string();
+                post(&Event::NotPrepared { batch, slice, message }, Beside::Nothing);
+            }
+        }
+    }
+
+    fn show(&self, batch: u32, slice: usize, window: Option<Window>) {
+        let opened = self.opened.borrow();
+        let Some(place) = opened.slice_of(batch, slice) else { return };
+        match self.read_to_show((batch, slice), place) {
+            Ok(raw) => {
+                let (given, chosen) = (raw.window, window);
+                let window = window.or_else(|| raw.default_window());
+                let shown = raw.windowed(&place.name, window);
+                let (width, height) = (shown.width, shown.height);
+                let event = Event::Shown { batch, slice, width, height, chosen, window, given };
+                post(&event, Beside::Bytes(&shown.pixels));
+            }
+            Err(error) => {
+                let message = error.to_string();
+                post(&Event::NotShown { batch, slice, message }, Beside::Nothing);
+            }
+        }
+    }
+
+    /// Decodes a slice, unless it is the last one shown: windows change many times a second.
+    fn read_to_show(
+        &self,
+        key: (u32, usize),
+        place: &SeriesSlice<BrowserFile>,
+    ) -> Result<RawSlice, ImageError> {
+        if let Some((_, raw)) = self.last_shown.borrow().as_ref().filter(|(k, _)| *k == key) {
+            return Ok(raw.clone());
+        }
+        let raw = place.read()?;
+        *self.last_shown.borrow_mut() = Some((key, raw.clone()));
+        Ok(raw)
+    }
+}

@@ -1,0 +1,79 @@
+//! A program in a web worker, seen from the page.
+
+use gloo::timers::callback::Timeout;
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+use wasm_bindgen::JsCast;
+use wasm_bindgen::prelude::Closure;
+use web_sys::{ErrorEvent, MessageEvent, Worker};
+
+use crate::web::environment;
+use crate::web::protocol::{self, Beside};
+
+/// A program that has said nothing for so long after its start is given up. Its files may still be on
+/// their way, over a slow line.
+const START_PATIENCE_MS: u32 = 120_000;
+
+/// The program; dropping it ends it.
+pub struct Program {
+    worker: Worker,
+    /// Runs out if the program never answers.
+    patience: Option<Timeout>,
+    /// Kept alive as long as the worker calls them.
+    _on_message: Closure<dyn Fn(MessageEvent)>,
+    _on_error: Closure<dyn Fn(ErrorEvent)>,
+}
+
+impl Program {
+    /// Starts the program of `script`. `hear` is called for each event with the bytes beside it, `failed`
+    /// if the program breaks or never answers.
+    pub fn start<E: DeserializeOwned + 'static>(
+        script: &str,
+        hear: impl Fn(E, Vec<u8>) + 'static,
+        failed: impl Fn(&str) + Clone + 'static,
+    ) -> Result<Self, String> {
+        let worker = Worker::new(&environment::program(script))
+            .map_err(|error| environment::describe(&error))?;
+        let not_understood = failed.clone();
+        let on_message =
+            Closure::<dyn Fn(MessageEvent)>::new(
+                move |event: MessageEvent| match protocol::decode::<E>(&event.data()) {
+                    Ok(envelope) => hear(envelope.message, envelope.bytes),
+                    Err(error) => not_understood(&environment::describe(&error)),
+                },
+            );
+        let broken = failed.clone();
+        let on_error = Closure::<dyn Fn(ErrorEvent)>::new(move |event: ErrorEvent| {
+            event.prevent_default();
+            broken(&event.message());
+        });
+        worker.set_onmessage(Some(on_message.as_ref().unchecked_ref()));
+        worker.set_onerror(Some(on_error.as_ref().unchecked_ref()));
+        let patience = Timeout::new(START_PATIENCE_MS, move || failed("it did not start"));
+        let patience = Some(patience);
+        Ok(Self { worker, patience, _on_message: on_message, _on_error: on_error })
+    }
+
+    /// The program has answered.
+    pub fn has_started(&mut self) {
+        self.patience = None;
+    }
+
+    /// Sends a request.
+    pub fn send<R: Serialize>(&self, request: &R, beside: Beside<'_>) {
+        let sent = protocol::encode(request, beside).and_then(|(envelope, moved)| {
+            self.worker.post_message_with_transfer(&envelope, &moved)
+        });
+        if let Err(error) = sent {
+            web_sys::console::error_1(&error);
+        }
+    }
+}
+
+impl Drop for Program {
+    fn drop(&mut self) {
+        self.worker.set_onmessage(None);
+        self.worker.set_onerror(None);
+        self.worker.terminate();
+    }
+}
