@@ -13,7 +13,7 @@ use std::time::{Duration, Instant};
 
 use dicom_core::{DataElement, PrimitiveValue, VR};
 use dicom_object::{FileMetaTableBuilder, InMemDicomObject, Tag};
-use groundglass::image::decode::{Opened, decode, open};
+use groundglass::image::decode::{AllFormats, Formats, Opened};
 use groundglass::network::StateDict;
 use groundglass::predict::manifest::Manifest;
 use rand::{RngExt, SeedableRng};
@@ -75,10 +75,10 @@ fn attack(name: &str, whole: &[u8], read: impl Fn(&[u8])) {
 
 /// Opens a file and decodes what it offers, as the page does.
 fn look(bytes: &[u8]) {
-    match open(bytes) {
+    match AllFormats::open(bytes) {
         Ok(Opened::Slices(headers)) => {
             for header in headers.iter().take(3) {
-                let _ = decode(bytes, header.frame);
+                let _ = AllFormats::decode(bytes, header.frame);
             }
         }
         Ok(Opened::Volume(volume)) => {
@@ -87,7 +87,7 @@ fn look(bytes: &[u8]) {
             }
         }
         Ok(Opened::Archive(files)) => files.iter().for_each(|(_, bytes)| {
-            let _ = open(bytes);
+            let _ = AllFormats::open(bytes);
         }),
         Err(error) => assert!(!error.to_string().is_empty()),
     }

@@ -345,8 +345,12 @@ fn predictor(on: On, segmentation: Option<&str>, classifier: Option<&str>) -> Pr
     let engine = |file: &ModelFile| {
         let (architecture, state) = (&file.architecture, &file.state);
         Ok(match on {
-            On::Cpu => AnyEngine::Host(HostEngine::new(architecture, state)?),
-            On::Burn => AnyEngine::Device(DeviceEngine::new(architecture, state, &Device::flex())?),
+            On::Cpu => AnyEngine::Host(Box::new(HostEngine::new(architecture, state)?)),
+            On::Burn => AnyEngine::Device(Box::new(DeviceEngine::new(
+                architecture,
+                state,
+                &Device::flex(),
+            )?)),
         })
     };
     Predictor::new(&model, "cpu", engine).expect("a predictor")

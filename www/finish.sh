@@ -5,6 +5,7 @@ set -eu
 cd "$TRUNK_STAGING_DIR"
 [ "${TRUNK_PROFILE:-release}" = release ] && sh "$TRUNK_SOURCE_DIR/www/optimise.sh"
 programs="app.js app_bg.wasm start.js style.css reader.js reader_bg.wasm reader_loader.js
+  reader_pictures.js reader_pictures_bg.wasm reader_pictures_loader.js
   worker_cpu.js worker_cpu_bg.wasm worker_cpu_loader.js worker_gpu.js worker_gpu_bg.wasm worker_gpu_loader.js"
 # shellcheck disable=SC2086
 version=$(cat $programs | sha256sum | cut -c 1-12)

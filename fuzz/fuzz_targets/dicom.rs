@@ -1,7 +1,7 @@
 //! A DICOM file: what it says of itself, and its first frame.
 #![no_main]
 
-use groundglass::image::decode::{decode, dicom_source, open};
+use groundglass::image::decode::{AllFormats, Formats};
 use libfuzzer_sys::fuzz_target;
 
 fuzz_target!(|bytes: &[u8]| {
@@ -9,8 +9,8 @@ fuzz_target!(|bytes: &[u8]| {
     let mut file = vec![0; 128];
     file.extend_from_slice(b"DICM");
     file.extend_from_slice(bytes);
-    if open(&file).is_ok() {
-        let _ = decode(&file, 0);
+    if AllFormats::open(&file).is_ok() {
+        let _ = AllFormats::decode(&file, 0);
     }
-    let _ = dicom_source(&file, 0);
+    let _ = AllFormats::dicom_source(&file, 0);
 });

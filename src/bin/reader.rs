@@ -1,8 +1,8 @@
-//! The worker that reads the visitor's files and writes exports.
+//! Reads the visitor's files, of whatever format, and writes exports.
 
 #[cfg(target_arch = "wasm32")]
 fn main() {
-    groundglass::web::reader::run();
+    groundglass::web::reader::run::<groundglass::image::decode::AllFormats>();
 }
 
 #[cfg(not(target_arch = "wasm32"))]

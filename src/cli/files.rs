@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, bail};
 
+use crate::image::decode::AllFormats;
 use crate::image::examination::FileBytes;
 use crate::train::checkpoint::write_whole;
 
@@ -76,6 +77,8 @@ fn has_dicom_mark(path: &Path) -> bool {
 pub struct OnDisk(pub PathBuf);
 
 impl FileBytes for OnDisk {
+    type Formats = AllFormats;
+
     fn bytes(&self) -> Result<Cow<'_, [u8]>, String> {
         let length = fs::metadata(&self.0).map_err(|error| error.to_string())?.len();
         if length > MAX_BYTES {

@@ -121,8 +121,10 @@ pub fn predictor(model: &LoadedModel, device: DeviceArgument) -> Result<Predicto
     let engine = |file: &ModelFile| {
         let (architecture, state) = (&file.architecture, &file.state);
         Ok(match &device {
-            None => AnyEngine::Host(HostEngine::new(architecture, state)?),
-            Some(device) => AnyEngine::Device(DeviceEngine::new(architecture, state, device)?),
+            None => AnyEngine::Host(Box::new(HostEngine::new(architecture, state)?)),
+            Some(device) => {
+                AnyEngine::Device(Box::new(DeviceEngine::new(architecture, state, device)?))
+            }
         })
     };
     Ok(Predictor::new(model, &name, engine)?)

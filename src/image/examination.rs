@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use super::decode::dicom_source::DicomSource;
 use super::decode::nifti::NiftiSlices;
-use super::decode::{self, Opened};
+use super::decode::{AllFormats, Formats, Opened, archive};
 use super::natural_order::natural;
 use super::slice::{RawSlice, SliceHeader};
 use super::{ImageError, Plane};
@@ -18,6 +18,9 @@ const SAME_PLACE_MM: f64 = 0.01;
 
 /// The bytes of a file, wherever they are kept.
 pub trait FileBytes {
+    /// Formats that it may have.
+    type Formats: Formats;
+
     /// Reads them all.
     ///
     /// # Errors
@@ -26,6 +29,8 @@ pub trait FileBytes {
 }
 
 impl FileBytes for Vec<u8> {
+    type Formats = AllFormats;
+
     fn bytes(&self) -> Result<Cow<'_, [u8]>, String> {
         Ok(Cow::Borrowed(self))
     }
@@ -70,11 +75,11 @@ impl<F: FileBytes> SeriesSlice<F> {
     pub fn read(&self) -> Result<RawSlice, ImageError> {
         let frame = self.header.frame;
         match &self.source {
-            Source::Volume(volume) => volume.read(frame),
-            Source::Unpacked(bytes) => decode::decode(bytes, frame),
+            Source::Volume(volume) => F::Formats::read_volume(volume, frame),
+            Source::Unpacked(bytes) => F::Formats::decode(bytes, frame),
             Source::File(file) => {
                 let bytes = file.bytes().map_err(|reason| ImageError::Gone { reason })?;
-                decode::decode(&bytes, frame)
+                F::Formats::decode(&bytes, frame)
             }
         }
     }
@@ -87,10 +92,10 @@ impl<F: FileBytes> SeriesSlice<F> {
         let frame = self.header.frame;
         match &self.source {
             Source::Volume(_) => Err(ImageError::NotDicom),
-            Source::Unpacked(bytes) => decode::dicom_source(bytes, frame),
+            Source::Unpacked(bytes) => F::Formats::dicom_source(bytes, frame),
             Source::File(file) => {
                 let bytes = file.bytes().map_err(|reason| ImageError::Gone { reason })?;
-                decode::dicom_source(&bytes, frame)
+                F::Formats::dicom_source(&bytes, frame)
             }
         }
     }
@@ -160,15 +165,15 @@ impl<F: FileBytes> Examination<F> {
             };
         for (name, file) in files {
             let opened = match file.bytes() {
-                Ok(bytes) => decode::open(&bytes),
+                Ok(bytes) => F::Formats::open(&bytes),
                 Err(reason) => Err(ImageError::Gone { reason }),
             };
             if let Ok(Opened::Archive(members)) = opened {
                 for (member, bytes) in members {
                     // Not even unpacked: it could hold others without end.
-                    let opened = match decode::archive::is_zip(&bytes) {
+                    let opened = match archive::is_zip(&bytes) {
                         true => Err(ImageError::Nested),
-                        false => decode::open(&bytes),
+                        false => F::Formats::open(&bytes),
                     };
                     add(format!("{name}/{member}"), opened, Source::Unpacked(Arc::new(bytes)));
                 }

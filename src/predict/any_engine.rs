@@ -16,9 +16,9 @@ use crate::network::Architecture;
 #[derive(Debug)]
 pub enum AnyEngine {
     /// The CPU.
-    Host(HostEngine),
+    Host(Box<HostEngine>),
     /// A device of burn.
-    Device(DeviceEngine),
+    Device(Box<DeviceEngine>),
 }
 
 /// The pyramid of one or the other.

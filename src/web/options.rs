@@ -21,8 +21,27 @@ impl Device {
     }
 }
 
-/// Files of the reader; the first is the script to start.
-pub const READER_FILES: [&str; 3] = ["reader_loader.js", "reader.js", "reader_bg.wasm"];
+/// Which reader.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Reader {
+    /// PNG and JPEG alone.
+    #[default]
+    Pictures,
+    /// Every format.
+    AllFormats,
+}
+
+impl Reader {
+    /// Names of its files; the first is the script to start.
+    pub fn files(self) -> [&'static str; 3] {
+        match self {
+            Self::Pictures => {
+                ["reader_pictures_loader.js", "reader_pictures.js", "reader_pictures_bg.wasm"]
+            }
+            Self::AllFormats => ["reader_loader.js", "reader.js", "reader_bg.wasm"],
+        }
+    }
+}
 
 /// What the address asks for. Settings only, never data.
 #[derive(Clone, Debug, Default)]

@@ -4,12 +4,13 @@ pub mod archive;
 mod dicom;
 mod dicom_lengths;
 pub mod dicom_source;
+mod formats;
 pub mod nifti;
 mod raster;
 
 use thiserror::Error;
 
-use self::dicom_source::DicomSource;
+pub use self::formats::{AllFormats, Formats, PicturesOnly};
 use self::nifti::NiftiSlices;
 use super::slice::{RawSlice, SliceHeader, Values};
 use super::{CtSlice, Window};
@@ -102,49 +103,6 @@ pub enum Opened {
     Archive(Vec<(String, Vec<u8>)>),
 }
 
-/// Opens a file. The format is told by the content, not the name.
-///
-/// # Errors
-/// If the bytes are no PNG, JPEG, DICOM, NIfTI or zip file, are damaged, or hold pictures of unfit size.
-pub fn open(bytes: &[u8]) -> Result<Opened, ImageError> {
-    if bytes.is_empty() {
-        return Err(ImageError::Empty);
-    }
-    if dicom::is_dicom(bytes) {
-        return Ok(Opened::Slices(dicom::headers(bytes)?));
-    }
-    if archive::is_zip(bytes) {
-        return Ok(Opened::Archive(archive::unpack(bytes)?));
-    }
-    if nifti::is_nifti(bytes) {
-        return Ok(Opened::Volume(Box::new(nifti::open(bytes)?)));
-    }
-    let (width, height) = raster::size(bytes)?;
-    Ok(Opened::Slices(vec![SliceHeader { width, height, ..SliceHeader::default() }]))
-}
-
-/// Decodes frame `frame` of a DICOM file, or a picture.
-///
-/// # Errors
-/// As [`open`], and if there is no such frame.
-pub fn decode(bytes: &[u8], frame: usize) -> Result<RawSlice, ImageError> {
-    if bytes.is_empty() {
-        return Err(ImageError::Empty);
-    }
-    if dicom::is_dicom(bytes) { dicom::decode(bytes, frame) } else { raster::decode(bytes) }
-}
-
-/// What frame `frame` of a DICOM file can be referred to by.
-///
-/// # Errors
-/// If it is no DICOM file, is damaged, or has no identifiers.
-pub fn dicom_source(bytes: &[u8], frame: usize) -> Result<DicomSource, ImageError> {
-    if !dicom::is_dicom(bytes) {
-        return Err(ImageError::NotDicom);
-    }
-    dicom_source::source(bytes, frame)
-}
-
 /// Decodes the file `source`, which holds one slice.
 ///
 /// `window` applies to Hounsfield units; without one the file's is used if it shows the lungs, else
@@ -158,8 +116,8 @@ pub fn decode_slice(
     bytes: &[u8],
     window: Option<Window>,
 ) -> Result<CtSlice, ImageError> {
-    let slice = match open(bytes)? {
-        Opened::Slices(headers) if headers.len() == 1 => decode(bytes, 0)?,
+    let slice = match AllFormats::open(bytes)? {
+        Opened::Slices(headers) if headers.len() == 1 => AllFormats::decode(bytes, 0)?,
         Opened::Slices(headers) => {
             return Err(ImageError::ManySlices { slices: headers.len() });
         }

@@ -10,6 +10,11 @@ use super::{ImageError, MAX_SIDE, RawSlice, Values, check_size};
 /// Largest difference between colour channels that still counts as grey.
 const GREY_TOLERANCE: u8 = 24;
 
+/// Whether a file that begins so is a PNG or JPEG file.
+pub fn is_picture(head: &[u8]) -> bool {
+    matches!(image::guess_format(head), Ok(ImageFormat::Png | ImageFormat::Jpeg))
+}
+
 /// Decodes to 8-bit grey; alpha shows black behind.
 pub fn decode(bytes: &[u8]) -> Result<RawSlice, ImageError> {
     let picture = match image::guess_format(bytes) {

@@ -153,6 +153,11 @@ impl PreparedSlice {
 pub enum Event {
     /// The program runs and listens.
     Started,
+    /// Some of the files are left to the reader of every format.
+    NeedsAllFormats {
+        /// Number of the batch.
+        batch: u32,
+    },
     /// Files were opened.
     Opened {
         /// Number of the batch.

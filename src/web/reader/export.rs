@@ -1,10 +1,8 @@
 //! Files for the visitor to save, written where the slices can be read.
 
-use web_time::SystemTime;
-
 use super::files::BrowserFile;
+use super::kind::Kind;
 use crate::export::dicom::Identity;
-use crate::export::dicom::segmentation::segmentation;
 use crate::export::{Format, coco, csv, html, label_map, nifti, overlay};
 use crate::image::examination::SeriesSlice;
 use crate::predict::SliceReport;
@@ -12,10 +10,10 @@ use crate::predict::report::Report;
 
 /// Writes `report`, whose slices come from `places`, as a file. `identity` decides on patient and study in
 /// DICOM objects, `card` goes into the report to read. Errors are in words.
-pub fn write(
+pub fn write<K: Kind>(
     format: Format,
     report: &Report,
-    places: &[&SeriesSlice<BrowserFile>],
+    places: &[&SeriesSlice<BrowserFile<K>>],
     identity: Identity,
     card: Option<&str>,
 ) -> Result<Vec<u8>, String> {
@@ -36,12 +34,8 @@ pub fn write(
             nifti::mask_volume(&slices, places[0].header.plane, distance)
         }
         Format::DicomSeg => {
-            let with_source = |(slice, place): (_, &&SeriesSlice<BrowserFile>)| {
-                place.dicom_source().map(|source| (slice, source)).map_err(|e| e.to_string())
-            };
-            let slices = report.slices.iter().zip(places).map(with_source);
-            let slices = slices.collect::<Result<Vec<(&SliceReport, _)>, String>>()?;
-            segmentation(&slices, &report.model, identity, SystemTime::now())
+            let slices: Vec<_> = report.slices.iter().zip(places.iter().copied()).collect();
+            K::segmentation(&slices, &report.model, identity)
         }
         Format::Html => {
             let mut failed = None;
@@ -55,7 +49,10 @@ pub fn write(
     }
 }
 
-fn picture(place: &SeriesSlice<BrowserFile>, report: &SliceReport) -> Result<Vec<u8>, String> {
+fn picture<K: Kind>(
+    place: &SeriesSlice<BrowserFile<K>>,
+    report: &SliceReport,
+) -> Result<Vec<u8>, String> {
     let slice = place.read().map_err(|error| error.to_string())?.windowed(&place.name, None);
     overlay::png(&slice, report).map_err(|error| error.to_string())
 }

@@ -1,27 +1,52 @@
 //! The visitor's files, read when they are needed.
 
 use std::borrow::Cow;
+use std::marker::PhantomData;
 
 use js_sys::Uint8Array;
 use web_sys::{File, FileReaderSync};
 
+use crate::image::decode::Formats;
 use crate::image::examination::FileBytes;
 use crate::web::environment::describe;
 
+/// Bytes that tell a format.
+const HEAD: i32 = 16;
 /// Largest file read: it must fit the memory of a tab.
 const MAX_BYTES: f64 = (1u64 << 30) as f64;
 
-/// A file that stays where it is.
+/// A file that stays where it is, read as one of the formats `D`.
 #[derive(Debug)]
-pub struct BrowserFile(pub File);
+pub struct BrowserFile<D> {
+    file: File,
+    formats: PhantomData<D>,
+}
 
-impl FileBytes for BrowserFile {
+impl<D> BrowserFile<D> {
+    /// A file of the visitor's.
+    pub fn new(file: File) -> Self {
+        Self { file, formats: PhantomData }
+    }
+}
+
+/// The first bytes of a file; none if it cannot be read.
+pub fn head(file: &File) -> Vec<u8> {
+    let head = file.slice_with_i32_and_i32(0, HEAD).and_then(|head| {
+        FileReaderSync::new().and_then(|reader| reader.read_as_array_buffer(&head))
+    });
+    head.map(|head| Uint8Array::new(&head).to_vec()).unwrap_or_default()
+}
+
+impl<D: Formats> FileBytes for BrowserFile<D> {
+    type Formats = D;
+
     fn bytes(&self) -> Result<Cow<'_, [u8]>, String> {
-        if self.0.size() > MAX_BYTES {
-            let (size, limit) = (self.0.size() / 1e6, MAX_BYTES / 1e6);
+        if self.file.size() > MAX_BYTES {
+            let (size, limit) = (self.file.size() / 1e6, MAX_BYTES / 1e6);
             return Err(format!("it has {size:.0} MB; at most {limit:.0} MB are read here"));
         }
-        let buffer = FileReaderSync::new().and_then(|reader| reader.read_as_array_buffer(&self.0));
+        let buffer =
+            FileReaderSync::new().and_then(|reader| reader.read_as_array_buffer(&self.file));
         buffer
             .map(|buffer| Cow::Owned(Uint8Array::new(&buffer).to_vec()))
             .map_err(|error| describe(&error))

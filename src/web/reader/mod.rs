@@ -2,10 +2,13 @@
 
 mod export;
 mod files;
+mod kind;
 
 use std::cell::RefCell;
 
-use self::files::BrowserFile;
+pub use kind::Kind;
+
+use self::files::{BrowserFile, head};
 use super::protocol::reader::{Contents, Event, PreparedSlice, Request, SeriesContents};
 use super::protocol::{Beside, Envelope};
 use super::scope;
@@ -14,9 +17,9 @@ use crate::image::slice::RawSlice;
 use crate::image::{Examination, ImageError, Window};
 use crate::predict::report::FileError;
 
-/// Starts listening.
-pub fn run() {
-    let reader = Reader::default();
+/// Starts listening. `K` is what this binary reads.
+pub fn run<K: Kind>() {
+    let reader = Reader::<K>::default();
     let hear = move |envelope| reader.hear(envelope);
     scope::listen(hear, &Event::Started, |message| Event::Failed { message });
 }
@@ -26,23 +29,23 @@ fn post(event: &Event, beside: Beside<'_>) {
 }
 
 /// Files that were opened.
-struct Opened {
+struct Opened<K: Kind> {
     batch: u32,
-    examination: Examination<BrowserFile>,
+    examination: Examination<BrowserFile<K>>,
 }
 
-impl Default for Opened {
+impl<K: Kind> Default for Opened<K> {
     fn default() -> Self {
         Self { batch: 0, examination: Examination { series: Vec::new(), refused: Vec::new() } }
     }
 }
 
-impl Opened {
-    fn slice(&self, number: usize) -> Option<&SeriesSlice<BrowserFile>> {
+impl<K: Kind> Opened<K> {
+    fn slice(&self, number: usize) -> Option<&SeriesSlice<BrowserFile<K>>> {
         self.examination.series.iter().flat_map(|series| &series.slices).nth(number)
     }
 
-    fn slice_of(&self, batch: u32, number: usize) -> Option<&SeriesSlice<BrowserFile>> {
+    fn slice_of(&self, batch: u32, number: usize) -> Option<&SeriesSlice<BrowserFile<K>>> {
         self.slice(number).filter(|_| self.batch == batch)
     }
 
@@ -62,18 +65,26 @@ impl Opened {
     }
 }
 
-#[derive(Default)]
-struct Reader {
-    opened: RefCell<Opened>,
+struct Reader<K: Kind> {
+    opened: RefCell<Opened<K>>,
     /// The slice shown last, with the number of its batch and its own.
     last_shown: RefCell<Option<((u32, usize), RawSlice)>>,
 }
 
-impl Reader {
+impl<K: Kind> Default for Reader<K> {
+    fn default() -> Self {
+        Self { opened: RefCell::default(), last_shown: RefCell::default() }
+    }
+}
+
+impl<K: Kind> Reader<K> {
     fn hear(&self, Envelope { message, files, .. }: Envelope<Request>) {
         match message {
             Request::Open { batch, names } => {
-                let files = names.into_iter().zip(files.into_iter().map(BrowserFile));
+                if !files.iter().all(|file| K::takes(&head(file))) {
+                    return post(&Event::NeedsAllFormats { batch }, Beside::Nothing);
+                }
+                let files = names.into_iter().zip(files.into_iter().map(BrowserFile::new));
                 let opened = Opened { batch, examination: Examination::open(files) };
                 post(&Event::Opened { batch, contents: opened.contents() }, Beside::Nothing);
                 *self.opened.borrow_mut() = opened;
@@ -141,7 +152,7 @@ impl Reader {
     fn read_to_show(
         &self,
         key: (u32, usize),
-        place: &SeriesSlice<BrowserFile>,
+        place: &SeriesSlice<BrowserFile<K>>,
     ) -> Result<RawSlice, ImageError> {
         if let Some((_, raw)) = self.last_shown.borrow().as_ref().filter(|(k, _)| *k == key) {
             return Ok(raw.clone());

@@ -9,7 +9,7 @@ use super::Session;
 use super::program::Program;
 use crate::image::Window;
 use crate::web::environment;
-use crate::web::options::READER_FILES;
+use crate::web::options::Reader;
 use crate::web::pictures::Pictures;
 use crate::web::protocol::Beside;
 use crate::web::protocol::reader::{Contents, Event, Request};
@@ -31,6 +31,8 @@ struct Batch {
 #[derive(Default)]
 pub struct Reading {
     program: RefCell<Option<Program>>,
+    /// Which reader it is: that of every format once one was needed.
+    reader: Cell<Reader>,
     has_started: Cell<bool>,
     batch: RefCell<Option<Batch>>,
     /// Whether the present reader has opened the batch.
@@ -52,7 +54,7 @@ impl Session {
         reading.awaiting.set(None);
         let (heard, failed) = (self.clone(), self.clone());
         let hear = move |event, bytes| heard.hear_reader(event, bytes);
-        match Program::start(READER_FILES[0], hear, move |reason: &str| {
+        match Program::start(reading.reader.get().files()[0], hear, move |reason: &str| {
             failed.reader_failed(reason)
         }) {
             Ok(program) => *reading.program.borrow_mut() = Some(program),
@@ -193,6 +195,12 @@ impl Session {
                 }
                 reading.has_started.set(true);
                 self.send_files();
+            }
+            Event::NeedsAllFormats { batch } => {
+                if self.batch_number() == Some(batch) {
+                    reading.reader.set(Reader::AllFormats);
+                    self.start_reader();
+                }
             }
             Event::Opened { batch, contents } => self.opened(batch, contents),
             Event::Shown { batch, slice, width, height, chosen, window, given } => {

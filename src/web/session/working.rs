@@ -11,7 +11,7 @@ use super::program::Program;
 use crate::crew::Crew;
 use crate::predict::{Settings, Stage};
 use crate::web::environment;
-use crate::web::options::{Device, READER_FILES};
+use crate::web::options::{Device, Reader};
 use crate::web::protocol::Beside;
 use crate::web::protocol::reader::PreparedSlice;
 use crate::web::protocol::worker::{Event, Request};
@@ -324,7 +324,11 @@ impl Session {
                     worker.device
                 });
                 if let Some(own) = own.filter(|_| is_only) {
-                    environment::keep_offline(&[&own.files()[..], &READER_FILES].concat(), &model);
+                    let readers = [Reader::Pictures, Reader::AllFormats].map(Reader::files);
+                    environment::keep_offline(
+                        &[&own.files()[..], readers.as_flattened()].concat(),
+                        &model,
+                    );
                     self.fetch_card(&model);
                     let (name, regions) = (model, regions.map(Rc::from));
                     self.dispatch(Action::Ready(ModelState {
