@@ -71,8 +71,9 @@ impl Render {
         let predictor = predictor(&self.model.load()?, self.device)?;
         let settings = Settings { score_threshold: self.score_threshold, ..Settings::default() };
         let settings = settings.checked()?;
-        let report = pollster::block_on(predictor.predict(&slice, &settings, &mut Unattended))?;
-        let logits = pollster::block_on(predictor.mask_logits(&slice, &settings))?;
+        let predicted = predictor.predict_with_masks(&slice, &settings, &mut Unattended);
+        let prediction = pollster::block_on(predicted)?;
+        let (logits, report) = (prediction.pasted_logits(), prediction.report);
 
         let mut lines = Vec::new();
         if let Some(class) = self.class {

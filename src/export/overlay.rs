@@ -18,6 +18,13 @@ pub fn lesion_colour(label: &str) -> [u8; 3] {
     }
 }
 
+/// Colour of a score from 0 to 1: blue over green and yellow to red, as in the paper's Figure 3.
+pub fn score_colour(share: f32) -> [u8; 3] {
+    let share = share.clamp(0.0, 1.0);
+    let wave = |centre: f32| ((1.5 - (4.0 * share - centre).abs()).clamp(0.0, 1.0) * 255.0) as u8;
+    [wave(3.0), wave(2.0), wave(1.0)]
+}
+
 /// Draws masks (filled and outlined) and boxes over the slice.
 pub fn draw(slice: &CtSlice, report: &SliceReport) -> RgbImage {
     let mut picture = RgbImage::from_fn(slice.width as u32, slice.height as u32, |x, y| {

@@ -5,6 +5,7 @@ use plotters::prelude::*;
 use plotters::style::Color;
 
 use super::{FAMILY, FigureError, encode, load_font};
+use crate::export::overlay::score_colour;
 
 /// Side of a panel in pixels.
 const PANEL: u32 = 512;
@@ -26,13 +27,6 @@ pub struct SliceFigure {
     pub truth: Option<Vec<u8>>,
     /// Lines of the last panel with their colours.
     pub lines: Vec<(String, [u8; 3])>,
-}
-
-/// Blue over green and yellow to red.
-fn rainbow(share: f32) -> [u8; 3] {
-    let share = share.clamp(0.0, 1.0);
-    let wave = |centre: f32| ((1.5 - (4.0 * share - centre).abs()).clamp(0.0, 1.0) * 255.0) as u8;
-    [wave(3.0), wave(2.0), wave(1.0)]
 }
 
 impl SliceFigure {
@@ -58,7 +52,7 @@ impl SliceFigure {
                 put(0, self.overlay.get_pixel(sx, sy).0);
                 let logit = self.logits.get(index).copied().unwrap_or(f32::NAN);
                 let logit = if logit.is_nan() { low } else { logit };
-                put(1, rainbow((logit - low) / (high - low)));
+                put(1, score_colour((logit - low) / (high - low)));
                 let value = self.truth.as_ref().and_then(|truth| truth.get(index)).copied();
                 put(2, truth_colour(value));
             }
@@ -66,7 +60,7 @@ impl SliceFigure {
         let bar_left = columns[1] + PANEL + GAP / 2;
         for y in 0..PANEL {
             for x in 0..16 {
-                let colour = rainbow(1.0 - y as f32 / (PANEL - 1) as f32);
+                let colour = score_colour(1.0 - y as f32 / (PANEL - 1) as f32);
                 canvas.put_pixel(bar_left + x, GAP + TITLE + y, Rgb(colour));
             }
         }

@@ -63,6 +63,22 @@ pub fn paste_values(
     }
 }
 
+/// Pastes maps of `side` x `side` values with their boxes on one image, the highest value where they overlap,
+/// NaN where there is none; row-major.
+pub fn paste_highest<'a>(
+    maps: impl IntoIterator<Item = (&'a [f32], BBox)>,
+    side: usize,
+    (width, height): (usize, usize),
+) -> Vec<f32> {
+    let mut values = vec![f32::NAN; width * height];
+    for (map, bbox) in maps {
+        paste_values(map, side, &bbox, (width, height), |index, value| {
+            values[index] = values[index].max(value);
+        });
+    }
+    values
+}
+
 /// The pixels from `first` to `last` (inclusive, at least one) that lie inside the image.
 fn visible_span(first: i64, last: i64, length: usize) -> std::ops::Range<usize> {
     let end = last.max(first).saturating_add(1).clamp(0, length as i64) as usize;
@@ -81,6 +97,17 @@ mod tests {
         let area = mask.area() as f32;
         assert!((area - 56.0 * 28.0).abs() < 0.06 * 56.0 * 28.0, "{area}");
         assert!(mask.get(38, 34) && !mask.get(8, 34) && !mask.get(38, 51));
+    }
+
+    #[test]
+    fn of_two_maps_the_higher_value_is_kept() {
+        let (low, high) = ([1.0; 784], [3.0; 784]);
+        let left = BBox::new(10.0, 10.0, 40.0, 40.0);
+        let right = BBox::new(30.0, 10.0, 60.0, 40.0);
+        let pasted = paste_highest([(&high[..], left), (&low[..], right)], 28, (80, 64));
+        let at = |x: usize, y: usize| pasted[y * 80 + x];
+        assert_eq!((at(20, 25), at(35, 25), at(50, 25)), (3.0, 3.0, 1.0));
+        assert!(at(70, 25).is_nan());
     }
 
     proptest! {

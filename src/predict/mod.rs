@@ -26,7 +26,7 @@ pub use engine::Engine;
 pub use host_engine::HostEngine;
 pub use model::{LoadedModel, ModelFile};
 pub use monitor::{Cancelled, Monitor, Stage, Unattended};
-pub use predictor::{PredictError, Predictor};
+pub use predictor::{PredictError, Prediction, Predictor};
 pub use report::{Report, SliceReport};
 pub use series_report::SeriesReport;
 pub use settings::{MaskThreshold, Settings};

@@ -18,7 +18,7 @@ use super::report::{ClassProbabilities, Lesion, ModelsInfo, Report, SliceReport}
 use super::roi_batch::RoiBatch;
 use super::settings::{MaskThreshold, Settings};
 use super::trunk::{self, Inspection, TrunkOutput};
-use crate::geometry::paste::{paste_mask, paste_values};
+use crate::geometry::paste::{paste_highest, paste_mask};
 use crate::geometry::rle::Rle;
 use crate::image::{CtSlice, NetworkInput, plausibility};
 use crate::network::heads::MASK_SIDE;
@@ -58,6 +58,25 @@ struct SliceClassifier {
     module: HostScoreModule,
     roi_batch: usize,
     temperature: f32,
+}
+
+/// What was found on a slice.
+#[derive(Clone, Debug)]
+pub struct Prediction {
+    /// The report.
+    pub report: SliceReport,
+    /// Mask logits `[28, 28]` of each lesion; they cover its box (specification 1.6).
+    pub mask_logits: Vec<Vec<f32>>,
+}
+
+impl Prediction {
+    /// The mask logits of all lesions at the slice's size, the highest where they overlap, NaN where there
+    /// is none. The second column of the paper's Figure 3.
+    pub fn pasted_logits(&self) -> Vec<f32> {
+        let lesions = self.report.lesions.iter().map(|lesion| lesion.bbox);
+        let maps = self.mask_logits.iter().map(Vec::as_slice).zip(lesions);
+        paste_highest(maps, MASK_SIDE, (self.report.width, self.report.height))
+    }
 }
 
 /// Networks on an engine.
@@ -190,6 +209,19 @@ impl<E: Engine> Predictor<E> {
         settings: &Settings,
         monitor: &mut impl Monitor,
     ) -> Result<SliceReport, PredictError> {
+        Ok(self.predict_with_masks(slice, settings, monitor).await?.report)
+    }
+
+    /// The same with the mask head's maps, from which the masks were cut.
+    ///
+    /// # Errors
+    /// If the device fails or `monitor` cancels.
+    pub async fn predict_with_masks(
+        &self,
+        slice: &CtSlice,
+        settings: &Settings,
+        monitor: &mut impl Monitor,
+    ) -> Result<Prediction, PredictError> {
         let mut clock = Clock::start();
         monitor.enter(Stage::Preprocess).await?;
         let input = NetworkInput::new(slice);
@@ -197,7 +229,7 @@ impl<E: Engine> Predictor<E> {
 
         let mut warnings = slice.warnings.clone();
         warnings.extend(plausibility::doubts(slice));
-        let mut lesions = Vec::new();
+        let (mut lesions, mut mask_logits) = (Vec::new(), Vec::new());
         let mut batch = None;
         if let Some((engine, masks)) = &self.segmentation {
             let lap = &mut |stage| clock.lap(stage);
@@ -206,7 +238,8 @@ impl<E: Engine> Predictor<E> {
                 batch = self.roi_batch(&output.boxes, settings);
             }
             monitor.enter(Stage::Masks).await?;
-            lesions = outline(engine, *masks, output, &input, slice, settings).await?;
+            (lesions, mask_logits) =
+                outline(engine, *masks, output, &input, slice, settings).await?;
             clock.lap(Stage::Masks);
         }
         if let Some(engine) = &self.classifier_trunk {
@@ -225,7 +258,7 @@ impl<E: Engine> Predictor<E> {
             logits = self.classify(&batch)?;
             clock.lap(Stage::Classification);
         }
-        Ok(SliceReport {
+        let report = SliceReport {
             source: slice.source.clone(),
             width: slice.width,
             height: slice.height,
@@ -236,7 +269,8 @@ impl<E: Engine> Predictor<E> {
             lesions,
             milliseconds: clock.finish(),
             warnings,
-        })
+        };
+        Ok(Prediction { report, mask_logits })
     }
 
     /// The classifier's RoI batch of a slice.
@@ -255,33 +289,6 @@ impl<E: Engine> Predictor<E> {
         let engine = engine.ok_or_else(missing)?;
         let output = trunk::run(engine, &input, None, &mut Unattended, &mut |_| {}).await?;
         self.roi_batch(&output.boxes, settings).ok_or_else(missing)
-    }
-
-    /// Mask logits of all lesions pasted at the slice's size, the highest where they overlap, NaN
-    /// where there is none; row-major. The second column of the paper's Figure 3.
-    ///
-    /// # Errors
-    /// If the device fails.
-    pub async fn mask_logits(
-        &self,
-        slice: &CtSlice,
-        settings: &Settings,
-    ) -> Result<Vec<f32>, PredictError> {
-        let mut values = vec![f32::NAN; slice.width * slice.height];
-        let Some((engine, _)) = &self.segmentation else { return Ok(values) };
-        let input = NetworkInput::new(slice);
-        let output =
-            trunk::run(engine, &input, Some(settings), &mut Unattended, &mut |_| {}).await?;
-        let detections = output.boxes.detect_by(&settings.rule());
-        let maps = trunk::masks(engine, &output.pyramid, &detections).await?;
-        for (detection, map) in detections.iter().zip(&maps) {
-            let bbox = detection.bbox.scale(input.to_slice[0], input.to_slice[1]);
-            let size = (slice.width, slice.height);
-            paste_values(map, MASK_SIDE, &bbox, size, |index, value| {
-                values[index] = values[index].max(value);
-            });
-        }
-        Ok(values)
     }
 
     /// The class logits of a RoI batch; `None` without a classifier.
@@ -322,7 +329,7 @@ impl SliceClassifier {
     }
 }
 
-/// The lesions of a slice.
+/// The lesions of a slice, and their mask logits.
 async fn outline<E: Engine>(
     engine: &E,
     masks: Masks,
@@ -330,13 +337,13 @@ async fn outline<E: Engine>(
     input: &NetworkInput,
     slice: &CtSlice,
     settings: &Settings,
-) -> Result<Vec<Lesion>, PredictError> {
+) -> Result<(Vec<Lesion>, Vec<Vec<f32>>), PredictError> {
     let detections = output.boxes.detect_by(&settings.rule());
     let maps = trunk::masks(engine, &output.pyramid, &detections).await?;
     let lesion = |(detection, map): (&Detection, &Vec<f32>)| {
         lesion(detection, map, masks, input, slice, settings.mask_threshold)
     };
-    Ok(detections.iter().zip(&maps).map(lesion).collect())
+    Ok((detections.iter().zip(&maps).map(lesion).collect(), maps))
 }
 
 /// A detection in the slice's own pixels.

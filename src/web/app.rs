@@ -125,6 +125,7 @@ fn result(
             <SliceCanvas
                 {picture}
                 report={report.clone()}
+                scores={state.scores.get(&state.shown).cloned()}
                 highlighted={state.highlighted}
                 display={state.display}
                 {on_display}

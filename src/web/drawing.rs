@@ -3,9 +3,11 @@
 use wasm_bindgen::{Clamped, JsCast, JsValue};
 use web_sys::{CanvasRenderingContext2d, HtmlCanvasElement, ImageData, Path2d};
 
-use crate::export::overlay::lesion_colour;
+use crate::export::overlay::{lesion_colour, score_colour};
 use crate::geometry::contour::{Polygon, contours};
+use crate::geometry::paste::paste_highest;
 use crate::geometry::view::View;
+use crate::network::heads::MASK_SIDE;
 use crate::predict::report::SliceReport;
 use crate::web::state::{Display, Picture};
 
@@ -52,14 +54,47 @@ pub fn draw(
     }
 }
 
+/// Draws the part of the mask scores that is shown of the slice: what each pixel's score is, where a lesion's
+/// box lies, and the lowest elsewhere. `scores` has 28 x 28 bytes for each lesion.
+///
+/// # Errors
+/// If the browser gives no canvas.
+pub fn draw_scores(
+    canvas: &HtmlCanvasElement,
+    report: &SliceReport,
+    scores: &[u8],
+    view: View,
+) -> Result<(), JsValue> {
+    let maps: Vec<f32> = scores.iter().map(|score| f32::from(*score) / 255.0).collect();
+    let maps = maps.chunks_exact(MASK_SIDE * MASK_SIDE);
+    let size = (report.width, report.height);
+    let lesions = report.lesions.iter().map(|lesion| lesion.bbox);
+    let pasted = paste_highest(maps.zip(lesions), MASK_SIDE, size);
+    let colour = |score: &f32| {
+        let [red, green, blue] = score_colour(if score.is_nan() { 0.0 } else { *score });
+        [red, green, blue, 255]
+    };
+    let rgba: Vec<u8> = pasted.iter().flat_map(colour).collect();
+    draw_pixels(canvas, &rgba, size, view).map(|_| ())
+}
+
 fn draw_slice(
     canvas: &HtmlCanvasElement,
     picture: &Picture,
     view: View,
 ) -> Result<CanvasRenderingContext2d, JsValue> {
-    let (width, height) = (picture.width as u32, picture.height as u32);
     let rgba: Vec<u8> = picture.pixels.iter().flat_map(|v| [*v, *v, *v, 255]).collect();
-    let data = ImageData::new_with_u8_clamped_array_and_sh(Clamped(&rgba), width, height)?;
+    draw_pixels(canvas, &rgba, (picture.width, picture.height), view)
+}
+
+fn draw_pixels(
+    canvas: &HtmlCanvasElement,
+    rgba: &[u8],
+    (width, height): (usize, usize),
+    view: View,
+) -> Result<CanvasRenderingContext2d, JsValue> {
+    let (width, height) = (width as u32, height as u32);
+    let data = ImageData::new_with_u8_clamped_array_and_sh(Clamped(rgba), width, height)?;
     let document = web_sys::window().and_then(|w| w.document()).ok_or("there is no document")?;
     let plain: HtmlCanvasElement = document.create_element("canvas")?.dyn_into()?;
     plain.set_width(width);

@@ -43,11 +43,13 @@ pub struct Display {
     pub filled: bool,
     /// Opacity of filled masks, 0 to 1.
     pub opacity: f64,
+    /// Whether the mask scores are shown beside it.
+    pub scores: bool,
 }
 
 impl Default for Display {
     fn default() -> Self {
-        Self { view: View::default(), overlay: true, filled: true, opacity: 0.35 }
+        Self { view: View::default(), overlay: true, filled: true, opacity: 0.35, scores: false }
     }
 }
 
@@ -134,6 +136,8 @@ pub struct State {
     pub picture: Option<Picture>,
     /// What was found, by slice, at every score.
     pub reports: Rc<BTreeMap<usize, Rc<SliceReport>>>,
+    /// Mask scores of every lesion of every report, 28 x 28 bytes each.
+    pub scores: Rc<BTreeMap<usize, Rc<Vec<u8>>>>,
     /// Lesions with a lower score are left out.
     pub threshold: f32,
     /// What went wrong last.
@@ -162,6 +166,7 @@ impl Default for State {
             window: None,
             picture: None,
             reports: Rc::default(),
+            scores: Rc::default(),
             threshold: Settings::default().score_threshold,
             error: None,
             notice: None,
@@ -205,6 +210,8 @@ pub enum Action {
         slice: usize,
         /// What was found.
         report: Rc<SliceReport>,
+        /// Its mask scores.
+        scores: Rc<Vec<u8>>,
     },
     /// It was cancelled.
     Cancelled,
@@ -318,6 +325,7 @@ impl Reducible for State {
                 state.contents = Rc::default();
                 state.picture = None;
                 state.reports = Rc::default();
+                state.scores = Rc::default();
                 state.window = None;
                 state.display.view = View::default();
                 state.identifying = None;
@@ -341,8 +349,9 @@ impl Reducible for State {
             }
             Action::Shown(picture) => state.picture = Some(picture),
             Action::Queued => state.cancelled = false,
-            Action::Done { slice, report } => {
+            Action::Done { slice, report, scores } => {
                 Rc::make_mut(&mut state.reports).insert(slice, report);
+                Rc::make_mut(&mut state.scores).insert(slice, scores);
                 state.phase = Phase::Idle;
             }
             Action::Cancelled => {

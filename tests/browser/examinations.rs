@@ -151,6 +151,21 @@ pub async fn the_viewer() {
     visitor.keys(".viewer", "1").await;
     visitor.until("the first picture", SOON, || async { visitor.pixels().await == before }).await;
 
+    // Beside the slice, from the same run, the scores from which the masks were cut.
+    visitor.keys(".viewer", "m").await;
+    let colours = "const canvas = document.querySelector('canvas.scores');
+        const { data } = canvas.getContext('2d').getImageData(0, 0, canvas.width, canvas.height);
+        const seen = new Set();
+        for (let i = 0; i < data.length; i += 4) seen.add(data[i] << 16 | data[i + 1] << 8 | data[i + 2]);
+        return seen.size;";
+    let has_scores = || async {
+        let count = visitor.client.execute(colours, Vec::new()).await;
+        count.is_ok_and(|count| count.as_u64() > Some(50))
+    };
+    visitor.until("mask scores", SOON, || async { has_scores().await }).await;
+    visitor.picture("scores").await;
+    visitor.keys(".viewer", "m").await;
+
     // Outlines instead of filled masks, then neither.
     visitor.keys(".viewer", "f").await;
     visitor.until("outlines", SOON, || async { visitor.pixels().await != before }).await;

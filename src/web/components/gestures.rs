@@ -48,6 +48,8 @@ pub enum Gesture {
     Overlay,
     /// Fill or outline them.
     Fill,
+    /// Show or hide the mask scores beside the slice.
+    Scores,
 }
 
 impl Gesture {
@@ -166,12 +168,13 @@ pub fn key(event: &KeyboardEvent) -> Option<Gesture> {
         ("3", _) => Gesture::SetWindow(Some(Window::MEDIASTINUM)),
         ("o", _) => Gesture::Overlay,
         ("f", _) => Gesture::Fill,
+        ("m", _) => Gesture::Scores,
         _ => return None,
     })
 }
 
 /// Keys and pointer movements with their meanings, for the help sheet.
-pub const HELP: [(&str, &str); 14] = [
+pub const HELP: [(&str, &str); 15] = [
     ("Wheel, arrow keys", "one slice on or back"),
     ("Page up, page down", "ten slices"),
     ("Home, End", "first, last slice"),
@@ -184,6 +187,7 @@ pub const HELP: [(&str, &str); 14] = [
     ("1, 2, 3", "window: as the network sees it, lung, mediastinum"),
     ("o", "lesions on or off"),
     ("f", "fill or outline them"),
+    ("m", "mask scores beside the slice, or not"),
     ("Tab", "from the slice to the lesions: each is marked on the slice"),
     ("Escape", "cancel what runs"),
 ];

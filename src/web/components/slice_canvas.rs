@@ -12,7 +12,7 @@ use yew::prelude::*;
 use super::gestures::{Gesture, Hand, key};
 use crate::image::Window;
 use crate::predict::report::SliceReport;
-use crate::web::drawing::{draw, outlines};
+use crate::web::drawing::{draw, draw_scores, outlines};
 use crate::web::environment;
 use crate::web::state::{Display, Picture, Step};
 
@@ -23,6 +23,8 @@ pub struct Props {
     pub picture: Picture,
     /// What was found on it, once known.
     pub report: Option<Rc<SliceReport>>,
+    /// Mask scores of its lesions, strongest first, 28 x 28 bytes each.
+    pub scores: Option<Rc<Vec<u8>>>,
     /// The lesion pointed at.
     pub highlighted: Option<usize>,
     /// How it is shown.
@@ -80,6 +82,20 @@ pub fn SliceCanvas(props: &Props) -> Html {
             }
         });
     }
+    let score_map = use_node_ref();
+    let has_scores = props.display.scores && props.report.is_some() && props.scores.is_some();
+    {
+        let score_map = score_map.clone();
+        let shown = props.report.clone().zip(props.scores.clone()).filter(|_| has_scores);
+        use_effect_with((shown, props.display.view), move |(shown, view)| {
+            if let (Some(canvas), Some((report, scores))) =
+                (score_map.cast::<HtmlCanvasElement>(), shown)
+                && let Err(error) = draw_scores(&canvas, report, scores, *view)
+            {
+                log::error!("the scores could not be drawn: {}", environment::describe(&error));
+            }
+        });
+    }
     let hand = use_mut_ref(Hand::default);
     let apply = {
         let (on_display, on_window, on_step) =
@@ -108,6 +124,7 @@ pub fn SliceCanvas(props: &Props) -> Html {
             }
             Gesture::Overlay => on_display.emit(Display { overlay: !display.overlay, ..display }),
             Gesture::Fill => on_display.emit(Display { filled: !display.filled, ..display }),
+            Gesture::Scores => on_display.emit(Display { scores: !display.scores, ..display }),
         })
     };
     {
@@ -188,6 +205,14 @@ pub fn SliceCanvas(props: &Props) -> Html {
                     onpointercancel={on_pointer}
                     oncontextmenu={Callback::from(|event: MouseEvent| event.prevent_default())}
                 />
+                if has_scores {
+                    <canvas
+                        ref={score_map}
+                        class="scores"
+                        role="img"
+                        aria-label="Mask score of every pixel, from 0 (blue) to 1 (red)"
+                    />
+                }
             </div>
             <figcaption>
                 <span class="source">{&props.picture.source}</span>
@@ -205,7 +230,15 @@ pub fn SliceCanvas(props: &Props) -> Html {
                         aria-pressed={display.filled.to_string()}
                         onclick={press(Gesture::Fill)}
                     >{"Fill"}</button>
+                    <button
+                        type="button"
+                        aria-pressed={display.scores.to_string()}
+                        onclick={press(Gesture::Scores)}
+                    >{"Mask scores"}</button>
                 </div>
+                if has_scores {
+                    <span class="scale">{"0 "}<span class="ramp" aria-hidden="true" />{" 1"}</span>
+                }
                 if let Some(window) = props.picture.window {
                     <label>
                         {"Window "}

@@ -80,7 +80,7 @@ pub enum Event {
         /// Which.
         stage: Stage,
     },
-    /// The job is done.
+    /// The job is done; the buffer holds the mask scores of each lesion, 28 x 28 bytes from 0 to 255.
     Done {
         /// Number of the job.
         id: u32,

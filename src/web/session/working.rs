@@ -122,7 +122,7 @@ impl Session {
         }
         let number = self.number();
         let (heard, failed) = (self.clone(), self.clone());
-        let hear = move |event, _| heard.hear_worker(number, event);
+        let hear = move |event, bytes| heard.hear_worker(number, event, bytes);
         let failed = move |reason: &str| failed.worker_failed(number, reason);
         match Program::start(device.files()[0], hear, failed) {
             Ok(program) => work.workers.borrow_mut().push(Worker {
@@ -302,7 +302,7 @@ impl Session {
         }
     }
 
-    fn hear_worker(&self, number: u32, event: Event) {
+    fn hear_worker(&self, number: u32, event: Event, bytes: Vec<u8>) {
         let work = &self.inner.work;
         let is_only = work.workers.borrow().iter().all(|worker| worker.number == number);
         match event {
@@ -360,8 +360,8 @@ impl Session {
                 if let Some(job) = done.flatten() {
                     work.failures.set(0);
                     self.measure(report.milliseconds.get("total"));
-                    let (slice, report) = (job.slice, Rc::from(report));
-                    self.dispatch(Action::Done { slice, report });
+                    let (slice, report, scores) = (job.slice, Rc::from(report), Rc::new(bytes));
+                    self.dispatch(Action::Done { slice, report, scores });
                 }
                 self.go_on();
             }

@@ -21,7 +21,10 @@ use super::protocol::worker::{Event, Request};
 use super::protocol::{Beside, Envelope};
 use super::scope::{self, scope};
 use crate::image::CtSlice;
-use crate::predict::{Cancelled, Monitor, PredictError, Predictor, Settings, Stage};
+use crate::predict::detections::sigmoid;
+use crate::predict::{
+    Cancelled, Monitor, PredictError, Prediction, Predictor, Settings, Stage,
+};
 
 /// Work for this long before returning to the event loop to hear of a cancellation.
 const YIELD_AFTER: Duration = Duration::from_millis(30);
@@ -90,8 +93,13 @@ impl<D: WorkerDevice> Worker<D> {
             return post(&Event::Failed { message: "no model is loaded yet".into() });
         };
         let mut monitor = JobMonitor { cancelled: &self.cancelled, id, yielded: Instant::now() };
-        post(&match predictor.predict(slice, settings, &mut monitor).await {
-            Ok(report) => Event::Done { id, report: Box::new(report) },
+        post(&match predictor.predict_with_masks(slice, settings, &mut monitor).await {
+            Ok(Prediction { report, mask_logits }) => {
+                let score = |logit: &f32| (sigmoid(*logit) * 255.0).round() as u8;
+                let scores: Vec<u8> = mask_logits.iter().flatten().map(score).collect();
+                let event = Event::Done { id, report: Box::new(report) };
+                return scope::post(&event, Beside::Bytes(&scores));
+            }
             Err(PredictError::Cancelled(_)) => Event::Cancelled { id },
             Err(error) => Event::Failed { message: error.to_string() },
         });
