@@ -8,8 +8,9 @@ programs="app.js app_bg.wasm start.js style.css reader.js reader_bg.wasm reader_
   reader_pictures.js reader_pictures_bg.wasm reader_pictures_loader.js
   worker_cpu.js worker_cpu_bg.wasm worker_cpu_loader.js worker_gpu.js worker_gpu_bg.wasm worker_gpu_loader.js"
 # shellcheck disable=SC2086
-version=$(cat $programs | sha256sum | cut -c 1-12)
+version=$(cat $programs texts/*.json | sha256sum | cut -c 1-12)
 mkdir "app-$version"
+mv texts "app-$version/"
 # shellcheck disable=SC2086
 mv $programs "app-$version/"
 sed -e "s|\./style\.css|style.css|; s|\"/*style\.css\"|\"app-$version/style.css\"|; s|\"start\.js\"|\"app-$version/start.js\"|" index.html > index.new

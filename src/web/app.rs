@@ -2,7 +2,8 @@
 
 use std::rc::Rc;
 
-use web_sys::File;
+use wasm_bindgen_futures::spawn_local;
+use web_sys::{File, HtmlSelectElement};
 use yew::prelude::*;
 
 use super::components::{
@@ -12,6 +13,7 @@ use super::components::{
 use super::options::PageOptions;
 use super::session::Session;
 use super::state::{Action, Display, State, Step};
+use super::texts::{self, LANGUAGES, text};
 use crate::image::Window;
 
 /// Draws the page.
@@ -20,7 +22,10 @@ pub fn run() {
     if console_log::init_with_level(log::Level::Warn).is_err() {
         web_sys::console::warn_1(&"a logger was installed already".into());
     }
-    yew::Renderer::<App>::new().render();
+    spawn_local(async {
+        texts::speak(texts::preferred(PageOptions::from_address().language.as_deref())).await;
+        yew::Renderer::<App>::new().render();
+    });
 }
 
 /// The page.
@@ -74,15 +79,29 @@ fn App() -> Html {
         let dispatch = state.dispatcher();
         Callback::from(move |threshold| dispatch.dispatch(Action::Threshold(threshold)))
     };
+    let on_language = {
+        let dispatch = state.dispatcher();
+        Callback::from(move |event: Event| {
+            let chosen = event.target_dyn_into::<HtmlSelectElement>();
+            let index = chosen.and_then(|select| usize::try_from(select.selected_index()).ok());
+            let Some((language, _)) = index.and_then(|index| LANGUAGES.get(index)) else { return };
+            let dispatch = dispatch.clone();
+            spawn_local(async move {
+                texts::speak(language).await;
+                dispatch.dispatch(Action::Language(texts::language()));
+            });
+        })
+    };
     html! {
-        <>
+        // Keyed by the language, so that every word of the page is said anew in another.
+        <div class="page" key={state.language}>
             <header>
                 <h1>{"groundglass"}</h1>
-                <p>{"Lesions on chest CT slices, found and outlined on your own machine."}</p>
+                <p>{text!("app.subtitle")}</p>
             </header>
-            <aside class="notice" aria-label="Notice">
-                <strong>{"Research use only, not a medical device."}</strong>
-                {" Your images stay on this machine: they are never uploaded."}
+            <aside class="notice" aria-label={text!("app.notice")}>
+                <strong>{text!("app.notice.research")}</strong>
+                {text!("app.notice.stays")}
             </aside>
             <main onkeydown={on_key}>
                 <SliceInput {on_files} />
@@ -105,8 +124,18 @@ fn App() -> Html {
                 }
                 <About state={state.clone()} />
             </main>
-            <footer>{ footer(&state) }</footer>
-        </>
+            <footer>
+                { footer(&state) }
+                <label>
+                    {text!("app.language")}
+                    <select onchange={on_language}>
+                        for (code, name) in LANGUAGES {
+                            <option lang={code} selected={code == state.language}>{name}</option>
+                        }
+                    </select>
+                </label>
+            </footer>
+        </div>
     }
 }
 
@@ -152,7 +181,7 @@ fn result(
                         {on_threshold}
                     />
                     for warning in report.warnings.iter() {
-                        <p class="warning">{format!("Note: {warning}.")}</p>
+                        <p class="warning">{text!("warning", warning = warning)}</p>
                     }
                 </div>
             }
@@ -166,13 +195,13 @@ fn footer(state: &State) -> Html {
     html! {
         <>
             <p>
-                {"Computing on "}<span class="device">{&model.device}</span>
-                {format!(", model {}", model.name)}
+                {text!("app.computing")}<span class="device">{&model.device}</span>
+                {text!("app.model", model = model.name)}
                 if let Some(info) = hash {
                     {format!(" (SHA-256 {}…)", &info.sha256[..12])}
                 }
             </p>
-            <p>{format!("Weights: {}.", model.licence)}</p>
+            <p>{text!("app.weights", licence = model.licence)}</p>
         </>
     }
 }

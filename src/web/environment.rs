@@ -109,6 +109,7 @@ pub fn program(file: &str) -> String {
 /// no network. Without a service worker nothing happens.
 pub fn keep_offline(programs: &[&str], model: &str) {
     let mut files: Vec<String> = programs.iter().map(|file| program(file)).collect();
+    files.push(program(&format!("texts/{}.json", super::texts::language())));
     files.extend(["models/manifest.json".to_owned(), format!("models/{model}.md")]);
     let Ok(navigator) = Reflect::get(&js_sys::global(), &"navigator".into()) else { return };
     let ready = Reflect::get(&navigator, &"serviceWorker".into())
@@ -130,6 +131,24 @@ pub fn keep_offline(programs: &[&str], model: &str) {
             log::warn!("this page will not work offline: {}", describe(&error));
         }
     });
+}
+
+/// The visitor's languages, the most wanted first.
+pub fn languages() -> Vec<String> {
+    let navigator = Reflect::get(&js_sys::global(), &"navigator".into()).unwrap_or_default();
+    let languages = Reflect::get(&navigator, &"languages".into()).unwrap_or_default();
+    let languages = languages.dyn_into::<Array>().unwrap_or_default();
+    languages.iter().filter_map(|language| language.as_string()).collect()
+}
+
+/// Tells readers of the page, above all those that speak, its language.
+pub fn declare_language(language: &str) {
+    let root = web_sys::window().and_then(|window| window.document());
+    if let Some(root) = root.and_then(|document| document.document_element())
+        && let Err(error) = root.set_attribute("lang", language)
+    {
+        log::warn!("the language was not declared: {}", describe(&error));
+    }
 }
 
 /// Most workers that this machine could feed: one a logical processor, within its memory.

@@ -16,4 +16,5 @@ pub mod reader;
 mod scope;
 mod session;
 mod state;
+mod texts;
 pub mod worker;

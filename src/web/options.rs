@@ -50,6 +50,8 @@ pub struct PageOptions {
     pub device: Option<Device>,
     /// `?model=`.
     pub model: Option<String>,
+    /// `?lang=`.
+    pub language: Option<String>,
     /// `?bench=1`.
     pub bench: bool,
     /// `?workers=`: how many CPU workers share a series; without it, as many as pay off.
@@ -70,6 +72,7 @@ impl PageOptions {
                 _ => None,
             },
             model: get("model"),
+            language: get("lang"),
             workers: get("workers").and_then(|count| count.parse().ok()).filter(|count| *count > 0),
             bench: get("bench").is_some_and(|value| value != "0"),
         }

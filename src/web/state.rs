@@ -7,6 +7,7 @@ use yew::Reducible;
 
 use super::protocol::reader::Contents;
 use super::protocol::worker::Download;
+use super::texts::{self, counted};
 use crate::geometry::view::View;
 use crate::image::Window;
 use crate::predict::regions::RegionReference;
@@ -154,6 +155,8 @@ pub struct State {
     pub card: Option<Rc<str>>,
     /// Whether the last job was cancelled.
     pub cancelled: bool,
+    /// The language that is spoken.
+    pub language: &'static str,
 }
 
 impl Default for State {
@@ -175,6 +178,7 @@ impl Default for State {
             identifying: None,
             card: None,
             cancelled: false,
+            language: texts::language(),
         }
     }
 }
@@ -233,17 +237,19 @@ pub enum Action {
     Card(Rc<str>),
     /// Another score threshold.
     Threshold(f32),
+    /// Another language is spoken.
+    Language(&'static str),
 }
 
 /// What could not be opened, in one text.
 fn refusals(contents: &Contents) -> Option<String> {
     let refused = &contents.refused;
     let (first, rest) = refused.split_first()?;
-    let mut text = format!("{}: {}", first.source, first.message);
-    if !rest.is_empty() {
-        text += &format!(" ({} more files were not read)", rest.len());
+    let first = format!("{}: {}", first.source, first.message);
+    match rest.len() {
+        0 => Some(first),
+        count => Some(counted!("session.more_refused", count, first = first).to_string()),
     }
-    Some(text)
 }
 
 impl State {
@@ -372,6 +378,7 @@ impl Reducible for State {
             Action::Display(display) => state.display = display,
             Action::Identified(elements) => state.identifying = elements.map(Rc::new),
             Action::Card(card) => state.card = Some(card),
+            Action::Language(language) => state.language = language,
             Action::Threshold(threshold) => {
                 state.threshold = threshold;
                 state.highlighted = None;

@@ -3,8 +3,9 @@
 use wasm_bindgen_futures::spawn_local;
 use yew::prelude::*;
 
-use super::gestures::HELP;
+use super::gestures::help;
 use crate::web::state::State;
+use crate::web::texts::text;
 use crate::web::{diagnostics, environment};
 
 /// What to show.
@@ -27,13 +28,13 @@ pub fn About(props: &Props) -> Html {
         })
     };
     html! {
-        <section class="about" aria-label="About">
+        <section class="about" aria-label={text!("about.label")}>
             <details>
-                <summary>{"Keys and pointer"}</summary>
-                <p class="hint">{"The keys act while the slice has the focus."}</p>
+                <summary>{text!("about.keys")}</summary>
+                <p class="hint">{text!("about.keys.hint")}</p>
                 <table>
                     <tbody>
-                        for (keys, meaning) in HELP {
+                        for (keys, meaning) in help() {
                             <tr><th scope="row">{keys}</th><td>{meaning}</td></tr>
                         }
                     </tbody>
@@ -41,21 +42,21 @@ pub fn About(props: &Props) -> Html {
             </details>
             if let Some(model) = &state.model {
                 <details>
-                    <summary>{format!("Model card: {}", model.name)}</summary>
-                    <pre tabindex="0" aria-label="Model card">{match &state.card {
+                    <summary>{text!("about.card", model = model.name)}</summary>
+                    <pre tabindex="0" aria-label={text!("about.card.label")}>{match &state.card {
                         Some(card) => card.to_string(),
-                        None => "The card is not there.".to_owned(),
+                        None => text!("about.card.missing").to_string(),
                     }}</pre>
                 </details>
                 <details>
-                    <summary>{"Diagnostics"}</summary>
-                    <p class="hint">{"For reports of faults. No picture and no file name is in it."}</p>
-                    <pre tabindex="0" aria-label="Diagnostics">{diagnostics::text(state)}</pre>
-                    <button type="button" onclick={on_copy}>{"Copy diagnostics"}</button>
+                    <summary>{text!("about.diagnostics")}</summary>
+                    <p class="hint">{text!("about.diagnostics.hint")}</p>
+                    <pre tabindex="0" aria-label={text!("about.diagnostics")}>{diagnostics::text(state)}</pre>
+                    <button type="button" onclick={on_copy}>{text!("about.diagnostics.copy")}</button>
                     <span role="status">{match &*copied {
                         None => String::new(),
-                        Some(Ok(())) => " Copied.".into(),
-                        Some(Err(error)) => format!(" Not copied: {error}. Select the text above."),
+                        Some(Ok(())) => text!("about.diagnostics.copied").to_string(),
+                        Some(Err(error)) => text!("about.diagnostics.not_copied", error = error).to_string(),
                     }}</span>
                 </details>
             }

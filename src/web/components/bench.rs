@@ -12,6 +12,7 @@ use crate::web::environment::{self, fetch_bytes};
 use crate::web::protocol::worker::Download;
 use crate::web::session::Session;
 use crate::web::state::{Phase, State};
+use crate::web::texts::text;
 
 /// Predictions measured, after one that is not.
 const RUNS: usize = 5;
@@ -59,7 +60,7 @@ pub fn Bench(props: &Props) -> Html {
         });
     }
     if *count <= RUNS {
-        return html! { <p class="bench">{format!("Measuring: {} of {RUNS}", count.saturating_sub(1))}</p> };
+        return html! { <p class="bench">{text!("bench.measuring", done = count.saturating_sub(1), runs = RUNS)}</p> };
     }
     let mut laps: BTreeMap<String, Vec<f64>> = BTreeMap::new();
     for report in &reports.borrow()[1..] {
@@ -73,8 +74,8 @@ pub fn Bench(props: &Props) -> Html {
     let mut downloads = environment::downloads();
     downloads.extend(model.map(|model| model.downloads.clone()).unwrap_or_default());
     html! {
-        <section class="bench" aria-label="Benchmark">
-            <h2>{format!("512 × 512 phantom, {device}, median of {RUNS}")}</h2>
+        <section class="bench" aria-label={text!("bench.label")}>
+            <h2>{text!("bench.title", device = device, runs = RUNS)}</h2>
             <table>
                 <tbody>
                     for stage in rows {
@@ -87,13 +88,13 @@ pub fn Bench(props: &Props) -> Html {
                     }
                 </tbody>
             </table>
-            <h2>{"Downloads"}</h2>
+            <h2>{text!("bench.downloads")}</h2>
             <table>
                 <tbody>
                     for Download { name, decoded_bytes, transferred_bytes } in downloads {
                         <tr>
                             <th scope="row">{name}</th>
-                            <td>{format!("{decoded_bytes:.0} bytes, sent as {transferred_bytes:.0}")}</td>
+                            <td>{text!("bench.download", decoded = decoded_bytes, sent = transferred_bytes)}</td>
                         </tr>
                     }
                 </tbody>

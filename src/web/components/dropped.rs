@@ -6,6 +6,7 @@ use wasm_bindgen_futures::JsFuture;
 use web_sys::{DataTransfer, File};
 
 use crate::web::environment::describe;
+use crate::web::texts::text;
 
 /// Most files taken from a folder.
 const MOST_FILES: usize = 20_000;
@@ -38,7 +39,7 @@ pub async fn files(mut entries: Vec<JsValue>) -> Result<Vec<(String, File)>, Str
             }
         }
         if found.len() > MOST_FILES {
-            return Err(format!("it holds more than {MOST_FILES} files"));
+            return Err(text!("input.too_many", most = MOST_FILES).to_string());
         }
     }
     Ok(found)

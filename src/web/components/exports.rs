@@ -7,6 +7,7 @@ use crate::export::dicom::Identity;
 use crate::predict::report::{NOTICE, Report};
 use crate::web::session::Session;
 use crate::web::state::State;
+use crate::web::texts::text;
 
 /// What to show.
 #[derive(Properties, PartialEq)]
@@ -17,16 +18,16 @@ pub struct Props {
     pub session: Session,
 }
 
-fn label(format: Format) -> &'static str {
+fn label(format: Format) -> AttrValue {
     match format {
-        Format::Html => "Report (HTML)",
-        Format::Csv => "Table (CSV)",
-        Format::Json => "Report (JSON)",
-        Format::Coco => "COCO JSON",
-        Format::MaskPng => "Mask of this slice (PNG)",
-        Format::OverlayPng => "This slice with lesions (PNG)",
-        Format::NiftiMask => "Masks of this series (NIfTI)",
-        Format::DicomSeg => "Masks of this series (DICOM SEG)",
+        Format::Html => text!("export.html"),
+        Format::Csv => text!("export.csv"),
+        Format::Json => text!("export.json"),
+        Format::Coco => text!("export.coco"),
+        Format::MaskPng => text!("export.mask"),
+        Format::OverlayPng => text!("export.overlay"),
+        Format::NiftiMask => text!("export.nifti"),
+        Format::DicomSeg => text!("export.seg"),
     }
 }
 
@@ -93,24 +94,24 @@ pub fn Exports(props: &Props) -> Html {
     };
     html! {
         <section class="exports" aria-label="Save">
-            <h2>{"Save"}</h2>
+            <h2>{text!("export.title")}</h2>
             <div class="buttons">
                 for format in Format::ALL {
                     { button(format) }
                 }
             </div>
             <details class="identity">
-                <summary onclick={on_list}>{"What identifies the patient"}</summary>
+                <summary onclick={on_list}>{text!("export.identity")}</summary>
                 {identity(state)}
                 if is_dicom {
                     <label>
                         <input type="checkbox" checked={keeps} onchange={on_keep} />
-                        {" Write patient and study into the DICOM SEG"}
+                        {text!("export.identity.keep")}
                     </label>
                 }
             </details>
             <p class="hint">
-                {format!("Files hold the names of your files, the lesions over the threshold and, in pictures, the slice itself; of DICOM headers, only size, spacing and place. A DICOM SEG also holds the identifiers (UIDs) of the study, series and slices it belongs to. {NOTICE}")}
+                {text!("export.what", notice = text!("notice"))}
             </p>
         </section>
     }
@@ -120,14 +121,14 @@ pub fn Exports(props: &Props) -> Html {
 fn identity(state: &State) -> Html {
     match &state.identifying {
         None => {
-            html! { <p>{"The shown file is no DICOM file with identifiers; its name may still tell something."}</p> }
+            html! { <p>{text!("export.identity.no_dicom")}</p> }
         }
         Some(elements) if elements.is_empty() => {
-            html! { <p>{"No element of the shown file names anybody. Its UIDs still lead to its source."}</p> }
+            html! { <p>{text!("export.identity.none")}</p> }
         }
         Some(elements) => html! {
             <>
-                <p>{"The shown file holds these; none goes into a file unless you ask for it below, and then only name, ID, birth date, sex, and the study's number, date and physician:"}</p>
+                <p>{text!("export.identity.some")}</p>
                 <table>
                     <tbody>
                         for (name, value) in elements.iter() {

@@ -1,9 +1,11 @@
 //! What pointers, wheels and keys mean on a slice.
 
 use web_sys::{Element, HtmlElement, KeyboardEvent, PointerEvent, WheelEvent};
+use yew::AttrValue;
 
 use crate::image::Window;
 use crate::web::state::Step;
+use crate::web::texts::text;
 
 /// Magnification of one step.
 const STEP: f64 = 1.25;
@@ -174,20 +176,22 @@ pub fn key(event: &KeyboardEvent) -> Option<Gesture> {
 }
 
 /// Keys and pointer movements with their meanings, for the help sheet.
-pub const HELP: [(&str, &str); 15] = [
-    ("Wheel, arrow keys", "one slice on or back"),
-    ("Page up, page down", "ten slices"),
-    ("Home, End", "first, last slice"),
-    ("Drag", "window: across for its width, up and down for its centre (DICOM, NIfTI)"),
-    ("Control and wheel, + and −", "magnify"),
-    ("Drag with the right button", "magnify"),
-    ("Two fingers", "magnify"),
-    ("Shift and drag, middle button, Shift and arrow keys", "move the magnified slice"),
-    ("0", "see the whole slice"),
-    ("1, 2, 3", "window: as the network sees it, lung, mediastinum"),
-    ("o", "lesions on or off"),
-    ("f", "fill or outline them"),
-    ("m", "mask scores beside the slice, or not"),
-    ("Tab", "from the slice to the lesions: each is marked on the slice"),
-    ("Escape", "cancel what runs"),
-];
+pub fn help() -> [(AttrValue, AttrValue); 15] {
+    [
+        (text!("keys.slices"), text!("keys.slices.means")),
+        (text!("keys.page"), text!("keys.page.means")),
+        (text!("keys.ends"), text!("keys.ends.means")),
+        (text!("keys.drag"), text!("keys.drag.means")),
+        (text!("keys.zoom"), text!("keys.zoom.means")),
+        (text!("keys.right"), text!("keys.right.means")),
+        (text!("keys.fingers"), text!("keys.fingers.means")),
+        (text!("keys.pan"), text!("keys.pan.means")),
+        (text!("keys.fit"), text!("keys.fit.means")),
+        (text!("keys.windows"), text!("keys.windows.means")),
+        (text!("keys.overlay"), text!("keys.overlay.means")),
+        (text!("keys.fill"), text!("keys.fill.means")),
+        (text!("keys.scores"), text!("keys.scores.means")),
+        (text!("keys.tab"), text!("keys.tab.means")),
+        (text!("keys.escape"), text!("keys.escape.means")),
+    ]
+}

@@ -6,6 +6,7 @@ use web_sys::HtmlInputElement;
 use yew::prelude::*;
 
 use crate::predict::report::{Lesion, SliceReport};
+use crate::web::texts::text;
 
 /// What to show.
 #[derive(Properties, PartialEq)]
@@ -22,19 +23,19 @@ pub struct Props {
     pub on_threshold: Callback<f32>,
 }
 
-fn describe(lesion: &Lesion) -> String {
+fn describe(lesion: &Lesion) -> AttrValue {
     let area = match lesion.area_mm2 {
         Some(area) => format!("{area:.0} mm²"),
         None => format!("{} px", lesion.area_px),
     };
-    format!("score {:.2}, {area}", lesion.score)
+    text!("lesions.item", score = format_args!("{:.2}", lesion.score), area = area)
 }
 
-fn label(lesion: &Lesion) -> &'static str {
+fn label(lesion: &Lesion) -> AttrValue {
     match lesion.label.as_str() {
-        "ground_glass" => "Ground-glass opacity",
-        "consolidation" => "Consolidation",
-        _ => "Lesion",
+        "ground_glass" => text!("lesions.ground_glass"),
+        "consolidation" => text!("lesions.consolidation"),
+        _ => text!("lesions.lesion"),
     }
 }
 
@@ -51,9 +52,9 @@ pub fn LesionList(props: &Props) -> Html {
     });
     html! {
         <section class="lesions">
-            <h2 id="lesions-title">{"Lesions"}</h2>
+            <h2 id="lesions-title">{text!("lesions.title")}</h2>
             <label class="slider">
-                {"Score threshold "}
+                {text!("lesions.threshold")}
                 <input
                     type="range"
                     min="0.05"
@@ -65,10 +66,7 @@ pub fn LesionList(props: &Props) -> Html {
                 <output>{format!("{:.2}", props.threshold)}</output>
             </label>
             if props.report.lesions.is_empty() {
-                <p>{format!(
-                    "No lesion was found with a score over {:.2}.",
-                    props.threshold
-                )}</p>
+                <p>{text!("lesions.none", threshold = format_args!("{:.2}", props.threshold))}</p>
             }
             <ul aria-labelledby="lesions-title">
                 for (index, lesion) in props.report.lesions.iter().enumerate() {

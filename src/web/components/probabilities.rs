@@ -3,6 +3,7 @@
 use yew::prelude::*;
 
 use crate::predict::report::ClassProbabilities;
+use crate::web::texts::text;
 
 /// What to show.
 #[derive(Properties, PartialEq)]
@@ -11,18 +12,22 @@ pub struct Props {
     pub classes: ClassProbabilities,
 }
 
+/// Names of the classes in their order.
+pub fn class_names() -> [AttrValue; 3] {
+    [text!("class.control"), text!("class.pneumonia"), text!("class.covid19")]
+}
+
 /// One meter for each class.
 #[component]
 pub fn Probabilities(props: &Props) -> Html {
     let ClassProbabilities { control, common_pneumonia, covid19 } = props.classes;
-    let bars =
-        [("Control", control), ("Common Pneumonia", common_pneumonia), ("COVID-19", covid19)];
+    let bars = class_names().into_iter().zip([control, common_pneumonia, covid19]);
     html! {
-        <section class="probabilities" aria-label="Class probabilities">
-            <h2>{"This slice"}</h2>
+        <section class="probabilities" aria-label={text!("class.label")}>
+            <h2>{text!("class.title")}</h2>
             for (label, probability) in bars {
                 <div class="probability">
-                    <span class="label">{label}</span>
+                    <span class="label">{label.clone()}</span>
                     <div
                         class="meter"
                         role="meter"
@@ -30,7 +35,7 @@ pub fn Probabilities(props: &Props) -> Html {
                         aria-valuemin="0"
                         aria-valuemax="100"
                         aria-valuenow={format!("{:.1}", probability * 100.0)}
-                        aria-valuetext={format!("{:.1} percent", probability * 100.0)}
+                        aria-valuetext={text!("class.percent", percent = format_args!("{:.1}", probability * 100.0))}
                     >
                         // A presentation attribute and no style: inline styles are forbidden here.
                         <svg viewBox="0 0 100 1" preserveAspectRatio="none" aria-hidden="true">

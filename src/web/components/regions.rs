@@ -4,13 +4,13 @@ use std::rc::Rc;
 
 use yew::prelude::*;
 
+use super::probabilities::class_names;
 use crate::predict::regions::{RankedRegion, RegionReference, THRESHOLDS, slots_over};
 use crate::predict::report::SliceReport;
+use crate::web::texts::text;
 
 /// Bars of the histogram.
 const BARS: usize = 10;
-/// Names of the classes, in the order of the reference.
-const CLASSES: [&str; 3] = ["Control", "Common Pneumonia", "COVID-19"];
 
 /// What to show.
 #[derive(Properties, PartialEq)]
@@ -29,11 +29,11 @@ pub fn Regions(props: &Props) -> Html {
     let strong = slots_over(regions, 0.5);
     html! {
         <details class="regions">
-            <summary>{"Why this class"}</summary>
+            <summary>{text!("regions.title")}</summary>
             <p>
-                {format!("The classifier does not see the picture. It sees {slots} regions, ranked by how much each looks like a lesion, with a score and a place. In this slice {strong} of them score over 0.5.")}
+                {text!("regions.words", slots = slots, strong = strong)}
                 if regions.len() < slots {
-                    {format!(" Only {} differ; the others are copies that fill the batch.", regions.len())}
+                    {text!("regions.copies", distinct = regions.len())}
                 }
             </p>
             <div class="plots">
@@ -52,7 +52,7 @@ fn histogram(regions: &[RankedRegion], slots: usize) -> Html {
     for region in regions {
         counts[((region.score * BARS as f32) as usize).min(BARS - 1)] += region.slots;
     }
-    let label = format!("Scores of the {slots} regions: {}", words(&counts));
+    let label = text!("regions.histogram", slots = slots, counts = words(&counts));
     html! {
         <figure>
             <svg viewBox="0 0 100 60" role="img" aria-label={label}>
@@ -66,7 +66,7 @@ fn histogram(regions: &[RankedRegion], slots: usize) -> Html {
                     />
                 }
             </svg>
-            <figcaption>{"Regions by score, from 0 to 1"}</figcaption>
+            <figcaption>{text!("regions.histogram.caption")}</figcaption>
         </figure>
     }
 }
@@ -75,7 +75,8 @@ fn histogram(regions: &[RankedRegion], slots: usize) -> Html {
 fn words(counts: &[usize; BARS]) -> String {
     let filled = counts.iter().enumerate().filter(|(_, count)| **count > 0);
     let part = |(bar, count): (usize, &usize)| {
-        format!("{count} from {:.1} to {:.1}", bar as f64 / 10.0, (bar + 1) as f64 / 10.0)
+        let (low, high) = (bar as f64 / 10.0, (bar + 1) as f64 / 10.0);
+        text!("regions.bar", count = count, low = low, high = high).to_string()
     };
     filled.map(part).collect::<Vec<_>>().join(", ")
 }
@@ -87,7 +88,7 @@ fn scatter(regions: &[RankedRegion]) -> Html {
             <svg
                 viewBox="-2 -2 104 64"
                 role="img"
-                aria-label={format!("Score against area, which goes up to {largest:.0} square pixels")}
+                aria-label={text!("regions.scatter", largest = format_args!("{largest:.0}"))}
             >
                 for region in regions {
                     <circle
@@ -98,7 +99,7 @@ fn scatter(regions: &[RankedRegion]) -> Html {
                     />
                 }
             </svg>
-            <figcaption>{format!("Score (across) and area (up to {largest:.0} px²)")}</figcaption>
+            <figcaption>{text!("regions.scatter.caption", largest = format_args!("{largest:.0}"))}</figcaption>
         </figure>
     }
 }
@@ -108,15 +109,15 @@ fn comparison(regions: &[RankedRegion], reference: &RegionReference) -> Html {
     html! {
         <>
             <p>
-                {format!("How many regions pass a score, here and on the labelled slices the classifier was trained on ({control} of control, {pneumonia} of common pneumonia, {covid} of COVID-19; the model card says from how many patients): the middle half of the slices lies within the range, the median in brackets.")}
+                {text!("regions.reference", control = control, pneumonia = pneumonia, covid = covid)}
             </p>
-            <div class="scroll" tabindex="0" role="region" aria-label="Regions compared">
+            <div class="scroll" tabindex="0" role="region" aria-label={text!("regions.compared")}>
                 <table>
                     <thead>
                         <tr>
-                            <th scope="col">{"Score over"}</th>
-                            <th scope="col">{"Here"}</th>
-                            for class in CLASSES {
+                            <th scope="col">{text!("regions.over")}</th>
+                            <th scope="col">{text!("regions.here")}</th>
+                            for class in class_names() {
                                 <th scope="col">{class}</th>
                             }
                         </tr>

@@ -8,6 +8,7 @@ use crate::predict::SliceReport;
 use crate::web::protocol::reader::SeriesContents;
 use crate::web::session::Session;
 use crate::web::state::State;
+use crate::web::texts::text;
 
 /// Height of the strip of lesion areas.
 const STRIP: f64 = 20.0;
@@ -67,21 +68,21 @@ pub fn SeriesPanel(props: &Props) -> Html {
     };
     let position = state.shown - first + 1;
     html! {
-        <section class="series" aria-label="Series">
+        <section class="series" aria-label={text!("series.label")}>
             if state.contents.series.len() > 1 {
                 <label>
-                    {"Series "}
+                    {text!("series.choose")}
                     <select onchange={on_series}>
                         for other in state.contents.series.iter() {
                             <option selected={other == series}>
-                                {format!("{} ({} slices)", other.name, other.slices.len())}
+                                {text!("series.option", name = other.name, count = other.slices.len())}
                             </option>
                         }
                     </select>
                 </label>
             }
             <label class="slider">
-                {"Slice "}
+                {text!("series.slice")}
                 <input
                     id="slice-number"
                     type="range"
@@ -89,28 +90,28 @@ pub fn SeriesPanel(props: &Props) -> Html {
                     max={count.to_string()}
                     step="1"
                     value={position.to_string()}
-                    aria-valuetext={format!("{position} of {count}")}
+                    aria-valuetext={text!("series.position", position = position, count = count)}
                     oninput={on_slice}
                 />
-                <output>{format!("{position} of {count}")}</output>
+                <output>{text!("series.position", position = position, count = count)}</output>
             </label>
             { strip(state, series, first) }
             <div class="series-actions">
                 if left > 0 {
                     <button type="button" onclick={on_run} disabled={state.is_running()}>
                         if left == count {
-                            {format!("Run all {count} slices")}
+                            {text!("series.run_all", count = count)}
                         } else {
-                            {format!("Run the other {left} slices")}
+                            {text!("series.run_other", count = left)}
                         }
                     </button>
-                    <span>{format!("{} of {count} done", count - left)}</span>
+                    <span>{text!("series.done", done = count - left, count = count)}</span>
                 } else {
                     <p class="series-summary">{(*summary).clone()}</p>
                 }
             </div>
             for warning in series.warnings.iter() {
-                <p class="warning">{format!("Note: {warning}.")}</p>
+                <p class="warning">{text!("warning", warning = warning)}</p>
             }
         </section>
     }
@@ -153,7 +154,7 @@ fn strip(state: &State, series: &SeriesContents, first: usize) -> Html {
             viewBox={format!("0 0 {count} {STRIP}")}
             preserveAspectRatio="none"
             role="img"
-            aria-label={format!("Lesion area along the series: {with_lesions} of {done} slices done have lesions")}
+            aria-label={text!("series.strip", with_lesions = with_lesions, done = done)}
         >
             for (index, area) in areas.iter().enumerate() {
                 if let Some(area) = area {

@@ -15,6 +15,7 @@ use crate::predict::report::SliceReport;
 use crate::web::drawing::{draw, draw_scores, outlines};
 use crate::web::environment;
 use crate::web::state::{Display, Picture, Step};
+use crate::web::texts::{counted, text};
 
 /// What to show.
 #[derive(Properties, PartialEq)]
@@ -40,24 +41,23 @@ pub struct Props {
 }
 
 /// Windows to choose from.
-fn windows(picture: &Picture) -> Vec<(String, Option<Window>)> {
+fn windows(picture: &Picture) -> Vec<(AttrValue, Option<Window>)> {
     let mut windows = vec![
-        ("as the network sees it".to_owned(), None),
-        ("lung, -600/1500".to_owned(), Some(Window::LUNG)),
-        ("mediastinum, 40/400".to_owned(), Some(Window::MEDIASTINUM)),
+        (text!("slice.window.network"), None),
+        (text!("slice.window.lung"), Some(Window::LUNG)),
+        (text!("slice.window.mediastinum"), Some(Window::MEDIASTINUM)),
     ];
     if let Some(given) = picture.given {
-        windows.push((format!("given by the file, {given}"), Some(given)));
+        windows.push((text!("slice.window.given", window = given), Some(given)));
     }
     windows
 }
 
-fn summary(props: &Props) -> String {
+fn summary(props: &Props) -> AttrValue {
     let source = &props.picture.source;
     match props.report.as_ref().map(|report| report.lesions.len()) {
-        None => format!("Slice {source}"),
-        Some(1) => format!("Slice {source} with 1 outlined lesion"),
-        Some(count) => format!("Slice {source} with {count} outlined lesions"),
+        None => text!("slice.alone", source = source),
+        Some(count) => counted!("slice.lesions", count, source = source),
     }
 }
 
@@ -191,7 +191,7 @@ pub fn SliceCanvas(props: &Props) -> Html {
                 class="viewer"
                 tabindex="0"
                 role="group"
-                aria-label="Slice; keys are listed under Keys and pointer"
+                aria-label={text!("slice.label")}
                 onkeydown={on_key}
             >
                 <canvas
@@ -210,50 +210,50 @@ pub fn SliceCanvas(props: &Props) -> Html {
                         ref={score_map}
                         class="scores"
                         role="img"
-                        aria-label="Mask score of every pixel, from 0 (blue) to 1 (red)"
+                        aria-label={text!("slice.scores")}
                     />
                 }
             </div>
             <figcaption>
                 <span class="source">{&props.picture.source}</span>
-                <div class="tools" role="group" aria-label="View">
-                    <button type="button" aria-label="Zoom in" onclick={press(Gesture::ZOOM_IN)}>{"+"}</button>
-                    <button type="button" aria-label="Zoom out" onclick={press(Gesture::ZOOM_OUT)}>{"−"}</button>
-                    <button type="button" onclick={press(Gesture::Fit)}>{"Fit"}</button>
+                <div class="tools" role="group" aria-label={text!("slice.view")}>
+                    <button type="button" aria-label={text!("slice.zoom_in")} onclick={press(Gesture::ZOOM_IN)}>{"+"}</button>
+                    <button type="button" aria-label={text!("slice.zoom_out")} onclick={press(Gesture::ZOOM_OUT)}>{"−"}</button>
+                    <button type="button" onclick={press(Gesture::Fit)}>{text!("slice.fit")}</button>
                     <button
                         type="button"
                         aria-pressed={display.overlay.to_string()}
                         onclick={press(Gesture::Overlay)}
-                    >{"Lesions"}</button>
+                    >{text!("slice.overlay")}</button>
                     <button
                         type="button"
                         aria-pressed={display.filled.to_string()}
                         onclick={press(Gesture::Fill)}
-                    >{"Fill"}</button>
+                    >{text!("slice.fill")}</button>
                     <button
                         type="button"
                         aria-pressed={display.scores.to_string()}
                         onclick={press(Gesture::Scores)}
-                    >{"Mask scores"}</button>
+                    >{text!("slice.show_scores")}</button>
                 </div>
                 if has_scores {
                     <span class="scale">{"0 "}<span class="ramp" aria-hidden="true" />{" 1"}</span>
                 }
                 if let Some(window) = props.picture.window {
                     <label>
-                        {"Window "}
+                        {text!("slice.window")}
                         <select onchange={on_window}>
                             for (name, choice) in &windows {
                                 <option selected={*choice == props.window}>{name}</option>
                             }
                             if !is_preset {
-                                <option selected=true>{format!("own, {window}")}</option>
+                                <option selected=true>{text!("slice.window.own", window = window)}</option>
                             }
                         </select>
                     </label>
                 }
                 <label>
-                    {"Mask opacity "}
+                    {text!("slice.opacity")}
                     <input
                         type="range"
                         min="0"

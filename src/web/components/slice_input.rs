@@ -8,13 +8,16 @@ use yew::prelude::*;
 
 use super::dropped;
 use crate::web::environment::{self, fetch_bytes};
+use crate::web::texts::text;
 
 /// Phantoms that come with the site.
-const SAMPLES: [(&str, &str); 3] = [
-    ("COVID-19 phantom", "samples/phantom-covid19.png"),
-    ("Pneumonia phantom", "samples/phantom-pneumonia.png"),
-    ("Healthy phantom", "samples/phantom-control.png"),
-];
+fn samples() -> [(AttrValue, &'static str); 3] {
+    [
+        (text!("input.sample.covid19"), "samples/phantom-covid19.png"),
+        (text!("input.sample.pneumonia"), "samples/phantom-pneumonia.png"),
+        (text!("input.sample.control"), "samples/phantom-control.png"),
+    ]
+}
 
 /// Where files go.
 #[derive(Properties, PartialEq)]
@@ -71,7 +74,8 @@ pub fn SliceInput(props: &Props) -> Html {
                 match dropped::files(entries).await {
                     Ok(found) if !found.is_empty() => take.emit(found),
                     Ok(_) => take.emit(files),
-                    Err(error) => on_files.emit(Err(format!("the folder was not read: {error}"))),
+                    Err(error) => on_files
+                        .emit(Err(text!("input.folder_not_read", error = error).to_string())),
                 }
             });
         })
@@ -99,13 +103,13 @@ pub fn SliceInput(props: &Props) -> Html {
     html! {
         <section
             class={classes!("slice-input", (*over).then_some("over"))}
-            aria-label="Open slices"
+            aria-label={text!("input.label")}
             ondrop={on_drop}
             ondragover={hover(true)}
             ondragleave={hover(false)}
         >
             <div class="choose">
-                <label for="slice-file">{"Open slices, a volume or an archive"}</label>
+                <label for="slice-file">{text!("input.files")}</label>
                 <input
                     id="slice-file"
                     type="file"
@@ -113,12 +117,12 @@ pub fn SliceInput(props: &Props) -> Html {
                     accept=".png,.jpg,.jpeg,.dcm,.dicom,.ima,.nii,.gz,.zip,image/png,image/jpeg,application/dicom,application/zip"
                     onchange={on_change.clone()}
                 />
-                <label for="slice-folder">{"Or a folder"}</label>
+                <label for="slice-folder">{text!("input.folder")}</label>
                 <input id="slice-folder" type="file" webkitdirectory=true onchange={on_change} />
-                <p class="hint">{"PNG, JPEG, DICOM, NIfTI or zip. Files and folders can be dropped here, too."}</p>
+                <p class="hint">{text!("input.hint")}</p>
             </div>
-            <div class="samples" role="group" aria-label="Samples">
-                for (name, url) in SAMPLES {
+            <div class="samples" role="group" aria-label={text!("input.samples")}>
+                for (name, url) in samples() {
                     <button type="button" onclick={sample(url)}>{name}</button>
                 }
             </div>

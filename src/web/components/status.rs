@@ -4,6 +4,7 @@ use yew::prelude::*;
 
 use crate::predict::Stage;
 use crate::web::state::{Phase, State};
+use crate::web::texts::{counted, text};
 
 /// What to show.
 #[derive(Properties, PartialEq)]
@@ -18,68 +19,61 @@ fn megabytes(bytes: f64) -> String {
     format!("{:.1} MB", bytes / 1e6)
 }
 
-fn stage_text(stage: Stage) -> &'static str {
+fn stage_text(stage: Option<Stage>) -> AttrValue {
     match stage {
-        Stage::Preprocess => "preparing the slice",
-        Stage::Features => "computing features",
-        Stage::Proposals => "choosing regions",
-        Stage::Boxes => "looking at regions",
-        Stage::Masks => "outlining lesions",
-        Stage::Classification => "classifying the slice",
+        None => text!("stage.device"),
+        Some(Stage::Preprocess) => text!("stage.preprocess"),
+        Some(Stage::Features) => text!("stage.features"),
+        Some(Stage::Proposals) => text!("stage.proposals"),
+        Some(Stage::Boxes) => text!("stage.boxes"),
+        Some(Stage::Masks) => text!("stage.masks"),
+        Some(Stage::Classification) => text!("stage.classification"),
     }
 }
 
-/// How long the slices that wait will take, in words.
-fn time_left(state: &State, slices: usize, at_once: usize) -> String {
-    let Some(milliseconds) = state.milliseconds_per_slice() else { return String::new() };
+/// How long the slices that are left will take, in words.
+fn time_left(state: &State, slices: usize, at_once: usize) -> AttrValue {
+    let Some(milliseconds) = state.milliseconds_per_slice() else { return AttrValue::default() };
     let seconds = milliseconds * slices as f64 / at_once.max(1) as f64 / 1e3;
     match seconds {
-        ..90.0 => format!(", about {seconds:.0} s"),
-        _ => format!(", about {:.0} min", seconds / 60.0),
+        ..90.0 => text!("status.seconds_left", seconds = format_args!("{seconds:.0}")),
+        _ => text!("status.minutes_left", minutes = format_args!("{:.0}", seconds / 60.0)),
     }
 }
 
 /// The words for a state.
-fn message(state: &State) -> String {
+fn message(state: &State) -> AttrValue {
     match &state.phase {
-        Phase::Starting => "Starting…".into(),
+        Phase::Starting => text!("status.starting"),
         Phase::Loading { received, total } => {
-            format!("Loading the model: {} of {}", megabytes(*received), megabytes(*total))
+            text!("status.loading", received = megabytes(*received), total = megabytes(*total))
         }
-        Phase::WarmingUp => "Checking the device…".into(),
-        Phase::Opening { files: 1 } => "Opening the file…".into(),
-        Phase::Opening { files } => format!("Opening {files} files…"),
+        Phase::WarmingUp => text!("status.checking"),
+        Phase::Opening { files } => counted!("status.opening", *files),
         Phase::Running { waiting, at_once, .. } if *at_once > 1 => {
             let left = time_left(state, waiting + at_once, *at_once);
-            format!("Working on {at_once} slices at once, {waiting} to follow{left}…")
+            text!("status.at_once", at_once = at_once, waiting = waiting, left = left)
+        }
+        Phase::Running { stage, waiting: 0, .. } => {
+            text!("status.working", stage = stage_text(*stage))
         }
         Phase::Running { stage, waiting, .. } => {
-            let stage = stage.map_or("waiting for the device", stage_text);
-            match waiting {
-                0 => format!("Working: {stage}…"),
-                1 => format!("Working: {stage}, 1 slice to follow…"),
-                waiting => {
-                    let left = time_left(state, waiting + 1, 1);
-                    format!("Working: {stage}, {waiting} slices to follow{left}…")
+            let left = time_left(state, waiting + 1, 1);
+            counted!("status.working.waiting", *waiting, stage = stage_text(*stage), left = left)
+        }
+        Phase::Broken => text!("status.broken"),
+        Phase::Idle => match (state.report(), state.cancelled) {
+            (_, true) if !state.reports.is_empty() => text!("status.cancelled.some"),
+            (_, true) => text!("status.cancelled"),
+            (Some(report), _) => {
+                let milliseconds = report.milliseconds.get("total").copied().unwrap_or_default();
+                let milliseconds = format!("{milliseconds:.0}");
+                match report.lesions.len() {
+                    0 => text!("status.done.none", milliseconds = milliseconds),
+                    count => counted!("status.done", count, milliseconds = milliseconds),
                 }
             }
-        }
-        Phase::Broken => "Stopped.".into(),
-        Phase::Idle => match (state.report(), state.cancelled) {
-            (_, true) if !state.reports.is_empty() => {
-                "Cancelled. What is done stays; run the other slices when you like.".into()
-            }
-            (_, true) => "Cancelled. Open another slice.".into(),
-            (Some(report), _) => {
-                let lesions = match report.lesions.len() {
-                    0 => "no lesions".into(),
-                    1 => "1 lesion".into(),
-                    n => format!("{n} lesions"),
-                };
-                let milliseconds = report.milliseconds.get("total").copied().unwrap_or_default();
-                format!("Done: {lesions} in {milliseconds:.0} ms.")
-            }
-            (None, _) => "Ready. Open a slice or try a sample.".into(),
+            (None, _) => text!("status.ready"),
         },
     }
 }
@@ -107,13 +101,13 @@ pub fn Status(props: &Props) -> Html {
             <p role="status">{message(&props.state)}</p>
             if busy {
                 <progress
-                    aria-label="Progress"
+                    aria-label={text!("status.progress")}
                     max="1"
                     value={progress(&props.state.phase).map(|value| value.to_string())}
                 />
             }
             if running {
-                <button type="button" class="cancel" onclick={on_cancel}>{"Cancel"}</button>
+                <button type="button" class="cancel" onclick={on_cancel}>{text!("status.cancel")}</button>
             }
         </div>
     }

@@ -22,6 +22,7 @@ use crate::export::Format;
 use crate::export::dicom::Identity;
 use crate::image::Window;
 use crate::predict::report::Report;
+use crate::web::texts::text;
 
 /// The connection to the programs. Cloning it gives another handle to the same one.
 #[derive(Clone)]
@@ -61,10 +62,7 @@ impl Session {
                         Device::Gpu
                     } else {
                         if wished == Some(Device::Gpu) {
-                            chosen.dispatch(Action::Notice(
-                                "This browser offers no WebGPU adapter, so the CPU computes."
-                                    .into(),
-                            ));
+                            chosen.dispatch(Action::Notice(text!("session.no_gpu").to_string()));
                         }
                         Device::Cpu
                     }
@@ -120,8 +118,7 @@ impl Session {
         card: Option<String>,
     ) {
         if !self.has_opened() {
-            let message = "The files are being opened again; save once more in a moment.";
-            return self.dispatch(Action::Failed(message.into()));
+            return self.dispatch(Action::Failed(text!("session.opening_again").to_string()));
         }
         let report = Box::new(report);
         self.ask_reader(&Request::Export { format, report, slices, name, identity, card });

@@ -9,6 +9,7 @@ use web_sys::{ErrorEvent, MessageEvent, Worker};
 
 use crate::web::environment;
 use crate::web::protocol::{self, Beside};
+use crate::web::texts::text;
 
 /// A program that has said nothing for so long after its start is given up. Its files may still be on
 /// their way, over a slow line.
@@ -49,7 +50,7 @@ impl Program {
         });
         worker.set_onmessage(Some(on_message.as_ref().unchecked_ref()));
         worker.set_onerror(Some(on_error.as_ref().unchecked_ref()));
-        let patience = Timeout::new(START_PATIENCE_MS, move || failed("it did not start"));
+        let patience = Timeout::new(START_PATIENCE_MS, move || failed(&text!("session.no_start")));
         let patience = Some(patience);
         Ok(Self { worker, patience, _on_message: on_message, _on_error: on_error })
     }

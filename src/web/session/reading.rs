@@ -14,6 +14,7 @@ use crate::web::pictures::Pictures;
 use crate::web::protocol::Beside;
 use crate::web::protocol::reader::{Contents, Event, Request};
 use crate::web::state::{Action, Picture};
+use crate::web::texts::text;
 
 /// Readers that break in a row before the files are given up.
 const MOST_FAILURES: u32 = 2;
@@ -59,7 +60,7 @@ impl Session {
         }) {
             Ok(program) => *reading.program.borrow_mut() = Some(program),
             Err(reason) => {
-                let message = format!("The program that reads files did not start: {reason}.");
+                let message = text!("session.reader_not_started", reason = reason).to_string();
                 self.dispatch(Action::Broken(message));
             }
         }
@@ -240,7 +241,9 @@ impl Session {
             Event::Exported { name, media_type } => {
                 if let Err(error) = environment::save(&name, &media_type, &buffer) {
                     let message = environment::describe(&error);
-                    self.dispatch(Action::Failed(format!("{name} was not saved: {message}")));
+                    self.dispatch(Action::Failed(
+                        text!("session.not_saved", name = name, reason = message).to_string(),
+                    ));
                 }
             }
             Event::NotExported { message } => self.dispatch(Action::Failed(message)),
@@ -261,10 +264,14 @@ impl Session {
             *reading.batch.borrow_mut() = None;
             reading.failures.set(0);
             self.dispatch(Action::Submitted { files: 0 });
-            self.dispatch(Action::Refused(format!("These files cannot be read: {reason}.")));
+            self.dispatch(Action::Refused(
+                text!("session.unreadable", reason = reason).to_string(),
+            ));
         } else {
             self.take_back_unprepared();
-            self.dispatch(Action::Notice(format!("The reader was restarted: {reason}.")));
+            self.dispatch(Action::Notice(
+                text!("session.reader_restarted", reason = reason).to_string(),
+            ));
         }
         self.start_reader();
     }

@@ -16,6 +16,7 @@ use crate::web::protocol::Beside;
 use crate::web::protocol::reader::PreparedSlice;
 use crate::web::protocol::worker::{Event, Request};
 use crate::web::state::{Action, ModelState, Phase};
+use crate::web::texts::text;
 
 /// A worker that has not confirmed a cancellation after this long is replaced.
 const CANCEL_PATIENCE_MS: u32 = 1500;
@@ -135,7 +136,9 @@ impl Session {
                 silence: None,
             }),
             Err(reason) if work.workers.borrow().is_empty() => {
-                self.dispatch(Action::Broken(format!("The worker did not start: {reason}.")));
+                self.dispatch(Action::Broken(
+                    text!("session.worker_not_started", reason = reason).to_string(),
+                ));
             }
             Err(_) => self.no_more_workers(),
         }
@@ -195,7 +198,7 @@ impl Session {
             Device::Gpu => SILENCE_ON_GPU_MS,
         };
         Timeout::new(patience, move || {
-            session.worker_failed(number, "it said nothing any more");
+            session.worker_failed(number, &text!("session.silent"));
         })
     }
 
@@ -373,7 +376,9 @@ impl Session {
             Event::LoadFailed { message } => {
                 work.remove(number);
                 if is_only {
-                    self.dispatch(Action::Broken(format!("The model cannot be used: {message}.")));
+                    self.dispatch(Action::Broken(
+                        text!("session.no_model", reason = message).to_string(),
+                    ));
                 } else {
                     self.no_more_workers();
                 }
@@ -405,7 +410,8 @@ impl Session {
             *failures += 1;
             if *failures >= MOST_FAILURES_OF_A_SLICE && failed.device == Device::Cpu {
                 let name = self.slice_name(job.slice);
-                refused = Some(format!("{name} cannot be computed here: {reason}."));
+                refused =
+                    Some(text!("session.slice_failed", name = name, reason = reason).to_string());
             } else {
                 work.queue.borrow_mut().push_front(job.slice);
             }
@@ -414,9 +420,7 @@ impl Session {
             self.dispatch(Action::Refused(message));
         }
         if failed.device == Device::Gpu {
-            self.dispatch(Action::Notice(format!(
-                "The graphics card is no longer used: {reason}. The CPU computes now."
-            )));
+            self.dispatch(Action::Notice(text!("session.gpu_failed", reason = reason).to_string()));
             return self.start_worker(Device::Cpu);
         }
         work.failures.set(work.failures.get() + 1);
@@ -426,11 +430,15 @@ impl Session {
             return self.go_on();
         }
         if work.failures.get() < MOST_FAILURES {
-            self.dispatch(Action::Notice(format!("The worker was restarted: {reason}.")));
+            self.dispatch(Action::Notice(
+                text!("session.worker_restarted", reason = reason).to_string(),
+            ));
             self.start_worker(Device::Cpu);
         } else {
             work.forget_queue();
-            self.dispatch(Action::Broken(format!("Nothing can be computed here: {reason}.")));
+            self.dispatch(Action::Broken(
+                text!("session.nothing_computes", reason = reason).to_string(),
+            ));
         }
     }
 }

@@ -22,9 +22,7 @@ use super::protocol::{Beside, Envelope};
 use super::scope::{self, scope};
 use crate::image::CtSlice;
 use crate::predict::detections::sigmoid;
-use crate::predict::{
-    Cancelled, Monitor, PredictError, Prediction, Predictor, Settings, Stage,
-};
+use crate::predict::{Cancelled, Monitor, PredictError, Prediction, Predictor, Settings, Stage};
 
 /// Work for this long before returning to the event loop to hear of a cancellation.
 const YIELD_AFTER: Duration = Duration::from_millis(30);
