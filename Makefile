@@ -51,7 +51,7 @@ deny:
 	  else echo "the list of known weaknesses was not reached: not checked"; fi
 
 unit:
-	cargo test --locked --release --lib --bins --test cli --test parity --test training --test exports --test hostile
+	cargo test --locked --release --lib --bins --test cli --test parity --test training --test exports --test hostile --test texts
 
 # Needs dist/, Chromium and ChromeDriver; names what it skips. Screenshots go to artifacts/.
 browser:

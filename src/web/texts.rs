@@ -100,7 +100,7 @@ pub fn filled(key: &str, values: &[(&str, &dyn Display)]) -> AttrValue {
 }
 
 /// The text of a key for a number: `key.one` or `key.other`, as the language has it.
-pub fn counted(key: &str, count: usize, values: &[(&str, &dyn Display)]) -> AttrValue {
+pub fn counted_by(key: &str, count: usize, values: &[(&str, &dyn Display)]) -> AttrValue {
     let locales = Array::of1(&JsValue::from_str(language()));
     let rules = js_sys::Intl::PluralRules::new(&locales, &Object::new());
     let form = rules.select(count as f64).as_string().unwrap_or_else(|| "other".into());
@@ -129,7 +129,7 @@ macro_rules! text {
 /// The text of a key for a number, with values for its other names.
 macro_rules! counted {
     ($key:literal, $count:expr $(, $name:ident = $value:expr)* $(,)?) => {
-        $crate::web::texts::counted(
+        $crate::web::texts::counted_by(
             $key,
             $count,
             &[$((stringify!($name), &$value as &dyn std::fmt::Display)),*],

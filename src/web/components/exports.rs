@@ -4,7 +4,7 @@ use yew::prelude::*;
 
 use crate::export::Format;
 use crate::export::dicom::Identity;
-use crate::predict::report::{NOTICE, Report};
+use crate::predict::report::Report;
 use crate::web::session::Session;
 use crate::web::state::State;
 use crate::web::texts::text;
