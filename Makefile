@@ -1,6 +1,6 @@
 # make serve   builds the page and serves it (installs what is missing first)
 # make test    runs every check there is
-# make dist    writes the optimised static site to dist/
+# make dist    writes the optimised static site to dist/, with the JavaScript package in dist/package/
 # make fuzz    feeds every reader of strangers' files for FUZZ_SECONDS each (needs nightly Rust)
 
 TRUNK_VERSION := 0.21.14
@@ -13,7 +13,7 @@ FUZZ_SECONDS ?= 120
 TOOLS := $(CURDIR)/target/tools
 export PATH := $(TOOLS)/bin:$(TOOLS)/node_modules/.bin:$(HOME)/.cargo/bin:$(PATH)
 
-.PHONY: serve test dist tools fmt lint deny unit browser fuzz
+.PHONY: serve test dist package tools fmt lint deny unit browser fuzz
 
 serve: tools
 	@echo "groundglass will be at http://127.0.0.1:8080/"
@@ -21,6 +21,14 @@ serve: tools
 
 dist: tools
 	trunk build --release --offline
+	$(MAKE) package
+
+# The predictor for other people's pages, with types and an example, in dist/package/.
+package: tools
+	cargo build --locked --profile wasm-release --target wasm32-unknown-unknown --bin package
+	wasm-bindgen --target web --out-name groundglass --out-dir dist/package target/wasm32-unknown-unknown/wasm-release/package.wasm
+	TRUNK_STAGING_DIR=dist/package TRUNK_SOURCE_DIR=. sh www/optimise.sh
+	cp www/package/* dist/package/
 
 # What building the page needs, beside Rust itself.
 tools:

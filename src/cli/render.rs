@@ -71,7 +71,8 @@ impl Render {
         let predictor = predictor(&self.model.load()?, self.device)?;
         let settings = Settings { score_threshold: self.score_threshold, ..Settings::default() };
         let settings = settings.checked()?;
-        let predicted = predictor.predict_with_masks(&slice, &settings, &mut Unattended);
+        let mut nobody = Unattended;
+        let predicted = predictor.predict_with_masks(&slice, &settings, &mut nobody);
         let prediction = pollster::block_on(predicted)?;
         let (logits, report) = (prediction.pasted_logits(), prediction.report);
 

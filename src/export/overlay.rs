@@ -4,7 +4,7 @@ use image::{Rgb, RgbImage};
 
 use crate::geometry::contour::contours;
 use crate::image::CtSlice;
-use crate::predict::report::{Lesion, SliceReport};
+use crate::predict::report::{Lesion, NOTICE, SliceReport};
 
 /// Share of the lesion's colour inside its mask.
 const OPACITY: f32 = 0.35;
@@ -40,10 +40,16 @@ pub fn draw(slice: &CtSlice, report: &SliceReport) -> RgbImage {
 ///
 /// # Errors
 /// If the encoder refuses.
-pub fn png(slice: &CtSlice, report: &SliceReport) -> Result<Vec<u8>, image::ImageError> {
-    let mut png = std::io::Cursor::new(Vec::new());
-    draw(slice, report).write_to(&mut png, image::ImageFormat::Png)?;
-    Ok(png.into_inner())
+pub fn png(slice: &CtSlice, report: &SliceReport) -> Result<Vec<u8>, png::EncodingError> {
+    let picture = draw(slice, report);
+    let mut bytes = Vec::new();
+    let mut encoder = png::Encoder::new(&mut bytes, picture.width(), picture.height());
+    encoder.set_color(png::ColorType::Rgb);
+    encoder.add_text_chunk("Comment".into(), NOTICE.into())?;
+    let mut writer = encoder.write_header()?;
+    writer.write_image_data(picture.as_raw())?;
+    writer.finish()?;
+    Ok(bytes)
 }
 
 fn draw_lesion(picture: &mut RgbImage, lesion: &Lesion) {

@@ -31,10 +31,15 @@ pub fn run() {
 /// The page.
 #[component]
 fn App() -> Html {
-    let state = use_reducer(State::default);
+    let options = use_memo((), |()| PageOptions::from_address());
+    let state = use_reducer(|| {
+        let mut state = State::default();
+        state.threshold = options.threshold.unwrap_or(state.threshold);
+        state
+    });
     let session = {
         let dispatch = state.dispatcher();
-        use_memo((), |()| Session::start(PageOptions::from_address(), dispatch))
+        use_memo((), |()| Session::start((*options).clone(), dispatch))
     };
     let on_files = {
         let (session, dispatch) = (session.clone(), state.dispatcher());
@@ -95,10 +100,14 @@ fn App() -> Html {
     html! {
         // Keyed by the language, so that every word of the page is said anew in another.
         <div class="page" key={state.language}>
-            <header>
-                <h1>{"groundglass"}</h1>
-                <p>{text!("app.subtitle")}</p>
-            </header>
+            if options.embed {
+                <h1 class="unseen">{"groundglass"}</h1>
+            } else {
+                <header>
+                    <h1>{"groundglass"}</h1>
+                    <p>{text!("app.subtitle")}</p>
+                </header>
+            }
             <aside class="notice" aria-label={text!("app.notice")}>
                 <strong>{text!("app.notice.research")}</strong>
                 {text!("app.notice.stays")}
@@ -122,7 +131,9 @@ fn App() -> Html {
                 if !state.reports.is_empty() {
                     <Exports state={state.clone()} session={(*session).clone()} />
                 }
-                <About state={state.clone()} />
+                if !options.embed {
+                    <About state={state.clone()} />
+                }
             </main>
             <footer>
                 { footer(&state) }

@@ -2,6 +2,9 @@
 
 use web_sys::UrlSearchParams;
 
+/// The lowest score computed: the page's slider leaves out more without asking the network again.
+pub const LOWEST_SCORE: f32 = 0.05;
+
 /// `?device=`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Device {
@@ -54,6 +57,10 @@ pub struct PageOptions {
     pub language: Option<String>,
     /// `?bench=1`.
     pub bench: bool,
+    /// `?embed=1`: without what a frame in another page has no place for.
+    pub embed: bool,
+    /// `?threshold=`: lesions with a lower score are left out.
+    pub threshold: Option<f32>,
     /// `?workers=`: how many CPU workers share a series; without it, as many as pay off.
     pub workers: Option<usize>,
 }
@@ -75,6 +82,10 @@ impl PageOptions {
             language: get("lang"),
             workers: get("workers").and_then(|count| count.parse().ok()).filter(|count| *count > 0),
             bench: get("bench").is_some_and(|value| value != "0"),
+            embed: get("embed").is_some_and(|value| value != "0"),
+            threshold: get("threshold")
+                .and_then(|value| value.parse().ok())
+                .filter(|value| (LOWEST_SCORE..1.0).contains(value)),
         }
     }
 }

@@ -10,7 +10,7 @@ use super::environment;
 use super::protocol::{self, Beside, Envelope};
 
 /// The worker's global scope.
-pub fn scope() -> DedicatedWorkerGlobalScope {
+fn scope() -> DedicatedWorkerGlobalScope {
     js_sys::global().unchecked_into()
 }
 

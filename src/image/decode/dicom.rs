@@ -111,8 +111,9 @@ pub fn decode(bytes: &[u8], frame: usize) -> Result<RawSlice, ImageError> {
 pub(super) fn open(bytes: &[u8]) -> Result<DefaultDicomObject, ImageError> {
     let (file, data) = with_plain_meta_group(bytes);
     // Its own errors say more about a meta group that cannot be read.
-    if let Ok(meta) = FileMetaTable::from_reader(Cursor::new(&file)) {
-        let syntax = meta.transfer_syntax().trim_end_matches('\0').trim();
+    if let Ok(meta) = FileMetaTable::from_reader(Cursor::new(&file))
+        && let Some(syntax) = TransferSyntaxRegistry.get(meta.transfer_syntax())
+    {
         dicom_lengths::check(&file[data..], syntax)
             .map_err(|reason| ImageError::Damaged { format: "DICOM", reason })?;
     }

@@ -12,6 +12,7 @@ use thiserror::Error;
 
 pub use self::formats::{AllFormats, Formats, PicturesOnly};
 use self::nifti::NiftiSlices;
+pub use self::raster::from_rgba;
 use super::slice::{RawSlice, SliceHeader, Values};
 use super::{CtSlice, Window};
 

@@ -89,6 +89,13 @@ fn open_plain(bytes: &[u8]) -> Result<NiftiSlices, ImageError> {
     }
     let data = bytes.get((offset as usize).max(HEADER)..).unwrap_or_default();
     let volume = InMemNiftiVolume::from_reader(data, &header).map_err(damaged)?;
+    // The crate counts bytes by `bitpix` and reads voxels by the type: both are in the file.
+    let bytes_per_voxel = header.data_type().map_err(damaged)?.size_of();
+    let needed = voxels.iter().product::<usize>().saturating_mul(bytes_per_voxel);
+    if volume.raw_data().len() < needed {
+        let found = volume.raw_data().len();
+        return Err(damaged(format!("the voxels take {needed} bytes, {found} were read")));
+    }
 
     let mut warnings = Vec::new();
     let affine = affine(&header);
@@ -288,6 +295,15 @@ mod tests {
             Values::Hounsfield(values) => values[0],
             Values::Grey(_) => panic!("a volume holds no grey values"),
         }
+    }
+
+    #[test]
+    fn a_volume_whose_sizes_contradict_its_type_is_refused() {
+        // Found by fuzzing: five bits a voxel by one field, two bytes by another.
+        let mut bytes = volume(None);
+        bytes[72..74].copy_from_slice(&5i16.to_le_bytes());
+        let refused = open(&bytes).unwrap_err().to_string();
+        assert!(refused.contains("8640 bytes"), "{refused}");
     }
 
     #[test]

@@ -2,120 +2,170 @@
 
 use std::io::Cursor;
 
-use image::{DynamicImage, GrayImage, ImageFormat, ImageReader, Limits, RgbImage};
 use libjpeg_turbo_rs::{Decoder, PixelFormat};
+use png::{BitDepth, Transformations};
 
-use super::{ImageError, MAX_SIDE, RawSlice, Values, check_size};
+use super::{ImageError, RawSlice, Values, check_size};
 
 /// Largest difference between colour channels that still counts as grey.
 const GREY_TOLERANCE: u8 = 24;
+/// Brightest value of a picture that was probably saved without a window.
+const ALMOST_BLACK: u8 = 16;
+const PNG: &[u8] = b"\x89PNG\r\n\x1a\n";
+const JPEG: &[u8] = b"\xff\xd8\xff";
+
+/// A decoded picture, 8 bits a channel: grey, grey and alpha, RGB, or RGB and alpha.
+struct Picture {
+    width: usize,
+    height: usize,
+    channels: usize,
+    values: Vec<u8>,
+}
 
 /// Whether a file that begins so is a PNG or JPEG file.
 pub fn is_picture(head: &[u8]) -> bool {
-    matches!(image::guess_format(head), Ok(ImageFormat::Png | ImageFormat::Jpeg))
+    head.starts_with(PNG) || head.starts_with(JPEG)
+}
+
+/// A slice from pixels of red, green, blue and alpha, row by row.
+pub fn from_rgba(width: usize, height: usize, values: Vec<u8>) -> Result<RawSlice, ImageError> {
+    check_size(width as u64, height as u64)?;
+    if values.len() != width * height * 4 {
+        let reason = format!("{} bytes for {width} x {height} pixels", values.len());
+        return Err(ImageError::Damaged { format: "RGBA", reason });
+    }
+    Ok(Picture { width, height, channels: 4, values }.into_slice())
 }
 
 /// Decodes to 8-bit grey; alpha shows black behind.
 pub fn decode(bytes: &[u8]) -> Result<RawSlice, ImageError> {
-    let picture = match image::guess_format(bytes) {
-        Ok(ImageFormat::Png) => decode_png(bytes)?,
-        Ok(ImageFormat::Jpeg) => decode_jpeg(bytes)?,
-        _ => return Err(ImageError::UnknownFormat),
+    let picture = if bytes.starts_with(PNG) {
+        decode_png(bytes)?
+    } else if bytes.starts_with(JPEG) {
+        decode_jpeg(bytes)?
+    } else {
+        return Err(ImageError::UnknownFormat);
     };
-    let mut warnings = Vec::new();
-    if picture.color().has_color() && is_coloured(&picture) {
-        warnings.push("the picture is coloured and was read as grey; annotations on a scan disturb the result".into());
-    }
-    let grey = to_grey(picture);
-    if grey.pixels().all(|pixel| pixel.0[0] < 16) {
-        warnings.push("the picture is almost black; was it saved without a window?".into());
-    }
-    Ok(RawSlice {
-        width: grey.width() as usize,
-        height: grey.height() as usize,
-        values: Values::Grey(grey.into_raw()),
-        inverted: false,
-        window: None,
-        spacing_mm: None,
-        warnings,
-    })
+    Ok(picture.into_slice())
+}
+
+fn damaged_png(error: impl ToString) -> ImageError {
+    ImageError::Damaged { format: "PNG", reason: error.to_string() }
+}
+
+fn damaged_jpeg(error: impl ToString) -> ImageError {
+    ImageError::Damaged { format: "JPEG", reason: error.to_string() }
 }
 
 /// Columns and rows, from the header alone.
 pub fn size(bytes: &[u8]) -> Result<(usize, usize), ImageError> {
-    let damaged = |format, reason| ImageError::Damaged { format, reason };
-    let (width, height) = match image::guess_format(bytes) {
-        Ok(ImageFormat::Png) => ImageReader::with_format(Cursor::new(bytes), ImageFormat::Png)
-            .into_dimensions()
-            .map_err(|error| damaged("PNG", error.to_string()))?,
-        Ok(ImageFormat::Jpeg) => {
-            let decoder =
-                Decoder::new(bytes).map_err(|error| damaged("JPEG", error.to_string()))?;
-            (decoder.header().width.into(), decoder.header().height.into())
-        }
-        _ => return Err(ImageError::UnknownFormat),
+    let (width, height) = if bytes.starts_with(PNG) {
+        let reader = png::Decoder::new(Cursor::new(bytes)).read_info().map_err(damaged_png)?;
+        reader.info().size()
+    } else if bytes.starts_with(JPEG) {
+        let decoder = Decoder::new(bytes).map_err(damaged_jpeg)?;
+        (decoder.header().width.into(), decoder.header().height.into())
+    } else {
+        return Err(ImageError::UnknownFormat);
     };
     check_size(width.into(), height.into())?;
     Ok((width as usize, height as usize))
 }
 
-fn decode_png(bytes: &[u8]) -> Result<DynamicImage, ImageError> {
-    let damaged =
-        |error: image::ImageError| ImageError::Damaged { format: "PNG", reason: error.to_string() };
-    // The header alone first: a picture of a billion pixels must not be allocated.
-    let (width, height) = ImageReader::with_format(Cursor::new(bytes), ImageFormat::Png)
-        .into_dimensions()
-        .map_err(damaged)?;
+fn decode_png(bytes: &[u8]) -> Result<Picture, ImageError> {
+    let mut decoder = png::Decoder::new(Cursor::new(bytes));
+    // Palettes, few bits and transparent colours become channels of 8 bits; 16 bits stay.
+    decoder.set_transformations(Transformations::EXPAND);
+    let mut reader = decoder.read_info().map_err(damaged_png)?;
+    // A picture of a billion pixels must not be allocated.
+    let (width, height) = reader.info().size();
     check_size(width.into(), height.into())?;
-    let mut reader = ImageReader::with_format(Cursor::new(bytes), ImageFormat::Png);
-    let mut limits = Limits::default();
-    limits.max_image_width = Some(MAX_SIDE as u32);
-    limits.max_image_height = Some(MAX_SIDE as u32);
-    reader.limits(limits);
-    reader.decode().map_err(damaged)
+    let length = reader.output_buffer_size().ok_or_else(|| damaged_png("it is too large"))?;
+    let mut values = vec![0; length];
+    let frame = reader.next_frame(&mut values).map_err(damaged_png)?;
+    values.truncate(frame.buffer_size());
+    if frame.bit_depth == BitDepth::Sixteen {
+        let wide = values.as_chunks::<2>().0.iter().map(|bytes| u16::from_be_bytes(*bytes));
+        values = wide.map(|value| ((u32::from(value) + 128) / 257) as u8).collect();
+    }
+    let (width, height) = (width as usize, height as usize);
+    let channels = frame.color_type.samples();
+    if values.len() != width * height * channels {
+        return Err(damaged_png("fewer pixels than its header says"));
+    }
+    Ok(Picture { width, height, channels, values })
 }
 
-fn decode_jpeg(bytes: &[u8]) -> Result<DynamicImage, ImageError> {
-    let damaged = |reason: String| ImageError::Damaged { format: "JPEG", reason };
-    let mut decoder = Decoder::new(bytes).map_err(|error| damaged(error.to_string()))?;
+fn decode_jpeg(bytes: &[u8]) -> Result<Picture, ImageError> {
+    let mut decoder = Decoder::new(bytes).map_err(damaged_jpeg)?;
     let header = decoder.header();
     let (width, height) = (header.width, header.height);
     let is_grey = header.components.len() == 1;
     check_size(width.into(), height.into())?;
     decoder.set_output_format(if is_grey { PixelFormat::Grayscale } else { PixelFormat::Rgb });
     decoder.set_stop_on_warning(true);
-    let image = decoder.decode_image().map_err(|error| damaged(error.to_string()))?;
-    let (width, height) = (width.into(), height.into());
-    let picture = if is_grey {
-        GrayImage::from_raw(width, height, image.data).map(DynamicImage::from)
-    } else {
-        RgbImage::from_raw(width, height, image.data).map(DynamicImage::from)
-    };
-    picture.ok_or_else(|| damaged("fewer pixels than its header says".into()))
-}
-
-fn is_coloured(picture: &DynamicImage) -> bool {
-    picture.to_rgb8().pixels().any(|pixel| {
-        let [r, g, b] = pixel.0;
-        r.max(g).max(b) - r.min(g).min(b) > GREY_TOLERANCE
-    })
-}
-
-fn to_grey(picture: DynamicImage) -> GrayImage {
-    if !picture.color().has_alpha() {
-        return picture.into_luma8();
+    let values = decoder.decode_image().map_err(damaged_jpeg)?.data;
+    let (width, height) = (usize::from(width), usize::from(height));
+    let channels = if is_grey { 1 } else { 3 };
+    if values.len() < width * height * channels {
+        return Err(damaged_jpeg("fewer pixels than its header says"));
     }
-    let with_alpha = picture.into_luma_alpha8();
-    GrayImage::from_fn(with_alpha.width(), with_alpha.height(), |x, y| {
-        let [value, alpha] = with_alpha.get_pixel(x, y).0;
-        image::Luma([(u16::from(value) * u16::from(alpha) / 255) as u8])
-    })
+    Ok(Picture { width, height, channels, values })
+}
+
+/// Brightness of a colour by the weights of Rec. 709.
+fn luma(red: u8, green: u8, blue: u8) -> u8 {
+    ((2126 * u32::from(red) + 7152 * u32::from(green) + 722 * u32::from(blue)) / 10_000) as u8
+}
+
+impl Picture {
+    fn into_slice(self) -> RawSlice {
+        let mut warnings = Vec::new();
+        if self.is_coloured() {
+            warnings.push("the picture is coloured and was read as grey; annotations on a scan disturb the result".into());
+        }
+        let (width, height) = (self.width, self.height);
+        let grey = self.into_grey();
+        if grey.iter().all(|value| *value < ALMOST_BLACK) {
+            warnings.push("the picture is almost black; was it saved without a window?".into());
+        }
+        RawSlice {
+            width,
+            height,
+            values: Values::Grey(grey),
+            inverted: false,
+            window: None,
+            spacing_mm: None,
+            warnings,
+        }
+    }
+
+    fn is_coloured(&self) -> bool {
+        let differs = |pixel: &[u8]| match pixel {
+            [r, g, b, ..] => r.max(g).max(b) - r.min(g).min(b) > GREY_TOLERANCE,
+            _ => false,
+        };
+        self.values.chunks_exact(self.channels).any(differs)
+    }
+
+    fn into_grey(self) -> Vec<u8> {
+        let over_black = |value: u8, alpha: u8| (u16::from(value) * u16::from(alpha) / 255) as u8;
+        let grey = |pixel: &[u8]| match *pixel {
+            [value] => value,
+            [value, alpha] => over_black(value, alpha),
+            [r, g, b] => luma(r, g, b),
+            [r, g, b, alpha] => over_black(luma(r, g, b), alpha),
+            _ => 0,
+        };
+        let pixels = self.width * self.height;
+        self.values.chunks_exact(self.channels).take(pixels).map(grey).collect()
+    }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use image::{ImageBuffer, Luma, LumaA, Rgb, Rgba};
+    use image::{DynamicImage, ImageBuffer, ImageFormat, Luma, LumaA, Rgb, Rgba};
 
     fn png(picture: DynamicImage) -> Vec<u8> {
         let mut bytes = Cursor::new(Vec::new());

@@ -11,7 +11,7 @@ use super::program::Program;
 use crate::crew::Crew;
 use crate::predict::{Settings, Stage};
 use crate::web::environment;
-use crate::web::options::{Device, Reader};
+use crate::web::options::{Device, LOWEST_SCORE, Reader};
 use crate::web::protocol::Beside;
 use crate::web::protocol::reader::PreparedSlice;
 use crate::web::protocol::worker::{Event, Request};
@@ -25,8 +25,6 @@ const CANCEL_PATIENCE_MS: u32 = 1500;
 const SILENCE_ON_CPU_MS: u32 = 45_000;
 /// The same for a graphics card.
 const SILENCE_ON_GPU_MS: u32 = 300_000;
-/// The lowest score computed: the page's slider leaves out more without asking the network again.
-const LOWEST_SCORE: f32 = 0.05;
 /// Workers that break in a row before nothing more is computed.
 const MOST_FAILURES: u32 = 3;
 /// Workers that a slice may break before it is given up.

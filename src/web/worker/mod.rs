@@ -1,15 +1,11 @@
 //! The worker: fetches a model, checks its device, predicts slices. It knows no files.
 
 mod device;
-mod weights;
 
 use std::cell::{Cell, RefCell};
 use std::rc::Rc;
 
-use gloo::timers::future::TimeoutFuture;
-use wasm_bindgen::JsValue;
 use wasm_bindgen_futures::spawn_local;
-use web_time::{Duration, Instant};
 
 pub use device::CpuDevice;
 #[cfg(feature = "webgpu")]
@@ -17,15 +13,16 @@ pub use device::GpuDevice;
 
 use self::device::{StartError, WorkerDevice};
 use super::environment;
+use super::pace::Pace;
 use super::protocol::worker::{Event, Request};
 use super::protocol::{Beside, Envelope};
-use super::scope::{self, scope};
+use super::{scope, weights};
 use crate::image::CtSlice;
 use crate::predict::detections::sigmoid;
 use crate::predict::{Cancelled, Monitor, PredictError, Prediction, Predictor, Settings, Stage};
 
-/// Work for this long before returning to the event loop to hear of a cancellation.
-const YIELD_AFTER: Duration = Duration::from_millis(30);
+/// Folder of the models, seen from this program's script, which lies in a folder of its version.
+const MODELS: &str = "../models";
 
 /// Starts listening. `D` is what this binary computes on.
 pub fn run<D: WorkerDevice>() {
@@ -57,7 +54,10 @@ impl<D: WorkerDevice> Worker<D> {
     }
 
     async fn load(&self, model: Option<String>) {
-        let loaded = match weights::fetch_model(model.as_deref()).await {
+        let progress = |received: u64, total: u64| {
+            post(&Event::Loading { received: received as f64, total: total as f64 });
+        };
+        let loaded = match weights::fetch_model(MODELS, model.as_deref(), &progress).await {
             Ok(loaded) => loaded,
             Err(message) => return post(&Event::LoadFailed { message }),
         };
@@ -90,7 +90,7 @@ impl<D: WorkerDevice> Worker<D> {
         let Some(predictor) = predictor else {
             return post(&Event::Failed { message: "no model is loaded yet".into() });
         };
-        let mut monitor = JobMonitor { cancelled: &self.cancelled, id, yielded: Instant::now() };
+        let mut monitor = JobMonitor { cancelled: &self.cancelled, id, pace: Pace::default() };
         post(&match predictor.predict_with_masks(slice, settings, &mut monitor).await {
             Ok(Prediction { report, mask_logits }) => {
                 let score = |logit: &f32| (sigmoid(*logit) * 255.0).round() as u8;
@@ -108,21 +108,13 @@ impl<D: WorkerDevice> Worker<D> {
 struct JobMonitor<'a> {
     cancelled: &'a Cell<u32>,
     id: u32,
-    yielded: Instant,
+    pace: Pace,
 }
 
 impl Monitor for JobMonitor<'_> {
     async fn enter(&mut self, stage: Stage) -> Result<(), Cancelled> {
         post(&Event::Stage { id: self.id, stage });
-        if self.yielded.elapsed() > YIELD_AFTER {
-            TimeoutFuture::new(0).await;
-            self.yielded = Instant::now();
-        }
+        self.pace.rest().await;
         if self.cancelled.get() >= self.id { Err(Cancelled) } else { Ok(()) }
     }
-}
-
-/// A JavaScript error as text, for messages.
-fn text(error: JsValue) -> String {
-    environment::describe(&error)
 }

@@ -2,23 +2,19 @@
 
 use std::collections::BTreeMap;
 
-use js_sys::{Reflect, Uint8Array};
+use js_sys::{Function, Promise, Reflect, Uint8Array};
 use wasm_bindgen::{JsCast, JsValue};
 use wasm_bindgen_futures::JsFuture;
-use web_sys::{Cache, ReadableStreamDefaultReader, RequestInit, Response};
+use web_sys::{Cache, CacheStorage, ReadableStreamDefaultReader, RequestInit, Response};
 
-use super::{post, scope, text};
+use super::environment;
 use crate::predict::LoadedModel;
 use crate::predict::canary::Canary;
 use crate::predict::manifest::{MAX_BYTES, Manifest};
 use crate::predict::regions::RegionReference;
-use crate::web::protocol::worker::Event;
 
 /// Name of the cache; raise the number if what is stored changes its meaning.
 const CACHE: &str = "groundglass-weights-1";
-/// Folder of the models, seen from the worker's script, which lies in a folder of its version.
-const FOLDER: &str = "../models";
-
 /// A model that is ready for a device.
 pub struct FetchedModel {
     /// Name in the manifest.
@@ -33,21 +29,30 @@ pub struct FetchedModel {
     pub regions: Option<RegionReference>,
 }
 
-/// Fetches the model `name`, or the default one.
-pub async fn fetch_model(name: Option<&str>) -> Result<FetchedModel, String> {
-    let manifest = fetch_manifest().await?;
+/// Fetches the model `name`, or the default one, from `folder`. `progress` hears of bytes so far and in
+/// all.
+///
+/// # Errors
+/// In words, if the list of models, the model or a file is missing, cannot be had or is damaged.
+pub async fn fetch_model(
+    folder: &str,
+    name: Option<&str>,
+    progress: &dyn Fn(u64, u64),
+) -> Result<FetchedModel, String> {
+    let manifest = fetch_manifest(folder).await?;
     let (name, entry) = manifest.model(name).map_err(|error| error.to_string())?;
     // A browser may forbid storage; then weights are fetched anew each time.
     let cache = open_cache().await.ok();
     if let Some(cache) = &cache {
-        forget_old(cache, &manifest).await;
+        forget_old(cache, folder, &manifest).await;
     }
     let total: u64 =
         entry.files().iter().filter_map(|f| manifest.files.get(*f)).map(|f| f.bytes).sum();
-    let mut received = 0;
-    let mut files = BTreeMap::new();
+    let (mut files, mut before) = (BTreeMap::new(), 0);
     for file in entry.files() {
-        let bytes = fetch_file(&manifest, file, cache.as_ref(), &mut received, total).await?;
+        let progress = |received: u64| progress(before + received, total);
+        let bytes = fetch_file(folder, &manifest, file, cache.as_ref(), &progress).await?;
+        before += bytes.len() as u64;
         files.insert(file.to_owned(), bytes);
     }
     let model = manifest.load(name, entry, &files).map_err(|error| error.to_string())?;
@@ -60,8 +65,8 @@ pub async fn fetch_model(name: Option<&str>) -> Result<FetchedModel, String> {
     })
 }
 
-async fn fetch_manifest() -> Result<Manifest, String> {
-    let url = format!("{FOLDER}/manifest.json");
+async fn fetch_manifest(folder: &str) -> Result<Manifest, String> {
+    let url = format!("{folder}/manifest.json");
     let response = get(&url, "no-cache").await?;
     let body = response.text().map_err(text)?;
     let body = JsFuture::from(body).await.map_err(text)?.as_string().unwrap_or_default();
@@ -73,31 +78,40 @@ async fn get(url: &str, cache_mode: &str) -> Result<Response, String> {
     let failed = |reason: String| format!("{url} could not be loaded: {reason}");
     let options = RequestInit::new();
     Reflect::set(&options, &"cache".into(), &cache_mode.into()).map_err(|e| failed(text(e)))?;
-    let response = JsFuture::from(scope().fetch_with_str_and_init(url, &options))
-        .await
-        .map_err(|error| failed(text(error)))?;
-    let response: Response = response.dyn_into().map_err(|error| failed(text(error)))?;
+    let response = fetch(url, &options).await.map_err(|error| failed(text(error)))?;
     if !response.ok() {
         return Err(failed(format!("the server answered {}", response.status())));
     }
     Ok(response)
 }
 
+/// `fetch` of a page or of a worker.
+async fn fetch(url: &str, options: &RequestInit) -> Result<Response, JsValue> {
+    let global = js_sys::global();
+    let fetch: Function = Reflect::get(&global, &"fetch".into())?.dyn_into()?;
+    let promise: Promise = fetch.call2(&global, &url.into(), options)?.dyn_into()?;
+    JsFuture::from(promise).await?.dyn_into()
+}
+
 async fn open_cache() -> Result<Cache, JsValue> {
-    let cache = JsFuture::from(scope().caches()?.open(CACHE)).await?;
+    let caches: CacheStorage = Reflect::get(&js_sys::global(), &"caches".into())?.dyn_into()?;
+    let cache = JsFuture::from(caches.open(CACHE)).await?;
     cache.dyn_into()
 }
 
 /// Address under which a file of a certain content is kept.
-fn cache_key(manifest: &Manifest, file: &str) -> Option<String> {
+fn cache_key(folder: &str, manifest: &Manifest, file: &str) -> Option<String> {
     let entry = manifest.files.get(file)?;
-    Some(format!("{FOLDER}/{file}?sha256={}", entry.sha256))
+    Some(format!("{folder}/{file}?sha256={}", entry.sha256))
 }
 
 /// Removes weights that no model uses any more.
-async fn forget_old(cache: &Cache, manifest: &Manifest) {
+async fn forget_old(cache: &Cache, folder: &str, manifest: &Manifest) {
     // The cache knows whole addresses, without the way up.
-    let ending = |file: &String| Some(cache_key(manifest, file)?.replacen("../", "/", 1));
+    let ending = |file: &String| {
+        let key = cache_key(folder, manifest, file)?;
+        Some(key.trim_start_matches("../").to_owned())
+    };
     let wanted: Vec<String> = manifest.files.keys().filter_map(ending).collect();
     let Ok(keys) = JsFuture::from(cache.keys()).await else { return };
     for request in js_sys::Array::from(&keys).iter() {
@@ -111,25 +125,23 @@ async fn forget_old(cache: &Cache, manifest: &Manifest) {
 }
 
 async fn fetch_file(
+    folder: &str,
     manifest: &Manifest,
     file: &str,
     cache: Option<&Cache>,
-    received: &mut u64,
-    total: u64,
+    progress: &dyn Fn(u64),
 ) -> Result<Vec<u8>, String> {
-    let key = cache_key(manifest, file)
+    let key = cache_key(folder, manifest, file)
         .ok_or_else(|| format!("the manifest does not describe the file `{file}`"))?;
     if let Some(cache) = cache
         && let Some(bytes) = cached(cache, &key).await
         && manifest.check(file, &bytes).is_ok()
     {
-        *received += bytes.len() as u64;
-        post(&Event::Loading { received: *received as f64, total: total as f64 });
+        progress(bytes.len() as u64);
         return Ok(bytes);
     }
-    let response = get(&format!("{FOLDER}/{file}"), "default").await?;
-    let bytes =
-        read_body(&response, received, total).await.map_err(|error| format!("{file}: {error}"))?;
+    let response = get(&format!("{folder}/{file}"), "default").await?;
+    let bytes = read_body(&response, progress).await.map_err(|error| format!("{file}: {error}"))?;
     manifest.check(file, &bytes).map_err(|error| error.to_string())?;
     if let Some(cache) = cache {
         keep(cache, &key, &bytes).await;
@@ -157,7 +169,7 @@ async fn keep(cache: &Cache, key: &str, bytes: &[u8]) {
 }
 
 /// Reads a body in pieces and reports progress.
-async fn read_body(response: &Response, received: &mut u64, total: u64) -> Result<Vec<u8>, String> {
+async fn read_body(response: &Response, progress: &dyn Fn(u64)) -> Result<Vec<u8>, String> {
     let stream = response.body().ok_or("the server sent nothing")?;
     let reader: ReadableStreamDefaultReader =
         stream.get_reader().dyn_into().map_err(|error| text(error.into()))?;
@@ -174,7 +186,11 @@ async fn read_body(response: &Response, received: &mut u64, total: u64) -> Resul
         if bytes.len() as u64 > MAX_BYTES {
             return Err(format!("more than {MAX_BYTES} bytes"));
         }
-        *received += u64::from(value.length());
-        post(&Event::Loading { received: *received as f64, total: total as f64 });
+        progress(bytes.len() as u64);
     }
+}
+
+/// A JavaScript error as text, for messages.
+fn text(error: JsValue) -> String {
+    environment::describe(&error)
 }

@@ -1,0 +1,67 @@
+/** What `Groundglass.load` takes. */
+export interface LoadOptions {
+  /** Address of the folder with `manifest.json` and the weights. Default: `models`. */
+  models?: string;
+  /** Name of a model in the manifest. Default: the one that the manifest names. */
+  model?: string;
+  /** Hears of bytes received so far and in all. */
+  onProgress?: (received: number, total: number) => void;
+}
+
+/** What `predict` takes beside the slice. */
+export interface PredictOptions {
+  /** Name of the slice in the report. */
+  name?: string;
+  /** Lesions with a lower score are left out. Default: 0.75. */
+  scoreThreshold?: number;
+  /** Aborting it rejects the promise with the signal's reason. */
+  signal?: AbortSignal;
+  /** Hears of each stage as it begins. */
+  onStage?: (stage: string) => void;
+}
+
+/** A mask as pycocotools reads and writes it; `decodeMask` gives its pixels. */
+export interface RunLengths {
+  /** Height and width. */
+  size: [number, number];
+  /** Compressed run lengths, column by column. */
+  counts: string;
+}
+
+/** A lesion, in the slice's own pixels. */
+export interface Lesion {
+  label: "lesion" | "ground_glass" | "consolidation";
+  score: number;
+  /** x1, y1, x2, y2. */
+  box: [number, number, number, number];
+  area_px: number;
+  area_mm2: number | null;
+  mask: RunLengths | null;
+}
+
+/** A region as the classifier sees it. */
+export interface RankedRegion {
+  score: number;
+  area_px: number;
+  /** Copies of it in the classifier's batch. */
+  slots: number;
+}
+
+/** What was found on a slice. For research only, not a medical device. */
+export interface SliceReport {
+  source: string;
+  width: number;
+  height: number;
+  /** Millimetres between rows and between columns. */
+  spacing_mm: [number, number] | null;
+  /** Calibrated probabilities. */
+  classes: { control: number; common_pneumonia: number; covid19: number } | null;
+  logits: [number, number, number] | null;
+  /** The regions that the class was told from, strongest first. */
+  regions: RankedRegion[];
+  /** Lesions, strongest first. */
+  lesions: Lesion[];
+  /** Milliseconds of each stage, and `total`. */
+  milliseconds: Record<string, number>;
+  warnings: string[];
+}
