@@ -8,8 +8,9 @@ use anyhow::{Context, Result, anyhow};
 use clap::Args;
 
 use super::files::{self, OnDisk};
-use crate::export::dicom::Identity;
 use crate::export::dicom::segmentation::segmentation;
+use crate::export::dicom::structured_report::structured_report;
+use crate::export::dicom::{Identity, Writer};
 use crate::export::{coco, csv, html, label_map, nifti, overlay};
 use crate::image::Window;
 use crate::image::examination::SeriesSlice;
@@ -38,8 +39,12 @@ pub struct Exports {
     /// Write each series' masks as a DICOM segmentation to this folder; needs DICOM slices
     #[arg(long, value_name = "FOLDER")]
     dicom_seg: Option<PathBuf>,
-    /// Copy patient and study into the DICOM segmentation; without it they are left blank
-    #[arg(long, requires = "dicom_seg")]
+    /// Write what was found on each series as a DICOM structured report (TID 1500) to this folder; needs
+    /// DICOM slices
+    #[arg(long, value_name = "FOLDER")]
+    dicom_sr: Option<PathBuf>,
+    /// Copy patient and study into DICOM objects; without it they are left blank
+    #[arg(long)]
     keep_identity: bool,
     /// Write a report to read: one HTML file with pictures
     #[arg(long, value_name = "FILE")]
@@ -91,7 +96,12 @@ impl Exports {
             }
         }
         if let Some(folder) = &self.dicom_seg {
-            self.write_segmentations(folder, report, places)?;
+            let writer = ("segmentation", "seg", segmentation as Writer);
+            self.write_dicom(folder, writer, report, places)?;
+        }
+        if let Some(folder) = &self.dicom_sr {
+            let writer = ("structured report", "sr", structured_report as Writer);
+            self.write_dicom(folder, writer, report, places)?;
         }
         if let Some(path) = &self.html {
             let mut failed = None;
@@ -107,12 +117,12 @@ impl Exports {
         }
         Ok(())
     }
-}
 
-impl Exports {
-    fn write_segmentations(
+    /// One DICOM object a series.
+    fn write_dicom(
         &self,
         folder: &Path,
+        (kind, ending, write): (&str, &str, Writer),
         report: &Report,
         places: &[Place<'_>],
     ) -> Result<()> {
@@ -124,13 +134,13 @@ impl Exports {
             for (slice, place) in report.slices[range.clone()].iter().zip(&places[range]) {
                 let source = place.dicom_source();
                 let source =
-                    source.with_context(|| format!("{}: no DICOM segmentation", slice.source))?;
+                    source.with_context(|| format!("{}: no DICOM {kind}", slice.source))?;
                 slices.push((slice, source));
             }
-            let bytes = segmentation(&slices, &report.model, identity, SystemTime::now())
-                .map_err(|reason| anyhow!("{}: no DICOM segmentation: {reason}", series.name))?;
+            let bytes = write(&slices, &report.model, identity, SystemTime::now())
+                .map_err(|reason| anyhow!("{}: no DICOM {kind}: {reason}", series.name))?;
             let name = unique_name(&series.name, &mut names);
-            files::write(&folder.join(format!("{name}_seg.dcm")), &bytes)?;
+            files::write(&folder.join(format!("{name}_{ending}.dcm")), &bytes)?;
         }
         Ok(())
     }

@@ -27,13 +27,15 @@ pub enum Format {
     NiftiMask,
     /// The masks of a series as a DICOM segmentation.
     DicomSeg,
+    /// What was found on a series as a DICOM structured report.
+    DicomSr,
     /// A report to read.
     Html,
 }
 
 impl Format {
     /// All of them.
-    pub const ALL: [Self; 8] = [
+    pub const ALL: [Self; 9] = [
         Self::Html,
         Self::Csv,
         Self::Json,
@@ -42,6 +44,7 @@ impl Format {
         Self::OverlayPng,
         Self::NiftiMask,
         Self::DicomSeg,
+        Self::DicomSr,
     ];
 
     /// What a file is called that holds the export of `name`.
@@ -56,6 +59,7 @@ impl Format {
             Self::OverlayPng => "overlay.png",
             Self::NiftiMask => "mask.nii.gz",
             Self::DicomSeg => "seg.dcm",
+            Self::DicomSr => "sr.dcm",
             Self::Html => "report.html",
         };
         format!("{stem}_{ending}")
@@ -68,7 +72,7 @@ impl Format {
             Self::Csv => "text/csv",
             Self::MaskPng | Self::OverlayPng => "image/png",
             Self::NiftiMask => "application/gzip",
-            Self::DicomSeg => "application/dicom",
+            Self::DicomSeg | Self::DicomSr => "application/dicom",
             Self::Html => "text/html",
         }
     }

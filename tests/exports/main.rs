@@ -13,8 +13,16 @@ use std::process::{Command, ExitCode};
 use libtest_mimic::{Arguments, Failed, Trial};
 
 /// Parts of `read_back.py`.
-const PARTS: [&str; 7] =
-    ["volumes", "orientations", "tables", "segmentations", "frames", "gaps", "report"];
+const PARTS: [&str; 8] = [
+    "volumes",
+    "orientations",
+    "tables",
+    "segmentations",
+    "structured_reports",
+    "frames",
+    "gaps",
+    "report",
+];
 
 fn main() -> ExitCode {
     let python = std::env::var("GROUNDGLASS_PYTHON").unwrap_or_else(|_| "python3".into());

@@ -16,6 +16,7 @@ import nibabel
 import numpy
 import PIL
 import PIL.Image
+import PIL.ImageDraw
 import pycocotools
 import pydicom
 from pycocotools.coco import COCO
@@ -35,26 +36,34 @@ def hounsfield():
     return [values, values + 4, values + 8]
 
 
+def data_set(kind):
+    """What the files of this test have in common, in a study of their own."""
+    meta = FileMetaDataset()
+    meta.MediaStorageSOPClassUID, meta.MediaStorageSOPInstanceUID = kind, generate_uid()
+    meta.TransferSyntaxUID = ExplicitVRLittleEndian
+    data = FileDataset(None, {}, file_meta=meta, preamble=b"\0" * 128)
+    data.SOPClassUID, data.SOPInstanceUID = kind, meta.MediaStorageSOPInstanceUID
+    data.StudyInstanceUID, data.SeriesInstanceUID = generate_uid(), generate_uid()
+    data.FrameOfReferenceUID, data.Modality = generate_uid(), "CT"
+    data.SamplesPerPixel, data.PhotometricInterpretation = 1, "MONOCHROME2"
+    data.BitsAllocated, data.BitsStored, data.HighBit, data.PixelRepresentation = 16, 16, 15, 1
+    return data
+
+
 def write_series(folder):
     """Names and numbers run against the place of the slices."""
-    series, study, frame_of_reference = generate_uid(), generate_uid(), generate_uid()
+    first = data_set(CTImageStorage)
     for index, values in enumerate(hounsfield()):
-        meta = FileMetaDataset()
-        meta.MediaStorageSOPClassUID = CTImageStorage
-        meta.MediaStorageSOPInstanceUID = generate_uid()
-        meta.TransferSyntaxUID = ExplicitVRLittleEndian
-        data = FileDataset(None, {}, file_meta=meta, preamble=b"\0" * 128)
-        data.SOPClassUID, data.SOPInstanceUID = CTImageStorage, meta.MediaStorageSOPInstanceUID
-        data.Modality, data.PatientName, data.PatientID = "CT", "Nobody^Drawn", "phantom"
-        data.StudyInstanceUID, data.FrameOfReferenceUID = study, frame_of_reference
+        data = data_set(CTImageStorage)
+        for shared in ("StudyInstanceUID", "SeriesInstanceUID", "FrameOfReferenceUID"):
+            setattr(data, shared, getattr(first, shared))
+        data.PatientName, data.PatientID = "Nobody^Drawn", "phantom"
         data.StudyID, data.ReferringPhysicianName = "77", "Invented^Doctor"
-        data.SeriesInstanceUID, data.InstanceNumber = series, 10 - index
+        data.InstanceNumber = 10 - index
         data.Rows, data.Columns = values.shape
         data.ImagePositionPatient = [ORIGIN[0], ORIGIN[1], ORIGIN[2] + DISTANCE * index]
         data.ImageOrientationPatient = [1, 0, 0, 0, 1, 0]
         data.PixelSpacing, data.SliceThickness = list(SPACING), DISTANCE
-        data.SamplesPerPixel, data.PhotometricInterpretation = 1, "MONOCHROME2"
-        data.BitsAllocated, data.BitsStored, data.HighBit, data.PixelRepresentation = 16, 16, 15, 1
         data.RescaleSlope, data.RescaleIntercept = 1, -24
         data.PixelData = (values + 24).astype("<i2").tobytes()
         data.save_as(folder / f"slice{9 - index}.dcm", enforce_file_format=True)
@@ -179,16 +188,56 @@ def check_segmentations(program, folder):
         assert numpy.allclose(placed.position, ORIGIN), placed.position
 
 
+def check_structured_reports(program, folder):
+    """highdicom reads the measurement report: a group with an outline for each lesion, one for each class."""
+    source = folder / "ct"
+    source.mkdir()
+    write_series(source)
+    write_frames(folder / "frames.dcm")
+    for name, extra in [(source, []), (folder / "frames.dcm", ["--keep-identity"])]:
+        out = folder / f"out{len(extra)}"
+        report = predict(program, name, out, ["--dicom-sr", out / "sr", *extra])
+        (path,) = (out / "sr").iterdir()
+        found = highdicom.sr.srread(path)
+        assert isinstance(found, highdicom.sr.ComprehensiveSR), type(found)
+        assert found.PatientName == "" and b"Nobody" not in path.read_bytes()
+        assert found.CompletionFlag == "PARTIAL" and found.VerificationFlag == "UNVERIFIED"
+        assert "Research use only" in found.CompletionFlagDescription
+        content = found.content
+        lesions = [(lesion, slice) for slice in report["slices"] for lesion in slice["lesions"]]
+        groups = content.get_planar_roi_measurement_groups()
+        assert len(groups) == len(lesions) > 0, (len(groups), len(lesions))
+        for group, (lesion, slice) in zip(groups, lesions):
+            assert group.finding_type.meaning == "Lesion" and group.finding_sites[0].value.meaning == "Lung"
+            values = {m.name.meaning: m.value for m in group.get_measurements()}
+            assert abs(values["Detection score"] - lesion["score"]) < 1e-6
+            assert abs(values["Area"] - lesion["area_mm2"]) < 1e-3
+            points = group.roi.value
+            assert (points[0] == points[-1]).all()
+            mask = PIL.Image.new("1", (slice["width"], slice["height"]))
+            PIL.ImageDraw.Draw(mask).polygon([tuple(p - 0.5) for p in points], fill=1, outline=1)
+            drawn = numpy.asarray(mask).sum()
+            assert 0.6 * lesion["area_px"] < drawn < 1.4 * lesion["area_px"] + 20, (drawn, lesion["area_px"])
+            x1, y1, x2, y2 = lesion["box"]
+            assert points[:, 0].min() >= x1 - 8 and points[:, 1].max() <= y2 + 8
+            read = pydicom.dcmread(slice["source"].rsplit("#")[0])
+            (referenced,) = group.roi.ContentSequence[0].ReferencedSOPSequence
+            assert referenced.ReferencedSOPInstanceUID == read.SOPInstanceUID
+            frame = getattr(referenced, "ReferencedFrameNumber", None)
+            assert frame == (int(slice["source"].rsplit("#")[1]) if "#" in slice["source"] else None)
+        classes = content.get_image_measurement_groups()
+        assert len(classes) == len(report["slices"])
+        for group, slice in zip(classes, report["slices"]):
+            values = {m.name.meaning: m.value for m in group.get_measurements()}
+            assert abs(values["Probability of COVID-19"] - slice["classes"]["covid19"]) < 1e-6
+        evidence = found.CurrentRequestedProcedureEvidenceSequence[0]
+        instances = evidence.ReferencedSeriesSequence[0].ReferencedSOPSequence
+        assert len(instances) == (1 if extra else len(report["slices"]))
+
+
 def write_frames(path):
     """The series as one enhanced file, whose last frame lies lowest."""
-    meta = FileMetaDataset()
-    meta.MediaStorageSOPClassUID = EnhancedCTImageStorage
-    meta.MediaStorageSOPInstanceUID = generate_uid()
-    meta.TransferSyntaxUID = ExplicitVRLittleEndian
-    data = FileDataset(None, {}, file_meta=meta, preamble=b"\0" * 128)
-    data.SOPClassUID, data.SOPInstanceUID = EnhancedCTImageStorage, meta.MediaStorageSOPInstanceUID
-    data.StudyInstanceUID, data.SeriesInstanceUID = generate_uid(), generate_uid()
-    data.FrameOfReferenceUID, data.Modality = generate_uid(), "CT"
+    data = data_set(EnhancedCTImageStorage)
     slices = hounsfield()
     data.NumberOfFrames, (data.Rows, data.Columns) = len(slices), slices[0].shape
 
@@ -207,8 +256,6 @@ def write_frames(path):
         item(PlanePositionSequence=item(
             ImagePositionPatient=[ORIGIN[0], ORIGIN[1], ORIGIN[2] + DISTANCE * index]))[0]
         for index in reversed(range(len(slices)))])
-    data.SamplesPerPixel, data.PhotometricInterpretation = 1, "MONOCHROME2"
-    data.BitsAllocated, data.BitsStored, data.HighBit, data.PixelRepresentation = 16, 16, 15, 1
     data.PixelData = b"".join((values + 24).astype("<i2").tobytes() for values in reversed(slices))
     data.save_as(path, enforce_file_format=True)
 

@@ -1,22 +1,20 @@
 //! The masks of a series as a DICOM segmentation (PS3.3 A.51): binary, a segment for each kind of
 //! lesion, a frame for each slice where the segment is.
 
-use chrono::DateTime;
 use dicom_core::{DataElement, PrimitiveValue, VR};
 use dicom_dictionary_std::{tags, uids};
+use dicom_object::InMemDicomObject;
 use dicom_object::mem::InMemElement;
-use dicom_object::{FileMetaTableBuilder, InMemDicomObject};
 use web_time::SystemTime;
 
 use super::Identity;
+use super::codes::{GROUND_GLASS, LESION, LUNG};
+use super::context::{equipment, file, patient_and_study, reference, stamp};
 use super::elements::{Code, code, decimals, item, sequence, short, text, uid};
 use crate::image::decode::dicom_source::DicomSource;
 use crate::predict::report::{ModelsInfo, NOTICE, SliceReport};
 
 const ABNORMAL: Code = ("49755003", "SCT", "Morphologically Abnormal Structure");
-const LESION: Code = ("52988006", "SCT", "Lesion");
-const GROUND_GLASS: Code = ("112120", "DCM", "Ground glass opacity");
-const LUNG: Code = ("39607008", "SCT", "Lung");
 const DERIVED_BY_SEGMENTATION: Code = ("113076", "DCM", "Segmentation");
 const SOURCE_FOR_PROCESSING: Code =
     ("121322", "DCM", "Source image for image processing operation");
@@ -114,13 +112,14 @@ pub fn segmentation(
             "no lesion lies over the threshold, and a DICOM segmentation cannot be empty".into()
         );
     }
-    let since = now.duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
-    let now = DateTime::from_timestamp(since.as_secs() as i64, since.subsec_nanos());
-    let stamp = now.unwrap_or_default().format("%Y%m%d%H%M%S%.6f").to_string();
+    let stamp = stamp(now);
     let content = frames.iter().map(|frame| fingerprint(frame)).collect::<Vec<_>>().join(" ");
     let instance = uid(&["SEG", &source.series, &stamp, &content]);
     let mut object = item(patient_and_study(source, identity));
-    for element in equipment_and_series(source, &stamp, &content, models) {
+    for element in equipment(models.segmentation.as_ref(), &stamp) {
+        object.put(element);
+    }
+    for element in series(source, &stamp, &content) {
         object.put(element);
     }
     for element in [
@@ -142,14 +141,7 @@ pub fn segmentation(
     for element in dimensions(&uid(&["dimensions", &instance])) {
         object.put(element);
     }
-    let meta = FileMetaTableBuilder::new()
-        .transfer_syntax(uids::EXPLICIT_VR_LITTLE_ENDIAN)
-        .media_storage_sop_class_uid(uids::SEGMENTATION_STORAGE)
-        .media_storage_sop_instance_uid(&instance);
-    let object = object.with_meta(meta).map_err(|error| error.to_string())?;
-    let mut bytes = Vec::new();
-    object.write_all(&mut bytes).map_err(|error| error.to_string())?;
-    Ok(bytes)
+    file(object, uids::SEGMENTATION_STORAGE, &instance)
 }
 
 /// The pixels of all lesions of a kind; `None` without any.
@@ -183,44 +175,7 @@ fn fingerprint(frame: &Frame<'_>) -> String {
     format!("{} {} {}", frame.segment, frame.source.instance, uid(&[&text]))
 }
 
-fn patient_and_study(source: &DicomSource, identity: Identity) -> Vec<InMemElement> {
-    let blank = Default::default();
-    let patient = match identity {
-        Identity::Removed => &blank,
-        Identity::Kept => &source.patient,
-    };
-    let value = |value: &Option<String>| value.clone().unwrap_or_default();
-    let mut elements = vec![
-        text(tags::SPECIFIC_CHARACTER_SET, VR::CS, "ISO_IR 192"),
-        text(tags::PATIENT_NAME, VR::PN, value(&patient.patient_name)),
-        text(tags::PATIENT_ID, VR::LO, value(&patient.patient_id)),
-        text(tags::PATIENT_BIRTH_DATE, VR::DA, value(&patient.birth_date)),
-        text(tags::PATIENT_SEX, VR::CS, value(&patient.sex)),
-        text(tags::STUDY_INSTANCE_UID, VR::UI, &source.study),
-        text(tags::STUDY_DATE, VR::DA, value(&patient.study_date)),
-        text(tags::STUDY_TIME, VR::TM, value(&patient.study_time)),
-        text(tags::STUDY_ID, VR::SH, value(&patient.study_id)),
-        text(tags::ACCESSION_NUMBER, VR::SH, value(&patient.accession_number)),
-        text(tags::REFERRING_PHYSICIAN_NAME, VR::PN, value(&patient.referring_physician)),
-    ];
-    if identity == Identity::Removed {
-        elements.push(text(tags::PATIENT_IDENTITY_REMOVED, VR::CS, "YES"));
-        let how = "Patient and study left blank; UIDs kept";
-        elements.push(text(tags::DEIDENTIFICATION_METHOD, VR::LO, how));
-    }
-    elements
-}
-
-fn equipment_and_series(
-    source: &DicomSource,
-    stamp: &str,
-    content: &str,
-    models: &ModelsInfo,
-) -> Vec<InMemElement> {
-    let version = env!("CARGO_PKG_VERSION");
-    let model = models.segmentation.as_ref();
-    let serial = model.map_or("none", |model| &model.sha256[..16]);
-    let (date, time) = stamp.split_at(8);
+fn series(source: &DicomSource, stamp: &str, content: &str) -> Vec<InMemElement> {
     let frame_of_reference = source.frame_of_reference.clone();
     // Slices with places but no name for their coordinates share those of their series.
     let frame_of_reference =
@@ -235,18 +190,9 @@ fn equipment_and_series(
         ),
         text(tags::SERIES_NUMBER, VR::IS, "9000"),
         text(tags::SERIES_DESCRIPTION, VR::LO, "groundglass lesions, research use only"),
-        text(tags::SERIES_DATE, VR::DA, date),
-        text(tags::SERIES_TIME, VR::TM, time),
-        text(tags::CONTENT_DATE, VR::DA, date),
-        text(tags::CONTENT_TIME, VR::TM, time),
         text(tags::FRAME_OF_REFERENCE_UID, VR::UI, frame_of_reference),
         text(tags::POSITION_REFERENCE_INDICATOR, VR::LO, ""),
-        text(tags::MANUFACTURER, VR::LO, "groundglass"),
-        text(tags::MANUFACTURER_MODEL_NAME, VR::LO, "groundglass"),
-        text(tags::DEVICE_SERIAL_NUMBER, VR::LO, serial),
-        text(tags::SOFTWARE_VERSIONS, VR::LO, version),
         text(tags::IMAGE_TYPE, VR::CS, "DERIVED\\PRIMARY"),
-        text(tags::INSTANCE_NUMBER, VR::IS, "1"),
         text(tags::CONTENT_LABEL, VR::CS, "LESIONS"),
         text(tags::CONTENT_DESCRIPTION, VR::LO, NOTICE),
         text(tags::CONTENT_CREATOR_NAME, VR::PN, ""),
@@ -303,13 +249,6 @@ fn shared(slices: &[(&SliceReport, DicomSource)]) -> InMemDicomObject {
             )])],
         ),
     ])
-}
-
-fn reference(source: &DicomSource) -> Vec<InMemElement> {
-    vec![
-        text(tags::REFERENCED_SOP_CLASS_UID, VR::UI, &source.class),
-        text(tags::REFERENCED_SOP_INSTANCE_UID, VR::UI, &source.instance),
-    ]
 }
 
 fn of_frame(frame: &Frame<'_>) -> InMemDicomObject {

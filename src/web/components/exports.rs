@@ -28,6 +28,7 @@ fn label(format: Format) -> AttrValue {
         Format::OverlayPng => text!("export.overlay"),
         Format::NiftiMask => text!("export.nifti"),
         Format::DicomSeg => text!("export.seg"),
+        Format::DicomSr => text!("export.sr"),
     }
 }
 
@@ -39,16 +40,18 @@ fn extract(state: &State, format: Format) -> (Report, Vec<usize>, String) {
         Format::MaskPng | Format::OverlayPng => {
             (0..numbers.len()).filter(|index| numbers[*index] == state.shown).collect()
         }
-        Format::NiftiMask | Format::DicomSeg => match state.contents.series_of(state.shown) {
-            Some((series, first)) => {
-                let range = first..first + series.slices.len();
-                let in_series = |index: &usize| range.contains(&numbers[*index]);
-                let place = (0..numbers.len()).find(|index| in_series(index));
-                report.series.retain(|series| Some(series.first_slice) == place);
-                (0..numbers.len()).filter(in_series).collect()
+        Format::NiftiMask | Format::DicomSeg | Format::DicomSr => {
+            match state.contents.series_of(state.shown) {
+                Some((series, first)) => {
+                    let range = first..first + series.slices.len();
+                    let in_series = |index: &usize| range.contains(&numbers[*index]);
+                    let place = (0..numbers.len()).find(|index| in_series(index));
+                    report.series.retain(|series| Some(series.first_slice) == place);
+                    (0..numbers.len()).filter(in_series).collect()
+                }
+                None => Vec::new(),
             }
-            None => Vec::new(),
-        },
+        }
         _ => return (report, numbers, name),
     };
     report.slices = kept.iter().map(|index| report.slices[*index].clone()).collect();
@@ -79,7 +82,7 @@ pub fn Exports(props: &Props) -> Html {
         let is_possible = match format {
             Format::MaskPng | Format::OverlayPng => shown_is_done,
             Format::NiftiMask => series_is_done,
-            Format::DicomSeg => series_is_done && is_dicom,
+            Format::DicomSeg | Format::DicomSr => series_is_done && is_dicom,
             _ => true,
         };
         let (state, session) = (state.clone(), props.session.clone());

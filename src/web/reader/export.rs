@@ -33,9 +33,9 @@ pub fn write<K: Kind>(
             let distance = report.series.first().and_then(|series| series.distance_mm);
             nifti::mask_volume(&slices, places[0].header.plane, distance)
         }
-        Format::DicomSeg => {
+        Format::DicomSeg | Format::DicomSr => {
             let slices: Vec<_> = report.slices.iter().zip(places.iter().copied()).collect();
-            K::segmentation(&slices, &report.model, identity)
+            K::dicom(format, &slices, &report.model, identity)
         }
         Format::Html => {
             let mut failed = None;

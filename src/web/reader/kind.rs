@@ -2,8 +2,10 @@
 
 use web_time::SystemTime;
 
-use crate::export::dicom::Identity;
+use crate::export::Format;
 use crate::export::dicom::segmentation::segmentation;
+use crate::export::dicom::structured_report::structured_report;
+use crate::export::dicom::{Identity, Writer};
 use crate::image::decode::{AllFormats, Formats, PicturesOnly};
 use crate::image::examination::{FileBytes, SeriesSlice};
 use crate::predict::SliceReport;
@@ -11,11 +13,12 @@ use crate::predict::report::ModelsInfo;
 
 /// What a reader links beyond what all of them need.
 pub trait Kind: Formats + 'static {
-    /// A DICOM segmentation of slices.
+    /// A DICOM object about slices.
     ///
     /// # Errors
     /// In words, if they are no DICOM slices.
-    fn segmentation<F: FileBytes>(
+    fn dicom<F: FileBytes>(
+        format: Format,
         slices: &[(&SliceReport, &SeriesSlice<F>)],
         models: &ModelsInfo,
         identity: Identity,
@@ -23,7 +26,8 @@ pub trait Kind: Formats + 'static {
 }
 
 impl Kind for AllFormats {
-    fn segmentation<F: FileBytes>(
+    fn dicom<F: FileBytes>(
+        format: Format,
         slices: &[(&SliceReport, &SeriesSlice<F>)],
         models: &ModelsInfo,
         identity: Identity,
@@ -32,16 +36,21 @@ impl Kind for AllFormats {
         for (slice, place) in slices {
             with_sources.push((*slice, place.dicom_source().map_err(|error| error.to_string())?));
         }
-        segmentation(&with_sources, models, identity, SystemTime::now())
+        let write: Writer = match format {
+            Format::DicomSr => structured_report,
+            _ => segmentation,
+        };
+        write(&with_sources, models, identity, SystemTime::now())
     }
 }
 
 impl Kind for PicturesOnly {
-    fn segmentation<F: FileBytes>(
+    fn dicom<F: FileBytes>(
+        _: Format,
         _: &[(&SliceReport, &SeriesSlice<F>)],
         _: &ModelsInfo,
         _: Identity,
     ) -> Result<Vec<u8>, String> {
-        Err("a picture has nothing that a DICOM segmentation could refer to".into())
+        Err("a picture has nothing that a DICOM object could refer to".into())
     }
 }

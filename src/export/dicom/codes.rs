@@ -1,0 +1,18 @@
+//! Codes that segmentation and structured report share.
+
+use super::elements::Code;
+
+/// Any lesion. DICOM's own context groups have no code for a consolidation.
+pub const LESION: Code = ("52988006", "SCT", "Lesion");
+/// Ground glass.
+pub const GROUND_GLASS: Code = ("112120", "DCM", "Ground glass opacity");
+/// Where they are.
+pub const LUNG: Code = ("39607008", "SCT", "Lung");
+
+/// The code of a lesion's label.
+pub fn of_label(label: &str) -> Code {
+    match label {
+        "ground_glass" => GROUND_GLASS,
+        _ => LESION,
+    }
+}

@@ -1,0 +1,89 @@
+//! What segmentation and structured report say alike: patient, study, maker, time, references.
+
+use chrono::DateTime;
+use dicom_core::VR;
+use dicom_dictionary_std::{tags, uids};
+use dicom_object::mem::InMemElement;
+use dicom_object::{FileMetaTableBuilder, InMemDicomObject};
+use web_time::SystemTime;
+
+use super::Identity;
+use super::elements::text;
+use crate::image::decode::dicom_source::DicomSource;
+use crate::predict::report::ModelInfo;
+
+/// A moment as DICOM writes it: eight digits of the date, then the time.
+pub fn stamp(now: SystemTime) -> String {
+    let since = now.duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
+    let now = DateTime::from_timestamp(since.as_secs() as i64, since.subsec_nanos());
+    now.unwrap_or_default().format("%Y%m%d%H%M%S%.6f").to_string()
+}
+
+/// Patient and study of a source.
+pub fn patient_and_study(source: &DicomSource, identity: Identity) -> Vec<InMemElement> {
+    let blank = Default::default();
+    let patient = match identity {
+        Identity::Removed => &blank,
+        Identity::Kept => &source.patient,
+    };
+    let value = |value: &Option<String>| value.clone().unwrap_or_default();
+    let mut elements = vec![
+        text(tags::SPECIFIC_CHARACTER_SET, VR::CS, "ISO_IR 192"),
+        text(tags::PATIENT_NAME, VR::PN, value(&patient.patient_name)),
+        text(tags::PATIENT_ID, VR::LO, value(&patient.patient_id)),
+        text(tags::PATIENT_BIRTH_DATE, VR::DA, value(&patient.birth_date)),
+        text(tags::PATIENT_SEX, VR::CS, value(&patient.sex)),
+        text(tags::STUDY_INSTANCE_UID, VR::UI, &source.study),
+        text(tags::STUDY_DATE, VR::DA, value(&patient.study_date)),
+        text(tags::STUDY_TIME, VR::TM, value(&patient.study_time)),
+        text(tags::STUDY_ID, VR::SH, value(&patient.study_id)),
+        text(tags::ACCESSION_NUMBER, VR::SH, value(&patient.accession_number)),
+        text(tags::REFERRING_PHYSICIAN_NAME, VR::PN, value(&patient.referring_physician)),
+    ];
+    if identity == Identity::Removed {
+        elements.push(text(tags::PATIENT_IDENTITY_REMOVED, VR::CS, "YES"));
+        let how = "Patient and study left blank; UIDs kept";
+        elements.push(text(tags::DEIDENTIFICATION_METHOD, VR::LO, how));
+    }
+    elements
+}
+
+/// Maker and time of an object made with `model`.
+pub fn equipment(model: Option<&ModelInfo>, stamp: &str) -> Vec<InMemElement> {
+    let serial = model.map_or("none", |model| &model.sha256[..16]);
+    let (date, time) = stamp.split_at(8);
+    vec![
+        text(tags::SERIES_DATE, VR::DA, date),
+        text(tags::SERIES_TIME, VR::TM, time),
+        text(tags::CONTENT_DATE, VR::DA, date),
+        text(tags::CONTENT_TIME, VR::TM, time),
+        text(tags::MANUFACTURER, VR::LO, "groundglass"),
+        text(tags::MANUFACTURER_MODEL_NAME, VR::LO, "groundglass"),
+        text(tags::DEVICE_SERIAL_NUMBER, VR::LO, serial),
+        text(tags::SOFTWARE_VERSIONS, VR::LO, env!("CARGO_PKG_VERSION")),
+        text(tags::INSTANCE_NUMBER, VR::IS, "1"),
+    ]
+}
+
+/// Class and instance of a source.
+pub fn reference(source: &DicomSource) -> Vec<InMemElement> {
+    vec![
+        text(tags::REFERENCED_SOP_CLASS_UID, VR::UI, &source.class),
+        text(tags::REFERENCED_SOP_INSTANCE_UID, VR::UI, &source.instance),
+    ]
+}
+
+/// An object as a file.
+///
+/// # Errors
+/// If it cannot be written, in words.
+pub fn file(object: InMemDicomObject, class: &str, instance: &str) -> Result<Vec<u8>, String> {
+    let meta = FileMetaTableBuilder::new()
+        .transfer_syntax(uids::EXPLICIT_VR_LITTLE_ENDIAN)
+        .media_storage_sop_class_uid(class)
+        .media_storage_sop_instance_uid(instance);
+    let object = object.with_meta(meta).map_err(|error| error.to_string())?;
+    let mut bytes = Vec::new();
+    object.write_all(&mut bytes).map_err(|error| error.to_string())?;
+    Ok(bytes)
+}

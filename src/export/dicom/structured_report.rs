@@ -1,0 +1,193 @@
+//! What was found on a series as a DICOM structured report: an Imaging Measurement Report (PS3.16
+//! TID 1500) with a group for each lesion (TID 1410) and one for the class of each slice (TID 1501).
+
+use dicom_core::VR;
+use dicom_dictionary_std::{tags, uids};
+use dicom_object::InMemDicomObject;
+use web_time::SystemTime;
+
+use super::Identity;
+use super::codes::{self, LUNG};
+use super::content::{
+    Relation, coded, coded_with, container, container_elements, identifier, image, measured,
+    outline, words,
+};
+use super::context::{equipment, file, patient_and_study, reference, stamp};
+use super::elements::{Code, item, sequence, text, uid};
+use crate::geometry::contour::{Polygon, contours};
+use crate::image::decode::dicom_source::DicomSource;
+use crate::predict::report::{Lesion, ModelsInfo, NOTICE, SliceReport};
+
+const REPORT: Code = ("126000", "DCM", "Imaging Measurement Report");
+const LANGUAGE: Code = ("121049", "DCM", "Language of Content Item and Descendants");
+const ENGLISH: Code = ("en", "RFC5646", "English");
+const OBSERVER_TYPE: Code = ("121005", "DCM", "Observer Type");
+const DEVICE: Code = ("121007", "DCM", "Device");
+const DEVICE_UID: Code = ("121012", "DCM", "Device Observer UID");
+const DEVICE_NAME: Code = ("121013", "DCM", "Device Observer Name");
+const PROCEDURE: Code = ("121058", "DCM", "Procedure reported");
+const CHEST_CT: Code = ("24627-2", "LN", "CT Chest");
+const MEASUREMENTS: Code = ("126010", "DCM", "Imaging Measurements");
+const GROUP: Code = ("125007", "DCM", "Measurement Group");
+const TRACKING: Code = ("112039", "DCM", "Tracking Identifier");
+const TRACKING_UID: Code = ("112040", "DCM", "Tracking Unique Identifier");
+const FINDING: Code = ("121071", "DCM", "Finding");
+const SITE: Code = ("363698007", "SCT", "Finding Site");
+const REGION: Code = ("111030", "DCM", "Image Region");
+const SOURCE: Code = ("121112", "DCM", "Source of Measurement");
+const COMMENT: Code = ("121106", "DCM", "Comment");
+const AREA: Code = ("42798000", "SCT", "Area");
+const SQUARE_MILLIMETRES: Code = ("mm2", "UCUM", "square millimeter");
+const NO_UNITS: Code = ("1", "UCUM", "no units");
+/// Neither DICOM nor SNOMED has codes for what a classifier thinks; these are ours.
+const SCORE: Code = ("score", "99GROUNDGLASS", "Detection score");
+const CONTROL: Code = ("control", "99GROUNDGLASS", "Probability of Control");
+const PNEUMONIA: Code = ("pneumonia", "99GROUNDGLASS", "Probability of Common Pneumonia");
+const COVID: Code = ("covid19", "99GROUNDGLASS", "Probability of COVID-19");
+
+/// Writes what was found on a series, whose slices come with their sources.
+///
+/// # Errors
+/// If there is no slice or the slices come from several studies, in words.
+pub fn structured_report(
+    slices: &[(&SliceReport, DicomSource)],
+    models: &ModelsInfo,
+    identity: Identity,
+    now: SystemTime,
+) -> Result<Vec<u8>, String> {
+    let (_, source) = slices.first().ok_or("there is no slice")?;
+    if slices.iter().any(|(_, other)| other.study != source.study) {
+        return Err("the slices come from several studies".into());
+    }
+    let stamp = stamp(now);
+    let groups: Vec<InMemDicomObject> = slices
+        .iter()
+        .flat_map(|(slice, source)| {
+            let lesions = slice.lesions.iter().enumerate();
+            let lesions = lesions.filter_map(|(index, lesion)| group(index, lesion, source));
+            lesions.chain(class_of(slice, source)).collect::<Vec<_>>()
+        })
+        .collect();
+    let instances: Vec<&str> = slices.iter().map(|(_, s)| s.instance.as_str()).collect();
+    let instance = uid(&["SR", &source.series, &stamp, &instances.join(" ")]);
+
+    let model = models.segmentation.as_ref().or(models.classifier.as_ref());
+    let names: Vec<String> = [&models.segmentation, &models.classifier]
+        .into_iter()
+        .flatten()
+        .map(|model| format!("{} (SHA-256 {})", model.name, model.sha256))
+        .collect();
+    let device = uid(&["device", env!("CARGO_PKG_VERSION"), &names.join(" ")]);
+    let (context, modifier) = (Relation::ObservationContext, Relation::ConceptModifier);
+    let name = format!("groundglass {}, {}", env!("CARGO_PKG_VERSION"), names.join(", "));
+    let content = vec![
+        coded_with(modifier, LANGUAGE, ENGLISH, Vec::new()),
+        coded(context, OBSERVER_TYPE, DEVICE),
+        identifier(context, DEVICE_UID, &device),
+        words(context, DEVICE_NAME, &name),
+        coded(modifier, PROCEDURE, CHEST_CT),
+        container(MEASUREMENTS, None, groups),
+    ];
+    let mut object = item(patient_and_study(source, identity));
+    for element in equipment(model, &stamp)
+        .into_iter()
+        .chain(container_elements(REPORT, Some("1500"), content))
+        .chain([
+            text(tags::SOP_CLASS_UID, VR::UI, uids::COMPREHENSIVE_SR_STORAGE),
+            text(tags::SOP_INSTANCE_UID, VR::UI, &instance),
+            text(tags::MODALITY, VR::CS, "SR"),
+            text(tags::SERIES_INSTANCE_UID, VR::UI, uid(&["SR series", &instance])),
+            text(tags::SERIES_NUMBER, VR::IS, "9001"),
+            text(tags::SERIES_DESCRIPTION, VR::LO, "groundglass findings, research use only"),
+            text(tags::COMPLETION_FLAG, VR::CS, "PARTIAL"),
+            text(tags::COMPLETION_FLAG_DESCRIPTION, VR::LO, NOTICE),
+            text(tags::VERIFICATION_FLAG, VR::CS, "UNVERIFIED"),
+            sequence(tags::REFERENCED_PERFORMED_PROCEDURE_STEP_SEQUENCE, Vec::new()),
+            sequence(tags::PERFORMED_PROCEDURE_CODE_SEQUENCE, Vec::new()),
+            sequence(
+                tags::CURRENT_REQUESTED_PROCEDURE_EVIDENCE_SEQUENCE,
+                vec![evidence(slices, &source.study)],
+            ),
+        ])
+    {
+        object.put(element);
+    }
+    file(object, uids::COMPREHENSIVE_SR_STORAGE, &instance)
+}
+
+/// The group of a lesion; `None` for one without a mask, which has no outline.
+fn group(index: usize, lesion: &Lesion, source: &DicomSource) -> Option<InMemDicomObject> {
+    let mask = lesion.mask.as_ref()?.decode().ok()?;
+    let outlines = contours(&mask);
+    // A lesion in several parts is outlined by the largest; its area counts all of them.
+    let largest = outlines.iter().max_by(|a, b| enclosed(a).total_cmp(&enclosed(b)))?;
+    let points: Vec<(f32, f32)> = largest.iter().map(|(x, y)| (*x as f32, *y as f32)).collect();
+    let place = source.frame.map(|frame| format!(" {frame}")).unwrap_or_default();
+    let number = (index + 1).to_string();
+    let tracked = uid(&["lesion", &source.instance, &place, &number]);
+    let mut items = vec![
+        words(Relation::ObservationContext, TRACKING, &format!("Lesion {number}")),
+        identifier(Relation::ObservationContext, TRACKING_UID, &tracked),
+        coded(Relation::Contains, FINDING, codes::of_label(&lesion.label)),
+        coded(Relation::ConceptModifier, SITE, LUNG),
+        outline(REGION, &points, source),
+        measured(SCORE, f64::from(lesion.score), NO_UNITS),
+    ];
+    if let Some(area) = lesion.area_mm2 {
+        items.push(measured(AREA, area, SQUARE_MILLIMETRES));
+    }
+    if outlines.len() > 1 {
+        let parts = format!("The outline is that of the largest of {} parts.", outlines.len());
+        items.push(words(Relation::Contains, COMMENT, &parts));
+    }
+    Some(container(GROUP, Some("1410"), items))
+}
+
+/// The group of a slice's class.
+fn class_of(slice: &SliceReport, source: &DicomSource) -> Option<InMemDicomObject> {
+    let classes = slice.classes?;
+    let place = source.frame.map(|frame| format!(" {frame}")).unwrap_or_default();
+    let tracked = uid(&["class", &source.instance, &place]);
+    let probability = |concept, value: f32| measured(concept, f64::from(value), NO_UNITS);
+    let items = vec![
+        words(Relation::ObservationContext, TRACKING, "Class of the slice"),
+        identifier(Relation::ObservationContext, TRACKING_UID, &tracked),
+        coded(Relation::ConceptModifier, SITE, LUNG),
+        image(Relation::Contains, Some(SOURCE), source),
+        probability(CONTROL, classes.control),
+        probability(PNEUMONIA, classes.common_pneumonia),
+        probability(COVID, classes.covid19),
+    ];
+    Some(container(GROUP, Some("1501"), items))
+}
+
+/// Twice the area within an outline.
+fn enclosed(outline: &Polygon) -> f64 {
+    let next = outline.iter().cycle().skip(1);
+    let cross = outline.iter().zip(next).map(|((x1, y1), (x2, y2))| {
+        let [x1, y1, x2, y2] = [*x1, *y1, *x2, *y2].map(f64::from);
+        x1 * y2 - x2 * y1
+    });
+    cross.sum::<f64>().abs()
+}
+
+/// Every slice that the report refers to, by series.
+fn evidence(slices: &[(&SliceReport, DicomSource)], study: &str) -> InMemDicomObject {
+    let mut series: Vec<&str> = slices.iter().map(|(_, source)| source.series.as_str()).collect();
+    series.dedup();
+    let of_series = |series: &&str| {
+        let mut instances: Vec<&DicomSource> =
+            slices.iter().map(|(_, source)| source).filter(|s| s.series == **series).collect();
+        // A file of many frames is one instance.
+        instances.dedup_by(|a, b| a.instance == b.instance);
+        let instances = instances.into_iter().map(|source| item(reference(source))).collect();
+        item([
+            text(tags::SERIES_INSTANCE_UID, VR::UI, series),
+            sequence(tags::REFERENCED_SOP_SEQUENCE, instances),
+        ])
+    };
+    item([
+        text(tags::STUDY_INSTANCE_UID, VR::UI, study),
+        sequence(tags::REFERENCED_SERIES_SEQUENCE, series.iter().map(of_series).collect()),
+    ])
+}
