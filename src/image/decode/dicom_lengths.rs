@@ -38,6 +38,11 @@ pub fn check(data: &[u8], syntax: &TransferSyntax) -> Result<(), String> {
                 is_offset_table = true;
                 continue;
             }
+            // An empty offset table.
+            LazyDataToken::ItemEnd => {
+                is_offset_table = false;
+                continue;
+            }
             LazyDataToken::LazyValue { header, decoder } => {
                 let unit = unit(header.vr);
                 (format!("element {}", header.tag), header.len.0, unit, decoder)
@@ -147,6 +152,8 @@ mod tests {
         let mut data = element(PIXEL_DATA, b"OB", u32::MAX, &item(ITEM, 0, &[]));
         // A fragment whose bytes look like an element of great length.
         data.extend(item(ITEM, 12, &element(PIXEL_DATA, b"OW", 3_000_000_000, &[])));
+        // An odd number of pairs of bytes: only offset tables are read by fours.
+        data.extend(item(ITEM, 6, &[0; 6]));
         data.extend(item(END, 0, &[]));
         data.extend(element(Tag(0xFFFC, 0xFFFC), b"OB", 2, &[0, 0]));
         assert_eq!(explicit(&data), Ok(()));
