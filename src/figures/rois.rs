@@ -4,6 +4,7 @@ use plotters::coord::Shift;
 use plotters::prelude::*;
 
 use super::{COLOURS, Drawing, FAMILY};
+use crate::predict::regions::quantile;
 use crate::train::dataset::classes::CLASS_NAMES;
 
 /// Regions in the narrow columns of Figure 4.
@@ -179,12 +180,7 @@ fn draw_box<B: DrawingBackend>(
 ) -> Result<(), DrawingAreaErrorKind<B::ErrorType>> {
     let mut values = values.to_vec();
     values.sort_by(f64::total_cmp);
-    let quantile = |share: f64| {
-        let place = share * (values.len() - 1) as f64;
-        let (low, rest) = (place.floor() as usize, place.fract());
-        values[low] + rest * (values[(low + 1).min(values.len() - 1)] - values[low])
-    };
-    let [lower, middle, upper] = [0.25, 0.5, 0.75].map(quantile);
+    let [lower, middle, upper] = [0.25, 0.5, 0.75].map(|share| quantile(&values, share));
     let reach = 1.5 * (upper - lower);
     let inside = || values.iter().copied().filter(|v| (lower - reach..=upper + reach).contains(v));
     let (low, high) = (inside().fold(lower, f64::min), inside().fold(upper, f64::max));

@@ -57,17 +57,26 @@ impl RegionReference {
             for (class, (spread, values)) in threshold.iter_mut().zip(classes).enumerate() {
                 let mut values = values.clone();
                 values.sort_by(f64::total_cmp);
-                let last = values.len().checked_sub(1)?;
+                if values.is_empty() {
+                    return None;
+                }
                 reference.slices[class] = values.len();
-                *spread = SHARES.map(|share| {
-                    let place = share * last as f64;
-                    let (low, rest) = (place.floor() as usize, place.fract());
-                    values[low] + rest * (values[(low + 1).min(last)] - values[low])
-                });
+                *spread = SHARES.map(|share| quantile(&values, share));
             }
         }
         Some(reference)
     }
+}
+
+/// The value below which a share of sorted values lies, between two of them in proportion.
+///
+/// # Panics
+/// If there is no value.
+pub fn quantile(sorted: &[f64], share: f64) -> f64 {
+    let last = sorted.len() - 1;
+    let place = share * last as f64;
+    let (low, rest) = (place.floor() as usize, place.fract());
+    sorted[low] + rest * (sorted[(low + 1).min(last)] - sorted[low])
 }
 
 #[cfg(test)]

@@ -8,7 +8,7 @@ use serde_json::{Value, json};
 
 use super::site::Site;
 use super::visitor::{Visitor, WebGpu};
-use super::{SOON, assert_shows, native, ready_on_cpu, write_picture};
+use super::{SOON, assert_shows, native, ready_on_cpu, repository, write_picture};
 
 /// The accessibility checker: a development tool, so it is not part of the repository.
 pub fn axe() -> PathBuf {
@@ -110,5 +110,69 @@ pub async fn about() {
     let written = |text: &Value| text.as_str().is_some_and(|text| text.contains("patients"));
     assert!(written(&card), "{card}");
     visitor.picture("diagnostics").await;
+    visitor.leave().await;
+}
+
+/// The page in another language, by address and by hand, without losing what is open.
+pub async fn german() {
+    let site = Site::serve(BTreeMap::new());
+    let visitor = Visitor::new(WebGpu::Off).await;
+    visitor.open(&site.url("?device=cpu&lang=de-AT")).await;
+    visitor.wait_for("Bereit. Öffnen Sie eine Schicht", SOON).await;
+    assert_eq!(visitor.attribute("html", "lang").await, "de");
+    visitor.press("Phantom COVID-19").await;
+    visitor.wait_for("Fertig: 1 Läsion", SOON).await;
+    for sheet in ["Tasten und Zeiger", "Warum diese Klasse"] {
+        visitor.unfold(sheet).await;
+    }
+    if axe().is_file() {
+        assert_accessible(&visitor, "in German").await;
+    }
+    visitor.picture("german").await;
+    let english = "const select = document.querySelector('footer select');
+        select.selectedIndex = 0; select.dispatchEvent(new Event('change', { bubbles: true }));";
+    visitor.client.execute(english, Vec::new()).await.expect("another language");
+    visitor.wait_for("Done: 1 lesion", SOON).await;
+    assert_eq!(visitor.attribute("html", "lang").await, "en");
+    assert_shows(&visitor, &native(&repository().join("www/samples/phantom-covid19.png"))).await;
+    visitor.leave().await;
+}
+
+/// The package in somebody's own page: the native result, a cancellation, and the page in a frame.
+pub async fn package() {
+    let site = Site::serve(BTreeMap::new());
+    let visitor = Visitor::new(WebGpu::Off).await;
+    visitor.open(&site.url("package/example.html")).await;
+    visitor.wait_for("Ready: resnet18t1", SOON).await;
+    visitor.press("Find lesions").await;
+    visitor.wait_for("lesions: 1, ", SOON).await;
+    let report = visitor.text("#report").await.expect("the report");
+    let report: Value = serde_json::from_str(&report).expect("JSON");
+    let expected = native(&repository().join("www/samples/phantom-covid19.png"));
+    let close = |shown: &Value, value: f32| {
+        (shown.as_f64().unwrap_or_default() - f64::from(value)).abs() < 1e-3
+    };
+    let classes = expected.classes.expect("classes");
+    assert!(close(&report["classes"]["covid19"], classes.covid19), "{report}");
+    assert!(close(&report["lesions"][0]["score"], expected.lesions[0].score), "{report}");
+    assert_eq!(report["lesions"][0]["area_px"], json!(expected.lesions[0].area_px));
+    // Every field of the report is in its type, so that nobody has to guess.
+    let types = std::fs::read_to_string(super::site::folder().join("package/groundglass.d.ts"));
+    let types = types.expect("the types");
+    for field in report.as_object().expect("an object").keys() {
+        assert!(types.contains(&format!("  {field}: ")), "{field} has no type");
+    }
+
+    // A driver's click would come too late: it asks the page, which computes, where the button is.
+    let cancel = "document.getElementById('run').click();
+        setTimeout(() => document.getElementById('cancel').click(), 50);";
+    visitor.client.execute(cancel, Vec::new()).await.expect("two clicks");
+    visitor.wait_for("cancelled by hand", SOON).await;
+    visitor.picture("package").await;
+    visitor.client.enter_frame(0).await.expect("the frame");
+    visitor.wait_for("Ready.", SOON).await;
+    let framed = visitor.text("body").await.unwrap_or_default();
+    assert!(framed.contains("Research use only"), "{framed}");
+    assert!(!framed.contains("Diagnostics"), "a frame has no place for it: {framed}");
     visitor.leave().await;
 }

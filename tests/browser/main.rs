@@ -68,6 +68,9 @@ fn main() -> ExitCode {
         trial("a_tab_in_the_background_goes_on_beside_another", robustness::two_tabs),
         trial("three_hundred_slices_do_not_fill_the_memory", robustness::many_slices)
             .with_ignored_flag(true),
+        trial("the_page_speaks_german_and_changes_to_english", everywhere::german),
+        trial("the_package_gives_the_native_result_and_can_be_cancelled", everywhere::package)
+            .with_ignored_flag(!site::folder().join("package").is_dir()),
         trial("a_killed_worker_and_a_killed_reader_are_replaced", robustness::killed_programs),
         trial("a_worker_that_falls_silent_is_replaced", robustness::a_silent_worker),
         trial("several_workers_give_what_one_gives", robustness::several_workers),

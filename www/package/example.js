@@ -26,7 +26,7 @@ async function start() {
       const report = await groundglass.predict(pixels, { name: "phantom", signal, onStage: say });
       draw(report, pixels);
       element("report").textContent = JSON.stringify({ ...report, regions: undefined }, null, 2);
-      say(`${report.lesions.length} lesions in ${report.milliseconds.total.toFixed(0)} ms`);
+      say(`lesions: ${report.lesions.length}, ${report.milliseconds.total.toFixed(0)} ms`);
     } catch (error) {
       say(error.message);
     }

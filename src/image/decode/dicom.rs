@@ -3,6 +3,7 @@
 use std::io::Cursor;
 
 use dicom_core::{DataElement, PrimitiveValue, VR};
+use dicom_dictionary_std::{tags, uids};
 use dicom_encoding::{Codec, TransferSyntaxIndex};
 use dicom_object::file::ReadPreamble;
 use dicom_object::{DefaultDicomObject, FileMetaTable, InMemDicomObject, OpenFileOptions, Tag};
@@ -15,32 +16,6 @@ use super::{ImageError, RawSlice, SliceHeader, Values, Window, check_size};
 use crate::image::Plane;
 use crate::image::plane::unit;
 
-const SAMPLES_PER_PIXEL: Tag = Tag(0x0028, 0x0002);
-const PHOTOMETRIC: Tag = Tag(0x0028, 0x0004);
-const SERIES: Tag = Tag(0x0020, 0x000E);
-const INSTANCE_NUMBER: Tag = Tag(0x0020, 0x0013);
-const POSITION: Tag = Tag(0x0020, 0x0032);
-const ORIENTATION: Tag = Tag(0x0020, 0x0037);
-const PLANE_POSITION: Tag = Tag(0x0020, 0x9113);
-const PLANE_ORIENTATION: Tag = Tag(0x0020, 0x9116);
-const PIXEL_MEASURES: Tag = Tag(0x0028, 0x9110);
-const SHARED_GROUPS: Tag = Tag(0x5200, 0x9229);
-const FRAME_GROUPS: Tag = Tag(0x5200, 0x9230);
-const FRAMES: Tag = Tag(0x0028, 0x0008);
-const ROWS: Tag = Tag(0x0028, 0x0010);
-const COLUMNS: Tag = Tag(0x0028, 0x0011);
-const SPACING: Tag = Tag(0x0028, 0x0030);
-const BITS_ALLOCATED: Tag = Tag(0x0028, 0x0100);
-const BITS_STORED: Tag = Tag(0x0028, 0x0101);
-const HIGH_BIT: Tag = Tag(0x0028, 0x0102);
-const PIXEL_REPRESENTATION: Tag = Tag(0x0028, 0x0103);
-const WINDOW_CENTER: Tag = Tag(0x0028, 0x1050);
-const WINDOW_WIDTH: Tag = Tag(0x0028, 0x1051);
-const RESCALE_INTERCEPT: Tag = Tag(0x0028, 0x1052);
-const RESCALE_SLOPE: Tag = Tag(0x0028, 0x1053);
-const JPEG_2000_LOSSLESS: &str = "1.2.840.10008.1.2.4.90";
-const JPEG_2000: &str = "1.2.840.10008.1.2.4.91";
-const PIXEL_DATA: Tag = Tag(0x7FE0, 0x0010);
 /// Offset of the `DICM` mark behind the preamble.
 const MARK: std::ops::Range<usize> = 128..132;
 
@@ -62,8 +37,8 @@ pub fn headers(bytes: &[u8]) -> Result<Vec<SliceHeader>, ImageError> {
         width,
         height,
         frame: 0,
-        series: text(&object, SERIES),
-        number: number(&object, INSTANCE_NUMBER, 0).map(|number| number as i64),
+        series: text(&object, tags::SERIES_INSTANCE_UID),
+        number: number(&object, tags::INSTANCE_NUMBER, 0).map(|number| number as i64),
         plane: None,
     };
     let of_frame = |frame| SliceHeader { frame, plane: plane(&object, frame), ..header.clone() };
@@ -81,7 +56,7 @@ pub fn decode(bytes: &[u8], frame: usize) -> Result<RawSlice, ImageError> {
         return Err(ImageError::Damaged { format: "DICOM", reason });
     }
     let values = match object.meta().transfer_syntax().trim_end_matches('\0') {
-        JPEG_2000_LOSSLESS | JPEG_2000 => jpeg_2000_values(&object, frame, frames)?,
+        uids::JPEG2000_LOSSLESS | uids::JPEG2000 => jpeg_2000_values(&object, frame, frames)?,
         _ => {
             let pixels =
                 object.decode_pixel_data_frame(frame as u32).map_err(|error| damaged(&error))?;
@@ -93,15 +68,16 @@ pub fn decode(bytes: &[u8], frame: usize) -> Result<RawSlice, ImageError> {
         let reason = format!("{} values for {width} x {height} pixels", values.len());
         return Err(ImageError::Damaged { format: "DICOM", reason });
     }
-    let window = number(&object, WINDOW_CENTER, 0)
-        .zip(number(&object, WINDOW_WIDTH, 0))
+    let window = number(&object, tags::WINDOW_CENTER, 0)
+        .zip(number(&object, tags::WINDOW_WIDTH, 0))
         .filter(|(center, width)| center.is_finite() && *width > 0.0)
         .map(|(center, width)| Window { center, width });
     Ok(RawSlice {
         width,
         height,
         values: Values::Hounsfield(values),
-        inverted: text(&object, PHOTOMETRIC).is_some_and(|p| p == "MONOCHROME1"),
+        inverted: text(&object, tags::PHOTOMETRIC_INTERPRETATION)
+            .is_some_and(|p| p == "MONOCHROME1"),
         window,
         spacing_mm: spacing(&object, frame),
         warnings: Vec::new(),
@@ -124,7 +100,7 @@ pub(super) fn open(bytes: &[u8]) -> Result<DefaultDicomObject, ImageError> {
 }
 
 fn frames(object: &DefaultDicomObject) -> Result<usize, ImageError> {
-    let frames = number(object, FRAMES, 0).unwrap_or(1.0);
+    let frames = number(object, tags::NUMBER_OF_FRAMES, 0).unwrap_or(1.0);
     if (1.0..=MAX_FRAMES).contains(&frames) {
         return Ok(frames as usize);
     }
@@ -139,8 +115,12 @@ fn functional_group(
     frame: usize,
     sequence: Tag,
 ) -> Option<&InMemDicomObject> {
-    let own = object.get(FRAME_GROUPS).and_then(|groups| groups.items()?.get(frame));
-    let shared = object.get(SHARED_GROUPS).and_then(|groups| groups.items()?.first());
+    let own = object
+        .get(tags::PER_FRAME_FUNCTIONAL_GROUPS_SEQUENCE)
+        .and_then(|groups| groups.items()?.get(frame));
+    let shared = object
+        .get(tags::SHARED_FUNCTIONAL_GROUPS_SEQUENCE)
+        .and_then(|groups| groups.items()?.first());
     [own, shared]
         .into_iter()
         .flatten()
@@ -154,10 +134,19 @@ fn numbers<const N: usize>(object: &InMemDicomObject, tag: Tag) -> Option<[f64; 
 }
 
 pub(super) fn plane(object: &DefaultDicomObject, frame: usize) -> Option<Plane> {
-    let origin = numbers::<3>(object, POSITION)
-        .or_else(|| numbers(functional_group(object, frame, PLANE_POSITION)?, POSITION))?;
-    let [a, b, c, d, e, f] = numbers::<6>(object, ORIENTATION)
-        .or_else(|| numbers(functional_group(object, frame, PLANE_ORIENTATION)?, ORIENTATION))?;
+    let origin = numbers::<3>(object, tags::IMAGE_POSITION_PATIENT).or_else(|| {
+        numbers(
+            functional_group(object, frame, tags::PLANE_POSITION_SEQUENCE)?,
+            tags::IMAGE_POSITION_PATIENT,
+        )
+    })?;
+    let [a, b, c, d, e, f] =
+        numbers::<6>(object, tags::IMAGE_ORIENTATION_PATIENT).or_else(|| {
+            numbers(
+                functional_group(object, frame, tags::PLANE_ORIENTATION_SEQUENCE)?,
+                tags::IMAGE_ORIENTATION_PATIENT,
+            )
+        })?;
     Some(Plane { origin, along_row: unit([a, b, c])?, along_column: unit([d, e, f])? })
 }
 
@@ -209,15 +198,15 @@ fn with_plain_meta_group(bytes: &[u8]) -> (Vec<u8>, usize) {
 
 /// Adds what sparse files leave out of the pixels' description and can be told from the rest.
 fn fill_in_pixel_description(object: &mut DefaultDicomObject) {
-    let allocated = number(object, BITS_ALLOCATED, 0).unwrap_or(16.0) as u16;
-    let stored = number(object, BITS_STORED, 0).map_or(allocated, |bits| bits as u16);
+    let allocated = number(object, tags::BITS_ALLOCATED, 0).unwrap_or(16.0) as u16;
+    let stored = number(object, tags::BITS_STORED, 0).map_or(allocated, |bits| bits as u16);
     let defaults = [
-        (SAMPLES_PER_PIXEL, VR::US, PrimitiveValue::from(1u16)),
-        (PHOTOMETRIC, VR::CS, PrimitiveValue::from("MONOCHROME2")),
-        (BITS_ALLOCATED, VR::US, PrimitiveValue::from(allocated)),
-        (BITS_STORED, VR::US, PrimitiveValue::from(stored)),
-        (HIGH_BIT, VR::US, PrimitiveValue::from(stored.saturating_sub(1))),
-        (PIXEL_REPRESENTATION, VR::US, PrimitiveValue::from(0u16)),
+        (tags::SAMPLES_PER_PIXEL, VR::US, PrimitiveValue::from(1u16)),
+        (tags::PHOTOMETRIC_INTERPRETATION, VR::CS, PrimitiveValue::from("MONOCHROME2")),
+        (tags::BITS_ALLOCATED, VR::US, PrimitiveValue::from(allocated)),
+        (tags::BITS_STORED, VR::US, PrimitiveValue::from(stored)),
+        (tags::HIGH_BIT, VR::US, PrimitiveValue::from(stored.saturating_sub(1))),
+        (tags::PIXEL_REPRESENTATION, VR::US, PrimitiveValue::from(0u16)),
     ];
     for (tag, vr, value) in defaults {
         if !matches!(object.element_opt(tag), Ok(Some(_))) {
@@ -236,7 +225,7 @@ fn jpeg_2000_values(
         format: "DICOM",
         reason: format!("JPEG 2000: {reason}"),
     };
-    let element = object.element(PIXEL_DATA).map_err(|error| damaged(&error))?;
+    let element = object.element(tags::PIXEL_DATA).map_err(|error| damaged(&error))?;
     let fragments = element.value().fragments().ok_or_else(|| broken("no fragments".into()))?;
     let codestream: Vec<u8> = if frames == 1 {
         fragments.concat()
@@ -251,10 +240,10 @@ fn jpeg_2000_values(
     let mut context = DecoderContext::default();
     let decoded = image.decode(&mut context).map_err(|error| broken(error.to_string()))?;
     let component = decoded.components().first().ok_or_else(|| broken("no component".into()))?;
-    let slope = number(object, RESCALE_SLOPE, 0).unwrap_or(1.0) as f32;
-    let intercept = number(object, RESCALE_INTERCEPT, 0).unwrap_or(0.0) as f32;
+    let slope = number(object, tags::RESCALE_SLOPE, 0).unwrap_or(1.0) as f32;
+    let intercept = number(object, tags::RESCALE_INTERCEPT, 0).unwrap_or(0.0) as f32;
     // The decoder shifts all samples up; stored signed they belong below zero again.
-    let is_signed = number(object, PIXEL_REPRESENTATION, 0) == Some(1.0);
+    let is_signed = number(object, tags::PIXEL_REPRESENTATION, 0) == Some(1.0);
     let offset = if is_signed { (1u32 << (component.bit_depth() - 1)) as f32 } else { 0.0 };
     let rescale = |sample: &f32| (sample.round() - offset) * slope + intercept;
     Ok(component.samples().iter().map(rescale).collect())
@@ -262,7 +251,7 @@ fn jpeg_2000_values(
 
 /// Checks what the header says before any memory is taken for the picture.
 fn checked_geometry(object: &DefaultDicomObject) -> Result<(usize, usize), ImageError> {
-    let Ok(Some(pixel_data)) = object.element_opt(PIXEL_DATA) else {
+    let Ok(Some(pixel_data)) = object.element_opt(tags::PIXEL_DATA) else {
         return Err(ImageError::NoPixelData);
     };
     let needed = |tag, name: &str| {
@@ -271,16 +260,17 @@ fn checked_geometry(object: &DefaultDicomObject) -> Result<(usize, usize), Image
             reason: format!("{name} is missing"),
         })
     };
-    let (height, width) = (needed(ROWS, "Rows")? as u64, needed(COLUMNS, "Columns")? as u64);
+    let (height, width) =
+        (needed(tags::ROWS, "Rows")? as u64, needed(tags::COLUMNS, "Columns")? as u64);
     check_size(width, height)?;
-    let samples = number(object, SAMPLES_PER_PIXEL, 0).unwrap_or(1.0);
+    let samples = number(object, tags::SAMPLES_PER_PIXEL, 0).unwrap_or(1.0);
     if samples != 1.0 {
         let reason = format!("it has {samples} colour channels");
         return Err(ImageError::NotGrey { reason });
     }
     check_transfer_syntax(object)?;
     if let Some(stored) = pixel_data.value().primitive().map(|value| value.to_bytes().len()) {
-        let bits = number(object, BITS_ALLOCATED, 0).unwrap_or(16.0) as u64;
+        let bits = number(object, tags::BITS_ALLOCATED, 0).unwrap_or(16.0) as u64;
         let expected = width * height * bits.div_ceil(8) * frames(object)? as u64;
         if (stored as u64) < expected {
             let reason = format!("{expected} bytes of pixels were expected, {stored} are there");
@@ -293,7 +283,7 @@ fn checked_geometry(object: &DefaultDicomObject) -> Result<(usize, usize), Image
 fn check_transfer_syntax(object: &DefaultDicomObject) -> Result<(), ImageError> {
     let uid = object.meta().transfer_syntax().trim_end_matches('\0').trim();
     match TransferSyntaxRegistry.get(uid) {
-        _ if uid == JPEG_2000_LOSSLESS || uid == JPEG_2000 => Ok(()),
+        _ if uid == uids::JPEG2000_LOSSLESS || uid == uids::JPEG2000 => Ok(()),
         None => Err(ImageError::TransferSyntax { uid: uid.into() }),
         Some(syntax) => match syntax.codec() {
             Codec::EncapsulatedPixelData(None, _) | Codec::Dataset(None) => {
@@ -305,8 +295,12 @@ fn check_transfer_syntax(object: &DefaultDicomObject) -> Result<(), ImageError> 
 }
 
 pub(super) fn spacing(object: &DefaultDicomObject, frame: usize) -> Option<[f64; 2]> {
-    let values = numbers::<2>(object, SPACING)
-        .or_else(|| numbers(functional_group(object, frame, PIXEL_MEASURES)?, SPACING))?;
+    let values = numbers::<2>(object, tags::PIXEL_SPACING).or_else(|| {
+        numbers(
+            functional_group(object, frame, tags::PIXEL_MEASURES_SEQUENCE)?,
+            tags::PIXEL_SPACING,
+        )
+    })?;
     values.iter().all(|value| *value > 0.0).then_some(values)
 }
 

@@ -8,7 +8,7 @@ use crate::predict::SliceReport;
 use crate::web::protocol::reader::SeriesContents;
 use crate::web::session::Session;
 use crate::web::state::State;
-use crate::web::texts::text;
+use crate::web::texts::{counted, text};
 
 /// Height of the strip of lesion areas.
 const STRIP: f64 = 20.0;
@@ -102,7 +102,7 @@ pub fn SeriesPanel(props: &Props) -> Html {
                         if left == count {
                             {text!("series.run_all", count = count)}
                         } else {
-                            {text!("series.run_other", count = left)}
+                            {counted!("series.run_other", left)}
                         }
                     </button>
                     <span>{text!("series.done", done = count - left, count = count)}</span>
