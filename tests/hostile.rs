@@ -109,8 +109,8 @@ fn jpeg() -> Vec<u8> {
     libjpeg_turbo_rs::compress(&grey, 48, 48, format, 90, sampling).unwrap()
 }
 
-/// Four frames of 40 x 40 pixels.
-fn dicom() -> Vec<u8> {
+/// Four frames of 40 x 40 pixels, of which `bits` are stored.
+fn dicom(bits: u16) -> Vec<u8> {
     let text = |tag, vr, value: &str| DataElement::new(tag, vr, PrimitiveValue::from(value));
     let short = |tag, value: u16| DataElement::new(tag, VR::US, PrimitiveValue::from(value));
     let pixels: Vec<u16> = (0..4 * 1600).map(|i| (i * 7 % 2000) as u16).collect();
@@ -127,7 +127,7 @@ fn dicom() -> Vec<u8> {
         short(Tag(0x0028, 0x0011), 40),
         text(Tag(0x0028, 0x0030), VR::DS, "0.5\\0.5"),
         short(Tag(0x0028, 0x0100), 16),
-        short(Tag(0x0028, 0x0101), 16),
+        short(Tag(0x0028, 0x0101), bits),
         short(Tag(0x0028, 0x0102), 15),
         short(Tag(0x0028, 0x0103), 0),
         DataElement::new(Tag(0x7FE0, 0x0010), VR::OW, PrimitiveValue::U16(pixels.into())),
@@ -169,11 +169,21 @@ fn gzip(bytes: &[u8]) -> Vec<u8> {
 
 fn zip_archive() -> Vec<u8> {
     let mut writer = zip::ZipWriter::new(Cursor::new(Vec::new()));
-    for (name, bytes) in [("a/1.png", png()), ("a/2.dcm", dicom())] {
+    for (name, bytes) in [("a/1.png", png()), ("a/2.dcm", dicom(16))] {
         writer.start_file(name, zip::write::SimpleFileOptions::default()).unwrap();
         writer.write_all(&bytes).unwrap();
     }
     writer.finish().unwrap().into_inner()
+}
+
+/// Found by fuzzing: the library panics at no bits and makes a table of 16 GiB for 32.
+#[test]
+fn bits_that_cannot_be_are_refused() {
+    for bits in [0, 17, 32, 65535] {
+        let bytes = dicom(bits);
+        let refused = AllFormats::decode(&bytes, 0).unwrap_err().to_string();
+        assert!(refused.contains(&format!("{bits} of 16 bits")), "{refused}");
+    }
 }
 
 #[test]
@@ -184,7 +194,7 @@ fn broken_pictures_are_refused_without_a_panic() {
 
 #[test]
 fn broken_dicom_files_are_refused_without_a_panic() {
-    attack("dicom", &dicom(), look);
+    attack("dicom", &dicom(16), look);
 }
 
 #[test]

@@ -26,6 +26,8 @@ pub fn is_dicom(bytes: &[u8]) -> bool {
         || bytes.starts_with(&[2, 0, 0, 0])
 }
 
+/// Most bits of a stored value.
+const MOST_BITS: f64 = 16.0;
 /// Most frames of one file.
 const MAX_FRAMES: f64 = 10_000.0;
 
@@ -267,6 +269,13 @@ fn checked_geometry(object: &DefaultDicomObject) -> Result<(usize, usize), Image
     if samples != 1.0 {
         let reason = format!("it has {samples} colour channels");
         return Err(ImageError::NotGrey { reason });
+    }
+    // The library makes a table of all values that the bits allow, and panics at none.
+    let allocated = number(object, tags::BITS_ALLOCATED, 0).unwrap_or(16.0);
+    let stored = number(object, tags::BITS_STORED, 0).unwrap_or(allocated);
+    if !(1.0..=allocated.min(MOST_BITS)).contains(&stored) {
+        let reason = format!("{stored} of {allocated} bits are stored; 1 to {MOST_BITS} are read");
+        return Err(ImageError::Damaged { format: "DICOM", reason });
     }
     check_transfer_syntax(object)?;
     if let Some(stored) = pixel_data.value().primitive().map(|value| value.to_bytes().len()) {
