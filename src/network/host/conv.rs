@@ -152,17 +152,12 @@ impl HostConv {
                 columns.reserve_exact(pixels * inner);
                 for row in first_row..first_row + pixels / out_width {
                     for column in 0..out_width {
+                        let left = (column * stride) as isize - padding as isize;
                         for ky in 0..kernel {
-                            for kx in 0..kernel {
-                                let y = (row * stride + ky).wrapping_sub(padding);
-                                let x = (column * stride + kx).wrapping_sub(padding);
-                                if y < height && x < width {
-                                    let start = (y * width + x) * inputs;
-                                    columns.extend_from_slice(&input[start..][..inputs]);
-                                } else {
-                                    columns.resize(columns.len() + inputs, 0.0);
-                                }
-                            }
+                            let y = (row * stride + ky).wrapping_sub(padding);
+                            let line = (y < height)
+                                .then(|| &input[y * width * inputs..][..width * inputs]);
+                            append_taps(&mut columns, line, left, kernel, inputs);
                         }
                     }
                 }
@@ -174,6 +169,26 @@ impl HostConv {
             }
         });
     }
+}
+
+/// Appends `kernel` neighbouring pixels of an image's line, the first at column `left`; zeros stand for
+/// what lies outside. Pixels of a line lie together, so those inside are one copy.
+fn append_taps(
+    columns: &mut Vec<f32>,
+    line: Option<&[f32]>,
+    left: isize,
+    kernel: usize,
+    inputs: usize,
+) {
+    let end = columns.len() + kernel * inputs;
+    if let Some(line) = line {
+        let width = (line.len() / inputs) as isize;
+        let first = left.clamp(0, width);
+        let last = (left + kernel as isize).clamp(first, width);
+        columns.resize(columns.len() + (first - left).min(kernel as isize) as usize * inputs, 0.0);
+        columns.extend_from_slice(&line[first as usize * inputs..last as usize * inputs]);
+    }
+    columns.resize(end, 0.0);
 }
 
 /// `[out, in, k, k]` to `[k, k, in, out]`.
