@@ -1,6 +1,7 @@
 //! Training, natively only: data, targets, losses, and the two stages (specification 2, 4, 5).
 
 pub mod adam;
+pub mod affine;
 pub mod augmentation;
 pub mod average;
 pub mod calibration;
