@@ -141,6 +141,27 @@ fn print(measurement: &Measurement, site: &Path) {
             download.file, download.bytes, download.brotli
         );
     }
+    for (visit, programs) in VISITS {
+        let size: usize = programs.iter().map(|program| sent(&measurement.download, program)).sum();
+        println!("{visit}: {size} bytes with brotli, weights apart");
+    }
+}
+
+/// What visitors download besides weights: page and style, and programs by the beginning of their names.
+const VISITS: [(&str, &[&str]); 4] = [
+    ("pictures on the CPU", &["index", "app", "start", "style", "reader_pictures", "worker_cpu"]),
+    ("pictures on a GPU", &["index", "app", "start", "style", "reader_pictures", "worker_gpu"]),
+    ("other formats, in addition", &["reader.", "reader_bg", "reader_loader"]),
+    ("the package for other pages", &["groundglass"]),
+];
+
+/// Bytes of the files whose names begin so, as a host that compresses sends them.
+fn sent(downloads: &[Download], beginning: &str) -> usize {
+    let is_of = |download: &&Download| {
+        let name = Path::new(&download.file).file_name().unwrap_or_default();
+        name.to_string_lossy().starts_with(beginning) && !download.file.ends_with(".d.ts")
+    };
+    downloads.iter().filter(is_of).map(|download| download.brotli).sum()
 }
 
 fn median(values: &mut [f64]) -> f64 {
@@ -163,7 +184,14 @@ fn peak_memory_mib() -> Option<f64> {
 /// Program, style and weights of the built site; samples and cards are not part of a first visit.
 fn downloads(site: &Path) -> Result<Vec<Download>> {
     let mut found = Vec::new();
-    for folder in [site.to_path_buf(), site.join("models")] {
+    let programs = std::fs::read_dir(site).into_iter().flatten().flatten();
+    let programs = programs.filter(|entry| entry.file_name().to_string_lossy().starts_with("app-"));
+    let folders = programs.map(|entry| entry.path()).chain([
+        site.to_path_buf(),
+        site.join("models"),
+        site.join("package"),
+    ]);
+    for folder in folders {
         let Ok(entries) = std::fs::read_dir(&folder) else { continue };
         for path in entries.filter_map(|entry| Some(entry.ok()?.path())) {
             let wanted = ["wasm", "js", "css", "html", "bpk", "json"];
@@ -181,7 +209,7 @@ fn downloads(site: &Path) -> Result<Vec<Download>> {
 
 fn brotli_size(bytes: &[u8]) -> Result<usize> {
     let mut compressed = Vec::new();
-    let parameters = brotli::enc::BrotliEncoderParams { quality: 9, ..Default::default() };
+    let parameters = brotli::enc::BrotliEncoderParams { quality: 11, ..Default::default() };
     brotli::BrotliCompress(&mut &bytes[..], &mut compressed, &parameters)?;
     Ok(compressed.len())
 }

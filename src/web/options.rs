@@ -80,12 +80,20 @@ impl PageOptions {
             },
             model: get("model"),
             language: get("lang"),
-            workers: get("workers").and_then(|count| count.parse().ok()).filter(|count| *count > 0),
+            workers: get("workers")
+                .map(|text| number(&text))
+                .filter(|count| *count >= 1.0)
+                .map(|n| n as usize),
             bench: get("bench").is_some_and(|value| value != "0"),
             embed: get("embed").is_some_and(|value| value != "0"),
             threshold: get("threshold")
-                .and_then(|value| value.parse().ok())
+                .map(|text| number(&text) as f32)
                 .filter(|value| (LOWEST_SCORE..1.0).contains(value)),
         }
     }
+}
+
+/// A number, NaN without one. The browser's reading: Rust's own would be ten kilobytes of the page.
+fn number(text: &str) -> f64 {
+    js_sys::Number::parse_float(text)
 }
