@@ -1,6 +1,7 @@
 //! What the session asks of the reader: files, pictures, slices for the network, exports.
 
 use std::cell::{Cell, RefCell};
+use std::collections::BTreeMap;
 use std::rc::Rc;
 
 use web_sys::File;
@@ -16,7 +17,7 @@ use crate::web::protocol::reader::{Contents, Event, Request};
 use crate::web::state::{Action, Picture};
 use crate::web::texts::text;
 
-/// Readers that break in a row before the files are given up.
+/// Readers that files, or a slice, may break before they are given up.
 const MOST_FAILURES: u32 = 2;
 
 /// Files that the visitor opened; kept, so that another reader can take over.
@@ -44,7 +45,10 @@ pub struct Reading {
     /// Whether a slice was asked for and has not come, and whether another is wanted since: windows and
     /// slices change faster than they are decoded.
     awaiting: Cell<Option<bool>>,
+    /// Readers that broke while they opened the files.
     failures: Cell<u32>,
+    /// Readers that broke while they were asked for a slice.
+    failures_of: RefCell<BTreeMap<usize, u32>>,
 }
 
 impl Session {
@@ -83,6 +87,7 @@ impl Session {
         reading.pictures.clear();
         reading.awaiting.set(None);
         reading.failures.set(0);
+        reading.failures_of.borrow_mut().clear();
         self.send_files();
     }
 
@@ -123,7 +128,8 @@ impl Session {
 
     fn ask_for_shown(&self) {
         let (slice, window) = self.inner.reading.shown.get();
-        if let Some(batch) = self.batch_number() {
+        // A reader that is still opening is asked once it has.
+        if let Some(batch) = self.batch_number().filter(|_| self.has_opened()) {
             self.inner.reading.awaiting.set(Some(false));
             self.ask_reader(&Request::Show { batch, slice, window });
         }
@@ -174,10 +180,13 @@ impl Session {
             _ => return,
         };
         reading.is_opened.set(true);
+        reading.failures.set(0);
         if !is_first {
             // Another reader took over: it may not have shown the slice yet, and what waited goes on.
             let (slice, window) = reading.shown.get();
-            self.show(slice, window);
+            if !self.is_unreadable(slice) {
+                self.show(slice, window);
+            }
             return self.go_on();
         }
         self.dispatch(Action::Opened(contents.clone()));
@@ -223,7 +232,6 @@ impl Session {
                 }
             }
             Event::Prepared { batch, slice, prepared } => {
-                reading.failures.set(0);
                 if self.batch_number() == Some(batch) {
                     self.take_prepared(slice, prepared, buffer);
                 }
@@ -251,28 +259,46 @@ impl Session {
         }
     }
 
-    /// Another reader takes over; files that break readers again and again are closed.
+    /// Another reader takes over. A slice that broke two of them is given up, files that cannot even be
+    /// opened are closed; what was computed stays.
     fn reader_failed(&self, reason: &str) {
         let reading = &self.inner.reading;
         if reading.program.borrow_mut().take().is_none() {
             return;
         }
-        reading.failures.set(reading.failures.get() + 1);
         let reason = reason.trim_end_matches('.');
-        if reading.failures.get() >= MOST_FAILURES {
-            self.cancel();
-            *reading.batch.borrow_mut() = None;
-            reading.failures.set(0);
-            self.dispatch(Action::Submitted { files: 0 });
-            self.dispatch(Action::Refused(
-                text!("session.unreadable", reason = reason).to_string(),
-            ));
+        let unreadable = || text!("session.unreadable", reason = reason).to_string();
+        if reading.is_opened.get() {
+            let looked_at = reading.awaiting.get().map(|_| reading.shown.get().0);
+            for slice in looked_at.into_iter().chain(self.first_unprepared()) {
+                *reading.failures_of.borrow_mut().entry(slice).or_default() += 1;
+            }
         } else {
-            self.take_back_unprepared();
+            reading.failures.set(reading.failures.get() + 1);
+        }
+        self.take_back_unprepared(|slice| {
+            let name = self.slice_name(slice);
+            self.is_unreadable(slice).then(|| format!("{name}: {}", unreadable()))
+        });
+        if reading.failures.get() < MOST_FAILURES {
             self.dispatch(Action::Notice(
                 text!("session.reader_restarted", reason = reason).to_string(),
             ));
+        } else {
+            self.cancel();
+            reading.failures.set(0);
+            let batch = reading.batch.borrow_mut().take();
+            if batch.is_some_and(|batch| batch.contents.is_none()) {
+                self.dispatch(Action::Submitted { files: 0 });
+            }
+            self.dispatch(Action::Refused(unreadable()));
         }
         self.start_reader();
+    }
+
+    /// Whether a slice has broken too many readers.
+    fn is_unreadable(&self, slice: usize) -> bool {
+        let failures_of = self.inner.reading.failures_of.borrow();
+        failures_of.get(&slice).is_some_and(|failures| *failures >= MOST_FAILURES)
     }
 }

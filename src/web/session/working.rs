@@ -270,11 +270,20 @@ impl Session {
         self.go_on();
     }
 
-    /// What a reader that broke was asked for waits again.
-    pub(super) fn take_back_unprepared(&self) {
+    /// The slice that the reader is at.
+    pub(super) fn first_unprepared(&self) -> Option<usize> {
+        self.inner.work.preparing.borrow().first().copied()
+    }
+
+    /// What a reader that broke was asked for waits again, unless `refusal` says why not.
+    pub(super) fn take_back_unprepared(&self, refusal: impl Fn(usize) -> Option<String>) {
         let work = &self.inner.work;
-        for slice in work.preparing.borrow_mut().drain(..).rev() {
-            work.queue.borrow_mut().push_front(slice);
+        let asked = std::mem::take(&mut *work.preparing.borrow_mut());
+        for slice in asked.into_iter().rev() {
+            match refusal(slice) {
+                Some(message) => self.dispatch(Action::Refused(message)),
+                None => work.queue.borrow_mut().push_front(slice),
+            }
         }
     }
 
