@@ -176,3 +176,44 @@ pub async fn package() {
     assert!(!framed.contains("Diagnostics"), "a frame has no place for it: {framed}");
     visitor.leave().await;
 }
+
+/// Whether the programs were shrunk: without wasm-opt the site works, but is larger than promised.
+pub fn is_shrunk() -> bool {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("target/tools/node_modules/.bin/wasm-opt").is_file()
+}
+
+/// Bytes of the site's files whose names begin so, compressed as a static host does.
+fn sent(beginnings: &[&str]) -> usize {
+    let site = super::site::folder();
+    let entries = |folder: &Path| {
+        let entries = std::fs::read_dir(folder).expect("a folder").flatten();
+        entries.map(|entry| entry.path()).collect::<Vec<_>>()
+    };
+    let is_version = |path: &PathBuf| {
+        path.file_name().is_some_and(|name| name.to_string_lossy().starts_with("app-"))
+    };
+    let programs = entries(&site).into_iter().filter(is_version);
+    let files = programs.flat_map(|folder| entries(&folder)).chain([site.join("index.html")]);
+    let is_meant = |path: &PathBuf| {
+        let name = path.file_name().expect("a name").to_string_lossy().into_owned();
+        path.is_file() && beginnings.iter().any(|beginning| name.starts_with(beginning))
+    };
+    let size = |path: PathBuf| {
+        let bytes = std::fs::read(path).expect("a file");
+        let mut compressed = Vec::new();
+        let parameters = brotli::enc::BrotliEncoderParams { quality: 11, ..Default::default() };
+        brotli::BrotliCompress(&mut &bytes[..], &mut compressed, &parameters).expect("brotli");
+        compressed.len()
+    };
+    files.filter(is_meant).map(size).sum()
+}
+
+pub async fn sizes() {
+    let page = ["index", "app", "start", "style", "reader_pictures"];
+    let cpu = sent(&[&page[..], &["worker_cpu"]].concat());
+    let gpu = sent(&[&page[..], &["worker_gpu"]].concat());
+    println!("a first visit with pictures: {cpu} bytes on the CPU, {gpu} on a GPU, weights apart");
+    assert!(cpu > 100_000, "the files were found");
+    assert!(cpu < 600_000, "{cpu}");
+    assert!(gpu < 3_000_000, "{gpu}");
+}

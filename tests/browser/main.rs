@@ -63,6 +63,8 @@ fn main() -> ExitCode {
         trial("after_a_visit_the_page_works_without_a_network", everywhere::offline),
         trial("no_accessibility_rule_is_violated", everywhere::accessibility)
             .with_ignored_flag(!everywhere::axe().is_file()),
+        trial("a_first_visit_stays_within_its_size", everywhere::sizes)
+            .with_ignored_flag(!everywhere::is_shrunk()),
         trial("without_storage_the_page_works", robustness::forbidden_storage),
         trial("weights_that_cannot_be_kept_are_fetched_again", robustness::full_storage),
         trial("a_tab_in_the_background_goes_on_beside_another", robustness::two_tabs),
