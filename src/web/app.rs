@@ -52,6 +52,10 @@ fn App() -> Html {
         let session = session.clone();
         Callback::from(move |()| session.cancel())
     };
+    let on_pause = {
+        let session = session.clone();
+        Callback::from(move |()| session.pause())
+    };
     let on_highlight = {
         let dispatch = state.dispatcher();
         Callback::from(move |lesion| dispatch.dispatch(Action::Highlight(lesion)))
@@ -114,7 +118,7 @@ fn App() -> Html {
             </aside>
             <main onkeydown={on_key}>
                 <SliceInput {on_files} />
-                <Status state={state.clone()} {on_cancel} />
+                <Status state={state.clone()} {on_cancel} {on_pause} />
                 if let Some(error) = &state.error {
                     <p class="error" role="alert">{error}</p>
                 }

@@ -155,6 +155,8 @@ pub struct State {
     pub card: Option<Rc<str>>,
     /// Whether the last job was cancelled.
     pub cancelled: bool,
+    /// Whether the slices that waited wait for another word.
+    pub paused: bool,
     /// The language that is spoken.
     pub language: &'static str,
 }
@@ -178,6 +180,7 @@ impl Default for State {
             identifying: None,
             card: None,
             cancelled: false,
+            paused: false,
             language: texts::language(),
         }
     }
@@ -219,6 +222,8 @@ pub enum Action {
     },
     /// It was cancelled.
     Cancelled,
+    /// What runs is finished, what waited is not begun.
+    Paused,
     /// A slice could not be used; the page goes on.
     Refused(String),
     /// Something else did not work; the page goes on.
@@ -337,7 +342,7 @@ impl Reducible for State {
                 state.identifying = None;
                 state.error = None;
                 state.highlighted = None;
-                state.cancelled = false;
+                (state.cancelled, state.paused) = (false, false);
             }
             Action::Opened(contents) => {
                 state.error = refusals(&contents);
@@ -354,7 +359,8 @@ impl Reducible for State {
                 state.window = window;
             }
             Action::Shown(picture) => state.picture = Some(picture),
-            Action::Queued => state.cancelled = false,
+            Action::Queued => (state.cancelled, state.paused) = (false, false),
+            Action::Paused => state.paused = true,
             Action::Done { slice, report, scores } => {
                 Rc::make_mut(&mut state.reports).insert(slice, report);
                 Rc::make_mut(&mut state.scores).insert(slice, scores);

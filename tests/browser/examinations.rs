@@ -9,6 +9,7 @@ use groundglass::predict::Report;
 
 use super::common::{self, dicom::write_series};
 use super::site::Site;
+use super::visitor::Visitor;
 use super::{SOON, assert_shows, native, ready_on_cpu, with_opened};
 
 pub async fn a_series() {
@@ -40,7 +41,7 @@ pub async fn a_series() {
     assert_eq!(report.series[0].distance_mm, Some(2.5));
     let volume = report.series[0].lesion_volume_ml.expect("a volume: the spacing is known");
     assert_eq!(volume > 0.0, report.slices.iter().any(|slice| !slice.lesions.is_empty()));
-    let magic: [(&str, &str, &[u8]); 7] = [
+    let magic: [(&str, &str, &[u8]); 8] = [
         ("Report (HTML)", "report.html", b"<!doctype html>"),
         ("Table (CSV)", "lesions.csv", b"source,width,height"),
         ("COCO JSON", "coco.json", b"{"),
@@ -48,6 +49,7 @@ pub async fn a_series() {
         ("This slice with lesions (PNG)", "overlay.png", b"\x89PNG"),
         ("Masks of this series (NIfTI)", "mask.nii.gz", b"\x1f\x8b"),
         ("Masks of this series (DICOM SEG)", "seg.dcm", &[0; 128]),
+        ("Findings of this series (DICOM SR)", "sr.dcm", &[0; 128]),
     ];
     for (button, ending, start) in magic {
         visitor.press(button).await;
@@ -91,21 +93,33 @@ pub async fn a_zip() {
     visitor.leave().await;
 }
 
-/// What was computed before a cancellation stays, and the rest can follow.
+/// Slices that are not done.
+async fn left(visitor: &Visitor) -> usize {
+    let done = visitor.text(".series-actions span").await.expect("how many are done");
+    let numbers: Vec<usize> = done.split(' ').filter_map(|word| word.parse().ok()).collect();
+    numbers[1] - numbers[0]
+}
+
+/// What was computed before a pause or a cancellation stays, and the rest can follow.
 pub async fn resuming() {
     let folder = tempfile::tempdir().expect("a folder");
-    let files = write_series(folder.path(), 8, 40);
+    let files = write_series(folder.path(), 14, 40);
     let site = Site::serve(BTreeMap::new());
     let visitor = with_opened(&site, &files).await;
-    visitor.press("Run the other 7 slices").await;
-    visitor.wait_for("2 of 8 done", SOON).await;
-    visitor.press("Cancel").await;
-    visitor.wait_for("Cancelled. What is done stays", SOON).await;
-    let left = visitor.text(".series-actions button").await.expect("the button");
-    let left: usize = left.split(' ').nth(3).and_then(|n| n.parse().ok()).expect("a number");
-    assert!((1..=6).contains(&left), "{left}");
-    visitor.press(&format!("Run the other {left} slices")).await;
-    visitor.wait_for("of 8 slices have lesions.", SOON).await;
+    visitor.press("Run the other 13 slices").await;
+    for (stop, said) in [("Pause", "Paused."), ("Cancel", "Cancelled. What is done stays")] {
+        let before = left(&visitor).await;
+        visitor
+            .until("another slice is done", SOON, || async { left(&visitor).await < before })
+            .await;
+        visitor.press(stop).await;
+        visitor.wait_for(said, SOON).await;
+        let after = left(&visitor).await;
+        assert!((1..before).contains(&after), "{stop}: {before}, {after}");
+        let slices = if after == 1 { "slice".to_owned() } else { format!("{after} slices") };
+        visitor.press(&format!("Run the other {slices}")).await;
+    }
+    visitor.wait_for("of 14 slices have lesions.", SOON).await;
     visitor.leave().await;
 }
 

@@ -13,6 +13,8 @@ pub struct Props {
     pub state: UseReducerHandle<State>,
     /// Called to stop the running slice.
     pub on_cancel: Callback<()>,
+    /// Called to begin no more slices.
+    pub on_pause: Callback<()>,
 }
 
 fn megabytes(bytes: f64) -> String {
@@ -62,6 +64,7 @@ fn message(state: &State) -> AttrValue {
             counted!("status.working.waiting", *waiting, stage = stage_text(*stage), left = left)
         }
         Phase::Broken => text!("status.broken"),
+        Phase::Idle if state.paused => text!("status.paused"),
         Phase::Idle => match (state.report(), state.cancelled) {
             (_, true) if !state.reports.is_empty() => text!("status.cancelled.some"),
             (_, true) => text!("status.cancelled"),
@@ -95,7 +98,9 @@ fn progress(phase: &Phase) -> Option<f64> {
 pub fn Status(props: &Props) -> Html {
     let running = matches!(props.state.phase, Phase::Running { .. });
     let busy = !matches!(props.state.phase, Phase::Idle | Phase::Broken);
+    let has_waiting = matches!(props.state.phase, Phase::Running { waiting: 1.., .. });
     let on_cancel = props.on_cancel.reform(|_| ());
+    let on_pause = props.on_pause.reform(|_| ());
     html! {
         <div class="status">
             <p role="status">{message(&props.state)}</p>
@@ -105,6 +110,9 @@ pub fn Status(props: &Props) -> Html {
                     max="1"
                     value={progress(&props.state.phase).map(|value| value.to_string())}
                 />
+            }
+            if has_waiting {
+                <button type="button" onclick={on_pause}>{text!("status.pause")}</button>
             }
             if running {
                 <button type="button" class="cancel" onclick={on_cancel}>{text!("status.cancel")}</button>

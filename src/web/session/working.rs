@@ -287,6 +287,13 @@ impl Session {
         }
     }
 
+    /// Lets what runs finish and begins nothing more.
+    pub fn pause(&self) {
+        self.inner.work.forget_queue();
+        self.dispatch(Action::Paused);
+        self.tell();
+    }
+
     /// Cancels what runs and what waits. A worker deep in a computation that does not answer is
     /// replaced.
     pub fn cancel(&self) {
