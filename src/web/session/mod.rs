@@ -2,8 +2,10 @@
 //! network. Slices travel from the one to the others through the page.
 
 mod program;
+mod queue;
 mod reading;
-mod working;
+mod work;
+mod workers;
 
 use std::cell::Cell;
 use std::rc::Rc;
@@ -13,7 +15,7 @@ use web_sys::File;
 use yew::UseReducerDispatcher;
 
 use self::reading::Reading;
-use self::working::Work;
+use self::work::Work;
 use super::environment;
 use super::options::{Device, PageOptions};
 use super::protocol::reader::Request;
