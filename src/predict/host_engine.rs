@@ -55,12 +55,12 @@ impl Engine for HostEngine {
     ) -> Result<(HostPyramid, Vec<RpnMaps>), PredictError> {
         let dims = [1, 3, input.height, input.width];
         let image = FeatureMap::from_channels_first(&input.values, dims);
-        let mut hidden = self.network.stem(&image);
-        let mut outputs = Vec::with_capacity(self.network.layers());
+        let stem = self.network.stem(&image);
+        let mut outputs: Vec<FeatureMap> = Vec::with_capacity(self.network.layers());
         for index in 0..self.network.layers() {
             monitor.enter(Stage::Features).await?;
-            hidden = self.network.layer(index, &hidden);
-            outputs.push(hidden.clone());
+            let output = self.network.layer(index, outputs.last().unwrap_or(&stem));
+            outputs.push(output);
         }
         monitor.enter(Stage::Features).await?;
         let levels = self.network.pyramid(&outputs);

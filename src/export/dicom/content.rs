@@ -90,18 +90,6 @@ pub fn coded(relation: Relation, concept: Code, value: Code) -> InMemDicomObject
     content(relation, "CODE", Some(concept), [code(tags::CONCEPT_CODE_SEQUENCE, value)])
 }
 
-/// The same with items below it.
-pub fn coded_with(
-    relation: Relation,
-    concept: Code,
-    value: Code,
-    below: Vec<InMemDicomObject>,
-) -> InMemDicomObject {
-    let mut coded = coded(relation, concept, value);
-    coded.put(sequence(tags::CONTENT_SEQUENCE, below));
-    coded
-}
-
 /// A text.
 pub fn words(relation: Relation, concept: Code, value: &str) -> InMemDicomObject {
     content(relation, "TEXT", Some(concept), [text(tags::TEXT_VALUE, VR::UT, value)])

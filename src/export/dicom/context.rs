@@ -4,13 +4,13 @@ use chrono::DateTime;
 use dicom_core::VR;
 use dicom_dictionary_std::{tags, uids};
 use dicom_object::mem::InMemElement;
-use dicom_object::{FileMetaTableBuilder, InMemDicomObject};
+use dicom_object::{FileMetaTableBuilder, InMemDicomObject, Tag};
 use web_time::SystemTime;
 
 use super::Identity;
-use super::elements::text;
+use super::elements::{item, sequence, text};
 use crate::image::decode::dicom_source::DicomSource;
-use crate::predict::report::ModelInfo;
+use crate::predict::report::{ModelInfo, SliceReport};
 
 /// A moment as DICOM writes it: eight digits of the date, then the time.
 pub fn stamp(now: SystemTime) -> String {
@@ -71,6 +71,21 @@ pub fn reference(source: &DicomSource) -> Vec<InMemElement> {
         text(tags::REFERENCED_SOP_CLASS_UID, VR::UI, &source.class),
         text(tags::REFERENCED_SOP_INSTANCE_UID, VR::UI, &source.instance),
     ]
+}
+
+/// The instances that slices come from, by series, each series with its instances under `instances`.
+pub fn by_series(slices: &[(&SliceReport, DicomSource)], instances: Tag) -> Vec<InMemDicomObject> {
+    let mut series: Vec<&str> = slices.iter().map(|(_, source)| source.series.as_str()).collect();
+    series.dedup();
+    let of_series = |series: &&str| {
+        let mut sources: Vec<&DicomSource> =
+            slices.iter().map(|(_, source)| source).filter(|s| s.series == **series).collect();
+        // A file of many frames is one instance.
+        sources.dedup_by(|a, b| a.instance == b.instance);
+        let references = sources.into_iter().map(|source| item(reference(source))).collect();
+        item([text(tags::SERIES_INSTANCE_UID, VR::UI, series), sequence(instances, references)])
+    };
+    series.iter().map(of_series).collect()
 }
 
 /// An object as a file.

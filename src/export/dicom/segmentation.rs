@@ -9,7 +9,7 @@ use web_time::SystemTime;
 
 use super::Identity;
 use super::codes::{GROUND_GLASS, LESION, LUNG};
-use super::context::{equipment, file, patient_and_study, reference, stamp};
+use super::context::{by_series, equipment, file, patient_and_study, reference, stamp};
 use super::elements::{Code, code, decimals, item, sequence, short, text, uid};
 use crate::image::decode::dicom_source::DicomSource;
 use crate::predict::report::{ModelsInfo, NOTICE, SliceReport};
@@ -133,7 +133,10 @@ pub fn segmentation(
         ),
         sequence(tags::SHARED_FUNCTIONAL_GROUPS_SEQUENCE, vec![shared(slices)]),
         sequence(tags::PER_FRAME_FUNCTIONAL_GROUPS_SEQUENCE, frames.iter().map(of_frame).collect()),
-        sequence(tags::REFERENCED_SERIES_SEQUENCE, referenced(slices)),
+        sequence(
+            tags::REFERENCED_SERIES_SEQUENCE,
+            by_series(slices, tags::REFERENCED_INSTANCE_SEQUENCE),
+        ),
         DataElement::new(tags::PIXEL_DATA, VR::OB, PrimitiveValue::U8(pack(&frames).into())),
     ] {
         object.put(element);
@@ -278,24 +281,6 @@ fn of_frame(frame: &Frame<'_>) -> InMemDicomObject {
         sequence(tags::SEGMENT_IDENTIFICATION_SEQUENCE, vec![item([segment])]),
         sequence(tags::DERIVATION_IMAGE_SEQUENCE, vec![item(derivation)]),
     ])
-}
-
-/// The instances that the frames come from, by series.
-fn referenced(slices: &[(&SliceReport, DicomSource)]) -> Vec<InMemDicomObject> {
-    let mut series: Vec<&str> = slices.iter().map(|(_, source)| source.series.as_str()).collect();
-    series.dedup();
-    let of_series = |series: &&str| {
-        let mut instances: Vec<&DicomSource> =
-            slices.iter().map(|(_, source)| source).filter(|s| s.series == **series).collect();
-        // A file of many frames is one instance.
-        instances.dedup_by(|a, b| a.instance == b.instance);
-        let instances = instances.into_iter().map(|source| item(reference(source))).collect();
-        item([
-            text(tags::SERIES_INSTANCE_UID, VR::UI, series),
-            sequence(tags::REFERENCED_INSTANCE_SEQUENCE, instances),
-        ])
-    };
-    series.iter().map(of_series).collect()
 }
 
 /// The two dimensions that frames are ordered by: segment, place.

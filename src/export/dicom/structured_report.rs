@@ -9,10 +9,9 @@ use web_time::SystemTime;
 use super::Identity;
 use super::codes::{self, LUNG};
 use super::content::{
-    Relation, coded, coded_with, container, container_elements, identifier, image, measured,
-    outline, words,
+    Relation, coded, container, container_elements, identifier, image, measured, outline, words,
 };
-use super::context::{equipment, file, patient_and_study, reference, stamp};
+use super::context::{by_series, equipment, file, patient_and_study, stamp};
 use super::elements::{Code, item, sequence, text, uid};
 use crate::geometry::contour::{Polygon, contours};
 use crate::image::decode::dicom_source::DicomSource;
@@ -81,7 +80,7 @@ pub fn structured_report(
     let (context, modifier) = (Relation::ObservationContext, Relation::ConceptModifier);
     let name = format!("groundglass {}, {}", env!("CARGO_PKG_VERSION"), names.join(", "));
     let content = vec![
-        coded_with(modifier, LANGUAGE, ENGLISH, Vec::new()),
+        coded(modifier, LANGUAGE, ENGLISH),
         coded(context, OBSERVER_TYPE, DEVICE),
         identifier(context, DEVICE_UID, &device),
         words(context, DEVICE_NAME, &name),
@@ -171,23 +170,13 @@ fn enclosed(outline: &Polygon) -> f64 {
     cross.sum::<f64>().abs()
 }
 
-/// Every slice that the report refers to, by series.
+/// Every slice that the report refers to.
 fn evidence(slices: &[(&SliceReport, DicomSource)], study: &str) -> InMemDicomObject {
-    let mut series: Vec<&str> = slices.iter().map(|(_, source)| source.series.as_str()).collect();
-    series.dedup();
-    let of_series = |series: &&str| {
-        let mut instances: Vec<&DicomSource> =
-            slices.iter().map(|(_, source)| source).filter(|s| s.series == **series).collect();
-        // A file of many frames is one instance.
-        instances.dedup_by(|a, b| a.instance == b.instance);
-        let instances = instances.into_iter().map(|source| item(reference(source))).collect();
-        item([
-            text(tags::SERIES_INSTANCE_UID, VR::UI, series),
-            sequence(tags::REFERENCED_SOP_SEQUENCE, instances),
-        ])
-    };
     item([
         text(tags::STUDY_INSTANCE_UID, VR::UI, study),
-        sequence(tags::REFERENCED_SERIES_SEQUENCE, series.iter().map(of_series).collect()),
+        sequence(
+            tags::REFERENCED_SERIES_SEQUENCE,
+            by_series(slices, tags::REFERENCED_SOP_SEQUENCE),
+        ),
     ])
 }
