@@ -3,33 +3,43 @@
 //!
 //! | module | what it does |
 //! |---|---|
-//! | `cli` | the command line (native only) |
-//! | [`crew`] | how many workers share a series |
-//! | `evaluate` | average precision, sensitivities, RoI distributions, the paper's tables (native only) |
-//! | [`export`] | a report as pictures, masks, tables, HTML |
-//! | `figures` | charts as SVG and PNG (native only) |
-//! | [`geometry`] | boxes, anchors, suppression, RoI sampling, masks: plain Rust |
+//! | [`detection`] | boxes, anchors, suppression, proposals, detections, RoI sampling, masks: plain Rust |
+//! | [`classes`] | the three classes of a slice |
+//! | [`kernels`] | CPU arithmetic on plain slices |
 //! | [`image`] | from a PNG, JPEG, DICOM or NIfTI file to the network's input; phantoms |
 //! | [`network`] | Mask R-CNN and COVID-CT-Mask-Net on burn, and their weights |
-//! | [`predict`] | the predictor: slice in, report out; model list; start-up check |
-//! | `train` | data, losses and the two training stages (native only) |
+//! | [`report`] | what was found |
+//! | [`inference`] | slice in, report out, on a CPU or a GPU; model list; self-test |
+//! | [`export`] | a report as pictures, masks, tables, DICOM, HTML |
+//! | `dataset` | slices with drawn lesions or classes (native only) |
+//! | `train` | losses and the two training stages (native only) |
+//! | `evaluate` | average precision, sensitivities, RoI distributions, the paper's tables (native only) |
+//! | `figures` | charts as SVG and PNG (native only) |
+//! | `cli` | the command line (native only) |
+//! | `web` | the page and its workers (wasm only) |
+//! | [`worker_pool`] | how many workers share a series |
 #![cfg_attr(test, allow(clippy::unwrap_used, clippy::expect_used, clippy::panic))]
 
+pub mod classes;
 #[cfg(not(target_arch = "wasm32"))]
 pub mod cli;
-pub mod crew;
+#[cfg(not(target_arch = "wasm32"))]
+pub mod dataset;
+pub mod detection;
 #[cfg(not(target_arch = "wasm32"))]
 pub mod evaluate;
 pub mod export;
 #[cfg(not(target_arch = "wasm32"))]
 pub mod figures;
-pub mod geometry;
 pub mod image;
-pub mod matmul;
+pub mod inference;
+pub mod kernels;
 pub mod network;
-pub mod parallel;
-pub mod predict;
+pub mod report;
 #[cfg(not(target_arch = "wasm32"))]
 pub mod train;
 #[cfg(target_arch = "wasm32")]
 pub mod web;
+#[cfg(not(target_arch = "wasm32"))]
+mod whole_file;
+pub mod worker_pool;

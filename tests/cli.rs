@@ -9,9 +9,9 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
 
 use common::png_header_bomb;
-use groundglass::geometry::rle::Rle;
+use groundglass::detection::mask::rle::Rle;
 use groundglass::network::{Architecture, MaskRcnnConfig, Masks, StateDict, Task, Variant};
-use groundglass::predict::Report;
+use groundglass::report::Report;
 use serde_json::Value;
 
 fn groundglass(arguments: &[&str]) -> Output {
@@ -179,7 +179,7 @@ fn every_bad_slice_has_a_message_with_its_name_and_reason() {
         ("report.dcm", dicom("1.2.840.10008.1.2.1", &SIZE_512), "no pixel data"),
         ("cut.dcm", dicom("1.2.840.10008.1.2.1", &short_pixels), "bytes of pixels were expected"),
         ("strange.dcm", dicom("1.2.3.4.5", &short_pixels), "1.2.3.4.5"),
-        ("lossless.dcm", dicom("1.2.840.10008.1.2.4.80", &short_pixels), "not supported"),
+        ("lossless.dcm", dicom("1.2.840.10008.1.2.4.201", &short_pixels), "not supported"),
     ];
     for (name, bytes, reason) in &cases {
         fs::write(folder.path().join(name), bytes).unwrap();
@@ -231,11 +231,12 @@ fn every_bad_weights_file_has_a_message_with_its_name_and_reason() {
     assert!(predict(&incomplete).contains("missing"));
 
     let only_a_detector = small_weights(folder.path(), |state| {
-        state.tensors.retain(|name, _| !name.starts_with("s2new"));
+        let of_a_classifier = ["s2new", "image_classifier."];
+        state.tensors.retain(|name, _| !of_a_classifier.iter().any(|part| name.starts_with(part)));
     });
     let weights = only_a_detector.display().to_string();
     let message = fail(&["predict", &sample("control"), "--classifier", &weights]);
-    assert!(message.contains("module S"), "{message}");
+    assert!(message.contains("classifier"), "{message}");
     // On its own it is a good detector.
     let report: Report = serde_json::from_str(&succeed(&[
         "predict",
@@ -281,7 +282,7 @@ fn a_listed_model_with_another_hash_is_refused() {
 }
 
 #[test]
-fn info_counts_what_the_specification_counts() {
+fn info_counts_what_the_reference_counts() {
     let rows: Vec<Value> = serde_json::from_str(&succeed(&["info", "--json"])).unwrap();
     assert_eq!(rows.len(), 28);
     let row = |variant: &str, task: &str| {
@@ -332,8 +333,9 @@ fn random_weights(folder: &Path, variant: Variant, task: Task, masks: Masks) -> 
 fn every_variant_and_class_setting_runs() {
     let folder = tempfile::tempdir().unwrap();
     let picture = folder.path().join("small.png");
-    let shades = |x: u32, y: u32| image::Luma([((x * 7) ^ (y * 5)) as u8]);
-    image::GrayImage::from_fn(96, 96, shades).save(&picture).unwrap();
+    // A small chest: of other pictures no class is told.
+    let phantom = image::open(sample("covid19")).unwrap();
+    phantom.thumbnail_exact(96, 96).to_luma8().save(&picture).unwrap();
     for variant in Variant::LIGHT.into_iter().chain([Variant::RESNET50]) {
         for masks in [Masks::Merge, Masks::Both] {
             let weights =

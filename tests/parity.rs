@@ -11,22 +11,23 @@ use std::process::ExitCode;
 
 use burn::tensor::Device;
 use common::{Golden, assert_close, reference};
+use groundglass::detection::anchors::AnchorGenerator;
+use groundglass::detection::mask::paste::paste_mask;
+use groundglass::detection::mask::rle::Rle;
+use groundglass::detection::matcher::MatchThresholds;
+use groundglass::detection::matcher::{Match, match_overlaps};
+use groundglass::detection::nms::nms;
+use groundglass::detection::roi_align::axis::{SamplingRatio, axis_matrix};
+use groundglass::detection::roi_batch::RoiBatch;
+use groundglass::detection::{BBox, BoxCoder, Mask};
 use groundglass::evaluate::average_precision::{ImageMatches, Outlined, THRESHOLDS};
 use groundglass::evaluate::kolmogorov_smirnov::{Alternative, ks_test};
-use groundglass::geometry::anchors::AnchorGenerator;
-use groundglass::geometry::nms::nms;
-use groundglass::geometry::paste::paste_mask;
-use groundglass::geometry::rle::Rle;
-use groundglass::geometry::roi_sampling::{SamplingRatio, axis_matrix};
-use groundglass::geometry::{BBox, BoxCoder, Mask};
 use groundglass::image::{CtSlice, NetworkInput, decode_slice};
-use groundglass::predict::roi_batch::RoiBatch;
-use groundglass::predict::{
-    AnyEngine, DeviceEngine, HostEngine, LoadedModel, MaskThreshold, ModelFile, Predictor,
-    Settings, SliceReport, Unattended,
+use groundglass::inference::{
+    CpuBackend, EitherBackend, GpuBackend, LoadedModel, MaskThreshold, ModelFile, NoProgress,
+    Predictor, Settings,
 };
-use groundglass::train::config::MatchThresholds;
-use groundglass::train::matcher::{Match, match_overlaps};
+use groundglass::report::SliceReport;
 use groundglass::train::targets::mask_target;
 use libtest_mimic::{Arguments, Trial};
 
@@ -339,14 +340,18 @@ enum On {
     Burn,
 }
 
-fn predictor(on: On, segmentation: Option<&str>, classifier: Option<&str>) -> Predictor<AnyEngine> {
+fn predictor(
+    on: On,
+    segmentation: Option<&str>,
+    classifier: Option<&str>,
+) -> Predictor<EitherBackend> {
     let model =
         LoadedModel::new(segmentation.map(weights), classifier.map(weights)).expect("a model");
     let engine = |file: &ModelFile| {
-        let (architecture, state) = (&file.architecture, &file.state);
+        let (architecture, state) = (file.detector()?, &file.state);
         Ok(match on {
-            On::Cpu => AnyEngine::Host(Box::new(HostEngine::new(architecture, state)?)),
-            On::Burn => AnyEngine::Device(Box::new(DeviceEngine::new(
+            On::Cpu => EitherBackend::Host(Box::new(CpuBackend::new(architecture, state)?)),
+            On::Burn => EitherBackend::Device(Box::new(GpuBackend::new(
                 architecture,
                 state,
                 &Device::flex(),
@@ -418,8 +423,8 @@ fn distance(a: &BBox, b: &BBox) -> f32 {
     a.iter().zip(b).map(|(a, b)| (a - b).abs()).fold(0.0, f32::max)
 }
 
-fn predict(slice: &str, predictor: &Predictor<AnyEngine>, settings: &Settings) -> SliceReport {
-    pollster::block_on(predictor.predict(&slice_of(slice), settings, &mut Unattended))
+fn predict(slice: &str, predictor: &Predictor<EitherBackend>, settings: &Settings) -> SliceReport {
+    pollster::block_on(predictor.predict(&slice_of(slice), settings, &mut NoProgress))
         .expect("a report")
 }
 
@@ -431,7 +436,7 @@ fn detections_match(on: On, model: &str, slice: &str, thresholds: &str) -> Outco
         score_threshold,
         nms_threshold,
         mask_threshold: MaskThreshold::Logit,
-        ..Settings::default()
+        ..Settings::reference()
     };
     let report = predict(slice, &predictor(on, Some(&format!("{model}_seg")), None), &settings);
     let (scores, boxes) = (golden.values("det_scores"), golden.boxes("out_boxes"));

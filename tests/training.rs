@@ -289,7 +289,7 @@ fn bad_data_is_named_before_training_begins() {
 
     let nowhere = at(&folder, "nowhere");
     let said = fail(&borrowed(&train_segmentation(&nowhere, &out, &["--steps", "1"])));
-    assert!(said.contains("nowhere/imgs") && said.contains("expected the folders"), "{said}");
+    assert!(said.contains("nowhere: expected a folder with `imgs` and `masks`"), "{said}");
     assert!(attempt(&["--resume", "--steps", "1"]).contains("no checkpoint to resume"));
 
     // A run folder that is a file.

@@ -4,9 +4,8 @@
 set -eu
 cd "$TRUNK_STAGING_DIR"
 [ "${TRUNK_PROFILE:-release}" = release ] && sh "$TRUNK_SOURCE_DIR/www/optimise.sh"
-programs="app.js app_bg.wasm start.js style.css reader.js reader_bg.wasm reader_loader.js
-  reader_pictures.js reader_pictures_bg.wasm reader_pictures_loader.js
-  worker_cpu.js worker_cpu_bg.wasm worker_cpu_loader.js worker_gpu.js worker_gpu_bg.wasm worker_gpu_loader.js"
+programs="app.js app_bg.wasm start.js style.css reader.js reader_bg.wasm
+  reader_pictures.js reader_pictures_bg.wasm worker_cpu.js worker_cpu_bg.wasm worker_gpu.js worker_gpu_bg.wasm"
 # shellcheck disable=SC2086
 version=$(cat $programs texts/*.json | sha256sum | cut -c 1-12)
 mkdir "app-$version"
@@ -17,9 +16,12 @@ sed -e "s|\./style\.css|style.css|; s|\"/*style\.css\"|\"app-$version/style.css\
 mv index.new index.html
 grep -q "app-$version/style.css" index.html
 grep -q "app-$version/start.js" index.html
-shell="\"./\", \"icon.svg\", \"manifest.webmanifest\""
+shell="\"\", \"icon.svg\", \"manifest.webmanifest\""
 for file in app.js app_bg.wasm start.js style.css; do
   shell="$shell, \"app-$version/$file\""
 done
-sed -e "s|^const VERSION = .*|const VERSION = \"$(cat index.html "app-$version/start.js" | sha256sum | cut -c 1-12)\";|; s|^const SHELL = .*|const SHELL = [$shell];|" \
+names=""
+for file in $programs; do names="$names\"$file\", "; done
+for file in "app-$version"/texts/*.json; do names="$names\"${file#app-*/}\", "; done
+sed -e "s|^const FOLDER = .*|const FOLDER = \"app-$version\";|; s|^const PROGRAMS = .*|const PROGRAMS = [$names];|; s|^const VERSION = .*|const VERSION = \"$(cat index.html "app-$version/start.js" | sha256sum | cut -c 1-12)\";|; s|^const SHELL = .*|const SHELL = [$shell];|" \
   "$TRUNK_SOURCE_DIR/www/service-worker.js" > service-worker.js

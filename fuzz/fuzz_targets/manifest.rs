@@ -1,7 +1,7 @@
 //! The list of models.
 #![no_main]
 
-use groundglass::predict::manifest::Manifest;
+use groundglass::inference::manifest::Manifest;
 use libfuzzer_sys::fuzz_target;
 
 fuzz_target!(|text: &str| {

@@ -8,8 +8,6 @@ mod native {
     static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
     pub fn run() -> std::process::ExitCode {
-        // `groundglass predict … | head` ends quietly, as other programs do.
-        sigpipe::reset();
         groundglass::cli::run()
     }
 }

@@ -12,8 +12,10 @@ export interface LoadOptions {
 export interface PredictOptions {
   /** Name of the slice in the report. */
   name?: string;
-  /** Lesions with a lower score are left out. Default: 0.75. */
+  /** Lesions with a lower score are left out. Default: 0.5. */
   scoreThreshold?: number;
+  /** Look at slices all the same that are plainly no axial chest CT. */
+  force?: boolean;
   /** Aborting it rejects the promise with the signal's reason. */
   signal?: AbortSignal;
   /** Hears of each stage as it begins. */
@@ -56,11 +58,23 @@ export interface SliceReport {
   spacing_mm: [number, number] | null;
   /** Calibrated probabilities. */
   classes: { control: number; common_pneumonia: number; covid19: number } | null;
+  /** What may be said: pneumonia or not, and only then which. */
+  verdict: {
+    /** Probability of pneumonia of any kind. */
+    pneumonia: number;
+    finding: "uncertain" | "no_pneumonia" | "pneumonia" | "common_pneumonia" | "covid19";
+  } | null;
+  /** Why there are no probabilities. */
+  refusal: string | null;
   logits: [number, number, number] | null;
   /** The regions that the class was told from, strongest first. */
   regions: RankedRegion[];
   /** Lesions, strongest first. */
   lesions: Lesion[];
+  /** Whether lesions were looked for. */
+  segmented: boolean;
+  /** Whether it was looked at although it is plainly no axial chest CT. */
+  forced: boolean;
   /** Milliseconds of each stage, and `total`. */
   milliseconds: Record<string, number>;
   warnings: string[];

@@ -3,11 +3,11 @@
 
 #[cfg(target_arch = "wasm32")]
 mod package {
-    use groundglass::geometry::rle::Rle;
+    use groundglass::detection::mask::rle::Rle;
     use groundglass::image::decode::from_rgba;
     use groundglass::image::{CtSlice, decode_slice};
-    use groundglass::predict::{
-        Cancelled, HostEngine, Monitor, PredictError, Predictor, Settings, Stage,
+    use groundglass::inference::{
+        Cancelled, CpuBackend, PredictError, Predictor, Progress, Settings, Stage,
     };
     use groundglass::web::pace::Pace;
     use groundglass::web::weights::fetch_model;
@@ -38,7 +38,7 @@ mod package {
     /// A loaded model.
     #[wasm_bindgen]
     pub struct Groundglass {
-        predictor: Predictor<HostEngine>,
+        predictor: Predictor<CpuBackend>,
         name: String,
         licence: String,
     }
@@ -63,7 +63,7 @@ mod package {
         pace: Pace,
     }
 
-    impl Monitor for Caller {
+    impl Progress for Caller {
         async fn enter(&mut self, stage: Stage) -> Result<(), Cancelled> {
             if let Some(on_stage) = &self.on_stage
                 && let Err(error) = on_stage.call1(&JsValue::NULL, &stage.name().into())
@@ -129,6 +129,7 @@ mod package {
             let settings = Settings {
                 score_threshold: number(&options, "scoreThreshold")
                     .unwrap_or(Settings::default().score_threshold),
+                force: option(&options, "force").is_some_and(|value| value.is_truthy()),
                 ..Settings::default()
             };
             let settings = settings.checked().map_err(failed)?;

@@ -8,10 +8,10 @@ use anyhow::{Context, Result, ensure};
 use clap::Args;
 use serde::Serialize;
 
-use super::model::{DeviceArgument, ModelArguments, predictor, training_device};
+use crate::cli::model::{DeviceArgument, ModelArguments, predictor, training_device};
+use crate::dataset::lesions::{LesionClasses, LesionSlice, instances};
 use crate::image::phantom::{Phantom, SliceClass, draw};
-use crate::predict::{Settings, Stage, Unattended};
-use crate::train::dataset::lesions::{LesionClasses, LesionSlice, instances};
+use crate::inference::{NoProgress, Settings, Stage};
 use crate::train::run::step_times;
 use crate::train::segmentation::TrainingSlice;
 
@@ -61,12 +61,12 @@ impl Bench {
         if self.training {
             return self.measure_training();
         }
-        let predictor = predictor(&self.model.load()?, self.device)?;
+        let predictor = predictor(&self.model.load()?.model, self.device)?;
         let slice = draw(SliceClass::Covid19, 1).slice;
         let mut laps: BTreeMap<String, Vec<f64>> = BTreeMap::new();
         for run in 0..=self.runs {
             let settings = Settings::default();
-            let report = pollster::block_on(predictor.predict(&slice, &settings, &mut Unattended))?;
+            let report = pollster::block_on(predictor.predict(&slice, &settings, &mut NoProgress))?;
             if run > 0 {
                 for (stage, milliseconds) in report.milliseconds {
                     laps.entry(stage).or_default().push(milliseconds);
@@ -98,7 +98,8 @@ impl Bench {
         let Phantom { slice, mask, .. } = draw(SliceClass::Covid19, 1);
         let size = (slice.width, slice.height);
         let lesions = instances(&mask, size, LesionClasses::Merge, 100);
-        let slice = TrainingSlice::new(LesionSlice { slice, instances: lesions });
+        let slice =
+            TrainingSlice::new(LesionSlice { slice, instances: lesions, ignored: Vec::new() });
         let mut times = step_times(&slice, self.runs, &device)?;
         let milliseconds = median(&mut times);
         let memory = peak_memory_mib();
@@ -151,7 +152,7 @@ fn print(measurement: &Measurement, site: &Path) {
 const VISITS: [(&str, &[&str]); 4] = [
     ("pictures on the CPU", &["index", "app", "start", "style", "reader_pictures", "worker_cpu"]),
     ("pictures on a GPU", &["index", "app", "start", "style", "reader_pictures", "worker_gpu"]),
-    ("other formats, in addition", &["reader.", "reader_bg", "reader_loader"]),
+    ("other formats, in addition", &["reader.", "reader_bg"]),
     ("the package for other pages", &["groundglass"]),
 ];
 

@@ -1,105 +1,188 @@
 //! Finding, reading and writing files.
 
 use std::borrow::Cow;
+use std::collections::BTreeSet;
 use std::fs;
+use std::io::Read;
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
-use anyhow::{Context, Result, bail};
+use anyhow::{Context, Result};
 
-use crate::image::decode::AllFormats;
+use crate::cli::reading::patience;
+use crate::image::decode::{AllFormats, is_slice};
 use crate::image::examination::FileBytes;
-use crate::train::checkpoint::write_whole;
+use crate::whole_file::write_whole;
 
-/// Names that a slice's file may end in.
-const EXTENSIONS: [&str; 9] = ["png", "jpg", "jpeg", "dcm", "dicom", "ima", "nii", "gz", "zip"];
 /// Largest file read.
 const MAX_BYTES: u64 = 2 << 30;
+/// Bytes by which the format of a file is told.
+const HEAD: usize = 512;
 
-/// The slices among `paths`: files as named, and from folders (sorted, with their subfolders) those
-/// that end like a slice or are DICOM without saying so.
-pub fn slices(paths: &[PathBuf]) -> Result<Vec<PathBuf>> {
-    let mut found = Vec::new();
+/// Files among which slices are looked for.
+#[derive(Debug, Default)]
+pub struct Found {
+    /// Files named, and those of folders that begin like a slice.
+    pub paths: Vec<PathBuf>,
+    /// Folders that cannot be read or hold nothing, and why.
+    pub unreadable: Vec<(String, String)>,
+    /// Files in folders that are something else.
+    others: usize,
+    /// Links, pipes, devices and folders met twice.
+    strange: usize,
+    /// Folders and files by their real place.
+    met: BTreeSet<PathBuf>,
+}
+
+impl Found {
+    /// What was passed over, in words.
+    pub fn note(&self) -> Option<String> {
+        (self.others + self.strange > 0).then(|| {
+            let (others, strange) = (self.others, self.strange);
+            format!("passed over in folders: {others} files that are no slices, {strange} that are no files or were met before")
+        })
+    }
+
+    /// Takes a folder with all below it; one that cannot be read costs itself alone.
+    fn walk(&mut self, folder: &Path) {
+        if let Err(error) = self.try_to_walk(folder) {
+            self.unreadable.push((folder.display().to_string(), format!("{error:#}")));
+        }
+    }
+
+    fn try_to_walk(&mut self, folder: &Path) -> Result<()> {
+        let reading = || "the folder cannot be read";
+        if !self.met.insert(fs::canonicalize(folder).with_context(reading)?) {
+            self.strange += 1;
+            return Ok(());
+        }
+        let mut entries = fs::read_dir(folder)
+            .with_context(reading)?
+            .map(|entry| entry.map(|entry| entry.path()))
+            .collect::<Result<Vec<_>, _>>()
+            .with_context(reading)?;
+        entries.sort();
+        for path in entries {
+            let name = path.file_name().unwrap_or_default().to_string_lossy();
+            if name.starts_with('.') || name.eq_ignore_ascii_case("dicomdir") {
+                self.others += 1;
+                continue;
+            }
+            match fs::metadata(&path) {
+                Ok(known) if known.is_dir() => self.walk(&path),
+                Ok(known) if known.is_file() => {
+                    let place = fs::canonicalize(&path).unwrap_or_else(|_| path.clone());
+                    if !self.met.insert(place) {
+                        self.strange += 1;
+                    } else if begins_like_a_slice(&path) {
+                        self.paths.push(path);
+                    } else {
+                        self.others += 1;
+                    }
+                }
+                _ => self.strange += 1,
+            }
+        }
+        Ok(())
+    }
+}
+
+/// The slices among `paths`: files as named, and from folders (sorted, with their subfolders) those that
+/// begin like a slice or are called so.
+pub fn slices(paths: &[PathBuf]) -> Found {
+    let mut found = Found::default();
     for path in paths {
         if path.is_dir() {
-            let before = found.len();
-            walk(path, &mut found)?;
-            if found.len() == before {
-                bail!("{}: no PNG, JPEG, DICOM, NIfTI or zip file in this folder", path.display());
+            let before = found.paths.len();
+            let known = found.unreadable.len();
+            found.walk(path);
+            if found.paths.len() == before && found.unreadable.len() == known {
+                let reason = "no PNG, JPEG, DICOM, NIfTI or zip file in this folder";
+                found.unreadable.push((path.display().to_string(), reason.into()));
             }
         } else {
-            found.push(path.clone());
+            found.paths.push(path.clone());
         }
     }
-    Ok(found)
+    found
 }
 
-fn walk(folder: &Path, found: &mut Vec<PathBuf>) -> Result<()> {
-    let reading = || format!("{}: the folder cannot be read", folder.display());
-    let mut entries = fs::read_dir(folder)
-        .with_context(reading)?
-        .map(|entry| entry.map(|entry| entry.path()))
-        .collect::<Result<Vec<_>, _>>()
-        .with_context(reading)?;
-    entries.sort();
-    for path in entries {
-        let hidden = path.file_name().is_some_and(|name| name.to_string_lossy().starts_with('.'));
-        if hidden {
-            continue;
-        }
-        if path.is_dir() {
-            walk(&path, found)?;
-        } else if looks_like_slice(&path) {
-            found.push(path);
+/// Whether a file says by its content or its name that it is a slice, so that it is to be read, or refused by
+/// name.
+fn begins_like_a_slice(path: &Path) -> bool {
+    const NAMES: [&str; 9] = ["png", "jpg", "jpeg", "dcm", "dicom", "ima", "nii", "gz", "zip"];
+    let ending = path.extension().map(|ending| ending.to_string_lossy().to_lowercase());
+    if ending.is_some_and(|ending| NAMES.contains(&ending.as_str())) {
+        return true;
+    }
+    let mut head = Vec::new();
+    let read = open(path).and_then(|file| file.take(HEAD as u64).read_to_end(&mut head));
+    read.is_ok() && is_slice(&head)
+}
+
+/// All files below a folder, as far as they can be listed: what must not be written over.
+pub fn below(folder: &Path) -> Vec<PathBuf> {
+    let mut found = Vec::new();
+    for entry in fs::read_dir(folder).into_iter().flatten().flatten() {
+        match entry.file_type() {
+            Ok(kind) if kind.is_dir() => found.extend(below(&entry.path())),
+            _ => found.push(entry.path()),
         }
     }
-    Ok(())
+    found
 }
 
-fn looks_like_slice(path: &Path) -> bool {
-    match path.extension() {
-        Some(extension) => {
-            let extension = extension.to_string_lossy().to_lowercase();
-            EXTENSIONS.contains(&extension.as_str())
-        }
-        None => has_dicom_mark(path),
+/// Opens a regular file and nothing else: a pipe would be waited for, a device read without end.
+fn open(path: &Path) -> std::io::Result<fs::File> {
+    let regular = |known: fs::Metadata| match known.is_file() {
+        true => Ok(()),
+        false => Err(std::io::Error::other("this is no regular file")),
+    };
+    regular(fs::metadata(path)?)?;
+    let file = fs::File::open(path)?;
+    regular(file.metadata()?)?;
+    Ok(file)
+}
+
+/// Reads a regular file of at most `limit` bytes, even one that grows meanwhile.
+fn read_up_to(path: &Path, limit: u64) -> std::io::Result<Vec<u8>> {
+    let file = open(path)?;
+    let mut bytes = Vec::with_capacity(file.metadata()?.len().min(limit) as usize);
+    file.take(limit + 1).read_to_end(&mut bytes)?;
+    if bytes.len() as u64 > limit {
+        return Err(std::io::Error::other(format!("at most {limit} bytes are read")));
     }
-}
-
-fn has_dicom_mark(path: &Path) -> bool {
-    use std::io::Read;
-    let mut start = [0; 132];
-    fs::File::open(path).and_then(|mut file| file.read_exact(&mut start)).is_ok()
-        && start.ends_with(b"DICM")
+    Ok(bytes)
 }
 
 /// A file that is read whenever its bytes are wanted.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub struct OnDisk(pub PathBuf);
+
+impl OnDisk {
+    /// A file with its name and the time that opening it may take.
+    pub fn named(path: &Path) -> (String, Self, Duration) {
+        let size = fs::metadata(path).map_or(0, |known| known.len());
+        (path.display().to_string(), Self(path.to_path_buf()), patience(size))
+    }
+}
 
 impl FileBytes for OnDisk {
     type Formats = AllFormats;
 
     fn bytes(&self) -> Result<Cow<'_, [u8]>, String> {
-        let length = fs::metadata(&self.0).map_err(|error| error.to_string())?.len();
-        if length > MAX_BYTES {
-            return Err(format!("{length} bytes; at most {MAX_BYTES} are read"));
-        }
-        fs::read(&self.0).map(Cow::Owned).map_err(|error| error.to_string())
+        read_up_to(&self.0, MAX_BYTES).map(Cow::Owned).map_err(|error| error.to_string())
     }
 }
 
 /// Reads a file that is at most `limit` bytes long.
 pub fn read(path: &Path, limit: u64) -> Result<Vec<u8>> {
-    let length = fs::metadata(path).with_context(|| format!("{}", path.display()))?.len();
-    if length > limit {
-        bail!("{}: {length} bytes; at most {limit} are read", path.display());
-    }
-    fs::read(path).with_context(|| format!("{}", path.display()))
+    read_up_to(path, limit).with_context(|| format!("{}", path.display()))
 }
 
 /// Writes a file, with its folder if need be; a half-written one never takes its name.
 pub fn write(path: &Path, bytes: &[u8]) -> Result<()> {
-    Ok(write_whole(path, bytes)?)
+    write_whole(path, bytes).with_context(|| format!("{}", path.display()))
 }
 
 /// The last part of a path without its ending.

@@ -4,18 +4,21 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 
 use anyhow::{Context, Result, ensure};
-use burn::tensor::Device;
 use clap::Args;
 
-use super::files;
-use super::model::read_weights;
-use crate::network::{Architecture, MaskRcnnConfig};
+use crate::cli::files;
+use crate::cli::model::read_weights;
+use crate::inference::ModelFile;
+use crate::inference::cpu::{CpuImageClassifier, CpuMaskRcnn};
+use crate::inference::model::CLASSIFIER_METADATA;
+use crate::network::StateDict;
+use crate::network::image_classifier::PREFIX;
 
 /// Arguments of `import`.
 #[derive(Debug, Args)]
 pub struct Import {
-    /// A checkpoint (.pth or .bpk); or a segmentation network and a classifier with the same trunk,
-    /// which become one file
+    /// A checkpoint (.pth, .safetensors or .bpk); or two that become one file: a detector and a classifier
+    /// by regions with the same trunk, or a detector and a network that judges slices as a whole
     #[arg(required = true, num_args = 1..=2)]
     checkpoints: Vec<PathBuf>,
     /// The .bpk file to write
@@ -29,28 +32,47 @@ impl Import {
         let mut files = self.checkpoints.iter().map(|path| read_weights(path));
         let mut merged = files.next().context("a checkpoint is needed")??.state;
         for other in files {
-            let other = other?.state;
-            ensure!(
-                merged.shares_trunk_with(&other),
-                "the checkpoints have different trunks (backbone, proposals, box head or anchors), so they cannot become one file; import each on its own"
-            );
-            merged.tensors.extend(other.tensors);
+            merged = join(merged, other?)?;
         }
-        let architecture = Architecture::infer(&merged)?;
-        // Loading checks every shape and value.
-        let network =
-            MaskRcnnConfig::new(architecture.clone()).init_with(&merged, &Device::flex())?;
         let bytes = merged.to_pack()?;
+        let name = crate::cli::files::stem(&self.out);
+        let file = ModelFile::read(&name, &bytes)?;
+        // Loading checks every shape and value.
+        if let Some(detector) = &file.detector {
+            CpuMaskRcnn::new(detector, &file.state)?;
+        }
+        if let Some(variant) = file.image_classifier {
+            CpuImageClassifier::new(&file.state, variant)?;
+        }
         files::write(&self.out, &bytes)?;
+        let variant = file.variant().map(|variant| variant.to_string()).unwrap_or_default();
         println!(
-            "{}: {}{}{}, {} parameters, {} bytes",
+            "{}: {variant}{}{}, {} values, {} bytes",
             self.out.display(),
-            architecture.variant,
-            if architecture.mask_branch { ", segmentation" } else { "" },
-            if architecture.score_module.is_some() { ", classification" } else { "" },
-            network.count().parameters,
+            if file.segments() { ", segmentation" } else { "" },
+            if file.classifies() { ", classification" } else { "" },
+            merged.tensors.values().map(|parameter| parameter.values.len()).sum::<usize>(),
             bytes.len()
         );
         Ok(ExitCode::SUCCESS)
     }
+}
+
+/// One file from two whose parameters do not contradict each other.
+fn join(mut first: StateDict, second: ModelFile) -> Result<StateDict> {
+    let only_whole_slices = second.detector.is_none();
+    ensure!(
+        only_whole_slices || first.shares_trunk_with(&second.state),
+        "the checkpoints have different trunks (backbone, proposals, box head or anchors), so they cannot become one file; import each on its own"
+    );
+    if only_whole_slices {
+        // What an earlier one was is not mixed with what this one is.
+        first = first.filtered(|name| !name.starts_with(PREFIX));
+        first.metadata.retain(|name, _| !CLASSIFIER_METADATA.contains(&name.as_str()));
+    }
+    first.tensors.extend(second.state.tensors);
+    for (name, text) in second.state.metadata {
+        first.metadata.entry(name).or_insert(text);
+    }
+    Ok(first)
 }

@@ -7,11 +7,11 @@ use std::process::ExitCode;
 use anyhow::{Context, Result, ensure};
 use clap::Args;
 
-use super::files;
-use super::model::{read_manifest, read_weights};
-use crate::predict::manifest::{FileEntry, MAX_BYTES, Manifest, ModelEntry, SCHEMA};
-use crate::predict::model::sha256;
-use crate::predict::{LoadedModel, Predictor};
+use crate::cli::files;
+use crate::cli::model::{read_manifest, read_weights};
+use crate::inference::manifest::{FileEntry, MAX_BYTES, Manifest, ModelEntry, SCHEMA};
+use crate::inference::model::sha256;
+use crate::inference::{LoadedModel, Predictor};
 
 /// Arguments of `manifest`.
 #[derive(Debug, Args)]
@@ -71,19 +71,20 @@ impl WriteManifest {
 
 fn describe(path: &Path, name: &str, file: &str, old: Option<&ModelEntry>) -> Result<ModelEntry> {
     let weights = read_weights(path)?;
-    let architecture = weights.architecture.clone();
+    let by_regions = weights.image_classifier.is_none();
     let part = |has: bool| has.then(|| file.to_owned());
-    let (segments, classifies) = (architecture.mask_branch, architecture.score_module.is_some());
+    let (segments, classifies) = (weights.segments(), weights.classifies());
     let model =
         LoadedModel::new(segments.then(|| weights.clone()), classifies.then(|| weights.clone()))?;
     let predictor = Predictor::on_cpu(&model, "cpu")?;
     Ok(ModelEntry {
-        variant: architecture.variant,
+        variant: weights.detector()?.variant,
         segmentation: part(segments),
         classifier: part(classifies),
         card: old.map_or_else(|| format!("{name}.md"), |old| old.card.clone()),
         licence: old.map_or_else(|| format!("see {name}.md"), |old| old.licence.clone()),
         canary: pollster::block_on(predictor.canary())?,
-        regions: old.and_then(|old| old.regions.clone()),
+        // They stand beside the regions that module S goes by.
+        regions: old.filter(|_| by_regions).and_then(|old| old.regions.clone()),
     })
 }

@@ -2,15 +2,21 @@
 
 mod analyse;
 mod bench;
+mod calibrate;
+mod console;
 mod evaluate;
+mod export;
 mod exports;
 mod files;
 mod import;
 mod info;
+mod interrupt;
 mod manifest;
 mod model;
+mod outputs;
 mod phantom;
 mod predict;
+mod reading;
 mod recalibrate;
 mod render;
 mod tables;
@@ -19,6 +25,8 @@ mod train;
 use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
+
+use crate::image::decode::wall::is_inside;
 
 /// Finds and outlines lesions on chest CT slices. Research use only, not a medical device.
 #[derive(Debug, Parser)]
@@ -34,14 +42,18 @@ enum Command {
     Predict(predict::Predict),
     /// List the network variants with their parameter counts beside the paper's.
     Info(info::Info),
-    /// Turn an author's checkpoint (.pth) into ours (.bpk).
+    /// Turn a checkpoint (.pth, .safetensors) into ours (.bpk), or join a detector and a classifier.
     Import(import::Import),
+    /// Write weights for other programs.
+    Export(export::ExportWeights),
     /// Write phantoms: chest-like slices with known lesions.
     Phantom(phantom::WritePhantoms),
     /// Train a network.
     Train(train::Train),
     /// Average the batch norm statistics of a trained network over many slices.
     Recalibrate(recalibrate::Recalibrate),
+    /// Learn what a classifier's logits are worth, from slices that it has not learnt from.
+    Calibrate(calibrate::Calibrate),
     /// Measure a network against true masks or classes.
     Evaluate(evaluate::Evaluate),
     /// Look into what the classifier sees.
@@ -58,13 +70,21 @@ enum Command {
 
 /// Runs the command line; the exit code is 1 if anything failed.
 pub fn run() -> ExitCode {
-    let result = match Arguments::parse().command {
+    let command = Arguments::parse().command;
+    // `groundglass info | head` ends quietly, as other programs do; `predict` writes its files all the same.
+    if !matches!(command, Command::Predict(_)) {
+        sigpipe::reset();
+    }
+    quiet_behind_walls();
+    let result = match command {
         Command::Predict(command) => command.run(),
         Command::Info(command) => command.run(),
         Command::Import(command) => command.run(),
+        Command::Export(command) => command.run(),
         Command::Phantom(command) => command.run(),
         Command::Train(command) => command.run(),
         Command::Recalibrate(command) => command.run(),
+        Command::Calibrate(command) => command.run(),
         Command::Evaluate(command) => command.run(),
         Command::Analyse(command) => command.run(),
         Command::Render(command) => command.run(),
@@ -75,8 +95,18 @@ pub fn run() -> ExitCode {
     match result {
         Ok(code) => code,
         Err(error) => {
-            eprintln!("error: {error:#}");
+            outputs::say(&format!("error: {error:#}"));
             ExitCode::FAILURE
         }
     }
+}
+
+/// A panic that is about to become a file's error says nothing by itself.
+fn quiet_behind_walls() {
+    let usual = std::panic::take_hook();
+    std::panic::set_hook(Box::new(move |panic| {
+        if !is_inside() {
+            usual(panic);
+        }
+    }));
 }

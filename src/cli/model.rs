@@ -7,9 +7,11 @@ use anyhow::{Context, Result};
 use burn::tensor::Device;
 use clap::{Args, ValueEnum};
 
-use super::files;
-use crate::predict::manifest::{MAX_BYTES, Manifest};
-use crate::predict::{AnyEngine, DeviceEngine, HostEngine, LoadedModel, ModelFile, Predictor};
+use crate::cli::files;
+use crate::inference::manifest::{MAX_BYTES, MAX_CARD, MAX_MANIFEST, Manifest};
+use crate::inference::model::sha256;
+use crate::inference::{CpuBackend, EitherBackend, GpuBackend, LoadedModel, ModelFile, Predictor};
+use crate::network::StateDict;
 
 /// Which weights.
 #[derive(Clone, Debug, Args)]
@@ -23,9 +25,20 @@ pub struct ModelArguments {
     /// Weights of the classifier (.bpk or .pth)
     #[arg(long)]
     classifier: Option<PathBuf>,
-    /// The models' folder. Default: $GROUNDGLASS_MODELS, ./models, or the one beside the program
+    /// The models' folder. Default: $GROUNDGLASS_MODELS, or the one beside the program
     #[arg(long)]
     models: Option<PathBuf>,
+}
+
+/// A model, and where it comes from.
+#[derive(Debug)]
+pub struct ChosenModel {
+    /// Its weights.
+    pub model: LoadedModel,
+    /// Name, hash and place, in words.
+    pub origin: String,
+    /// The card of a listed model, if it is there.
+    pub card: Option<String>,
 }
 
 /// What computes.
@@ -42,17 +55,18 @@ pub enum DeviceArgument {
 
 impl ModelArguments {
     /// Reads the weights.
-    pub fn load(&self) -> Result<LoadedModel> {
+    pub fn load(&self) -> Result<ChosenModel> {
         if self.segmentation.is_none() && self.classifier.is_none() {
             return self.load_listed();
         }
         let read = |path: &Option<PathBuf>| path.as_deref().map(read_weights).transpose();
         let (segmentation, classifier) = (read(&self.segmentation)?, read(&self.classifier)?);
-        LoadedModel::new(segmentation, classifier)
-            .with_context(|| format!("{}{}", name(&self.segmentation), name(&self.classifier)))
+        let named = format!("{}{}", name(&self.segmentation), name(&self.classifier));
+        let model = LoadedModel::new(segmentation, classifier).with_context(|| named.clone())?;
+        Ok(ChosenModel { origin: origin(&model, named.trim()), model, card: None })
     }
 
-    fn load_listed(&self) -> Result<LoadedModel> {
+    fn load_listed(&self) -> Result<ChosenModel> {
         let folder = self.folder()?;
         let manifest = read_manifest(&folder)?;
         let listed = || format!("{}", folder.join("manifest.json").display());
@@ -61,18 +75,20 @@ impl ModelArguments {
         for file in entry.files() {
             bytes.insert(file.to_owned(), files::read(&folder.join(file), MAX_BYTES)?);
         }
-        manifest.load(name, entry, &bytes).with_context(|| format!("{}", folder.display()))
+        let model = manifest.load(name, entry, &bytes);
+        let model = model.with_context(|| format!("{}", folder.display()))?;
+        let card = files::read(&folder.join(&entry.card), MAX_CARD).ok();
+        let card = card.map(|bytes| String::from_utf8_lossy(&bytes).into_owned());
+        Ok(ChosenModel { origin: origin(&model, &folder.display().to_string()), model, card })
     }
 
-    /// The card of a listed model, if it is there.
-    pub fn card(&self) -> Option<String> {
+    /// Files that a model is read from, whether they are there or not.
+    pub fn files(&self) -> Vec<PathBuf> {
         if self.segmentation.is_some() || self.classifier.is_some() {
-            return None;
+            return self.segmentation.iter().chain(&self.classifier).cloned().collect();
         }
-        let folder = self.folder().ok()?;
-        let manifest = read_manifest(&folder).ok()?;
-        let (_, entry) = manifest.model(self.model.as_deref()).ok()?;
-        std::fs::read_to_string(folder.join(&entry.card)).ok()
+        let entries = self.folder().ok().and_then(|folder| std::fs::read_dir(folder).ok());
+        entries.into_iter().flatten().flatten().map(|entry| entry.path()).collect()
     }
 
     fn folder(&self) -> Result<PathBuf> {
@@ -83,12 +99,25 @@ impl ModelArguments {
             return Ok(folder.into());
         }
         let program = std::env::current_exe().unwrap_or_default();
-        std::iter::once(PathBuf::from("."))
-            .chain(program.ancestors().skip(1).map(Path::to_path_buf))
+        // Never that of the current folder, which a stranger may have packed: it is to be named.
+        program
+            .ancestors()
+            .skip(1)
             .map(|place| place.join("models"))
             .find(|folder| folder.join("manifest.json").is_file())
             .context("no models' folder was found; name one with --models, or weights with --segmentation and --classifier")
     }
+}
+
+/// Name and hash of every file of a model, and where they are.
+fn origin(model: &LoadedModel, place: &str) -> String {
+    let mut files: Vec<String> = [&model.segmentation, &model.classifier]
+        .into_iter()
+        .flatten()
+        .map(|file| format!("{} (SHA-256 {}...)", file.info.name, &file.info.sha256[..16]))
+        .collect();
+    files.dedup();
+    format!("model {} from {place}", files.join(" and "))
 }
 
 fn name(path: &Option<PathBuf>) -> String {
@@ -101,15 +130,22 @@ pub fn read_weights(path: &Path) -> Result<ModelFile> {
     ModelFile::read(&files::stem(path), &bytes).with_context(|| format!("{}", path.display()))
 }
 
+/// Reads parameters that need not be those of a network known here, and the file's SHA-256.
+pub fn read_state(path: &Path) -> Result<(StateDict, String)> {
+    let bytes = files::read(path, MAX_BYTES)?;
+    let state = StateDict::from_bytes(&bytes).with_context(|| format!("{}", path.display()))?;
+    Ok((state, sha256(&bytes)))
+}
+
 /// Reads `manifest.json` of a folder.
 pub fn read_manifest(folder: &Path) -> Result<Manifest> {
     let path = folder.join("manifest.json");
-    let text = std::fs::read_to_string(&path).with_context(|| format!("{}", path.display()))?;
+    let text = String::from_utf8_lossy(&files::read(&path, MAX_MANIFEST)?).into_owned();
     Manifest::parse(&text).with_context(|| format!("{}", path.display()))
 }
 
 /// Puts a model on a device.
-pub fn predictor(model: &LoadedModel, device: DeviceArgument) -> Result<Predictor<AnyEngine>> {
+pub fn predictor(model: &LoadedModel, device: DeviceArgument) -> Result<Predictor<EitherBackend>> {
     let (device, name) = match device {
         DeviceArgument::Cpu => (None, format!("cpu ({} threads)", rayon::current_num_threads())),
         DeviceArgument::Gpu => {
@@ -119,11 +155,11 @@ pub fn predictor(model: &LoadedModel, device: DeviceArgument) -> Result<Predicto
         DeviceArgument::Cuda => (Some(cuda::device()?), "gpu (CUDA)".to_owned()),
     };
     let engine = |file: &ModelFile| {
-        let (architecture, state) = (&file.architecture, &file.state);
+        let (architecture, state) = (file.detector()?, &file.state);
         Ok(match &device {
-            None => AnyEngine::Host(Box::new(HostEngine::new(architecture, state)?)),
+            None => EitherBackend::Host(Box::new(CpuBackend::new(architecture, state)?)),
             Some(device) => {
-                AnyEngine::Device(Box::new(DeviceEngine::new(architecture, state, device)?))
+                EitherBackend::Device(Box::new(GpuBackend::new(architecture, state, device)?))
             }
         })
     };

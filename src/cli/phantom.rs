@@ -10,7 +10,7 @@ use clap::Args;
 use image::{GrayImage, ImageFormat};
 use libjpeg_turbo_rs::{PixelFormat, Subsampling};
 
-use super::files;
+use crate::cli::files;
 use crate::image::phantom::{Phantom, SIDE, SliceClass, draw};
 
 /// Slices of each invented patient.

@@ -1,24 +1,26 @@
 //! `groundglass predict`.
 
-use std::collections::BTreeSet;
-use std::io::{IsTerminal, Write};
-use std::path::{Path, PathBuf};
+use std::io::IsTerminal;
+use std::path::PathBuf;
 use std::process::ExitCode;
+use std::sync::atomic::Ordering;
 
-use anyhow::{Context, Result};
+use anyhow::{Result, anyhow, ensure};
 use clap::Args;
 use indicatif::{ProgressBar, ProgressStyle};
 
-use super::exports::{Exports, Place, unique_name};
-use super::files::{self, OnDisk};
-use super::model::{DeviceArgument, ModelArguments, predictor};
-use crate::export::overlay;
-use crate::image::{Examination, Window};
-use crate::predict::detections::ScoreFunction;
-use crate::predict::report::{FileError, NOTICE, Report};
-use crate::predict::{
-    AnyEngine, MaskThreshold, Predictor, SeriesReport, Settings, SliceReport, Unattended,
-};
+use crate::cli::console::Console;
+use crate::cli::exports::{Exports, Overlays, Place, Results};
+use crate::cli::files::{self, OnDisk};
+use crate::cli::interrupt::stop_on_interrupt;
+use crate::cli::model::{DeviceArgument, ModelArguments, predictor};
+use crate::cli::outputs::{Output, Paths, say};
+use crate::cli::reading;
+use crate::detection::detections::ScoreFunction;
+use crate::image::decode::wall::wall;
+use crate::image::{CtSlice, Window};
+use crate::inference::{EitherBackend, MaskThreshold, NoProgress, Predictor, Settings};
+use crate::report::{FileError, NOTICE, SeriesReport, SliceReport};
 
 /// Arguments of `predict`.
 #[derive(Debug, Args)]
@@ -48,6 +50,12 @@ pub struct Predict {
     seed: u64,
     #[command(flatten)]
     hacks: Hacks,
+    /// List lesions that lie on each other one by one, as the reference code does
+    #[arg(long)]
+    keep_duplicates: bool,
+    /// Look at slices all the same that are plainly no axial chest CT
+    #[arg(long)]
+    force: bool,
     /// Window for DICOM as CENTER/WIDTH. Default: the file's if it shows the lungs, else -600/1500
     #[arg(long, allow_hyphen_values = true)]
     window: Option<Window>,
@@ -99,38 +107,78 @@ impl Predict {
             seed: self.seed,
             scores: self.hacks.scores(),
             keep_empty: self.hacks.keep_empty_boxes,
+            merge: !self.keep_duplicates,
+            force: self.force,
         }
         .checked()?;
-        let paths = files::slices(&self.paths)?;
-        let predictor = predictor(&self.model.load()?, self.device)?;
+        let found = files::slices(&self.paths);
+        if let Some(note) = found.note() {
+            say(&format!("note: {note}"));
+        }
+        let weights = self.model.files();
+        let inputs = found.paths.iter().chain(&weights).map(PathBuf::as_path);
+        let mut paths = Paths::of_inputs(inputs);
+        let open = |path: &PathBuf, paths: &mut Paths| Output::open(path, paths);
+        let json = self.json.as_ref().map(|path| open(path, &mut paths)).transpose()?;
+        let mut overlays = self.overlay.as_deref().map(Overlays::open).transpose()?;
+        let exports = self.exports.open(&mut paths)?;
+        let streams =
+            exports.on_stdout() + usize::from(json.as_ref().is_some_and(Output::is_stdout));
+        ensure!(streams < 2, "two outputs go to standard output; give all but one of them a file");
+
+        let model = self.model.load()?;
+        say(&model.origin);
+        let predictor = predictor(&model.model, self.device)?;
         let mut report = predictor.report();
-        let to_stdout = self.json.as_deref() == Some(Path::new("-"));
-        let files = paths.into_iter().map(|path| (path.display().to_string(), OnDisk(path)));
-        let examination = Examination::open(files);
+        let mut console = Console::new(streams > 0);
+        let mut failed = 0;
+        let mut complain = |message: String| {
+            failed += 1;
+            say(&format!("error: {message}"));
+        };
+        for (source, message) in &found.unreadable {
+            complain(format!("{source}: {message}"));
+            report.errors.push(FileError { source: source.clone(), message: message.clone() });
+        }
+        let interrupted =
+            stop_on_interrupt("stopping after this slice; what is there will be written")?;
+        let files: Vec<_> = found.paths.iter().map(|path| OnDisk::named(path)).collect();
+        let examination = reading::open(&files, &interrupted)?;
         for (source, error) in &examination.refused {
-            eprintln!("error: {source}: {error}");
+            complain(format!("{source}: {error}"));
             report.errors.push(FileError { source: source.clone(), message: error.to_string() });
         }
 
-        let mut names = BTreeSet::new();
         // Slices of the report with their series and their place in it, to read them again.
         let mut places: Vec<Place<'_>> = Vec::new();
         let bar = progress_bar(examination.slices());
         for series in &examination.series {
             let first = report.slices.len();
             for slice in &series.slices {
+                if interrupted.load(Ordering::Relaxed) {
+                    break;
+                }
                 bar.set_message(slice.name.clone());
-                match self.predict_one(&predictor, slice, &settings, &mut names) {
-                    Ok(found) => {
-                        if !to_stdout {
-                            bar.suspend(|| print_slice(&found));
+                let looked_at = wall(
+                    || self.look_at(&predictor, slice, &settings),
+                    |panic| anyhow!("the program broke on it ({panic}); please report it"),
+                );
+                match looked_at {
+                    Ok((picture, found)) => {
+                        bar.suspend(|| console.slice(&found));
+                        if let Some(overlays) = &mut overlays
+                            && let Err(error) = overlays.write(&picture, &found, &mut paths)
+                        {
+                            bar.suspend(|| {
+                                complain(format!("{}: no picture: {error:#}", slice.name))
+                            });
                         }
                         report.slices.push(found);
                         places.push(slice);
                     }
                     Err(error) => {
                         let (source, message) = (slice.name.clone(), format!("{error:#}"));
-                        bar.suspend(|| eprintln!("error: {source}: {message}"));
+                        bar.suspend(|| complain(format!("{source}: {message}")));
                         report.errors.push(FileError { source, message });
                     }
                 }
@@ -141,47 +189,44 @@ impl Predict {
             let distance = series.distance_mm.filter(|_| found.len() == series.slices.len());
             let (name, warnings) = (series.name.clone(), series.warnings.clone());
             let summary = SeriesReport::new(name, first, found, distance, warnings);
-            if !to_stdout && series.slices.len() > 1 {
-                bar.suspend(|| print_series(&summary));
+            if series.slices.len() > 1 {
+                bar.suspend(|| console.series(&summary));
             }
             report.series.push(summary);
         }
         bar.finish_and_clear();
-        self.write_json(&report)?;
-        let card = self.model.card();
-        self.exports.write(&report, &places, self.window, card.as_deref())?;
-        if !to_stdout {
-            println!("{NOTICE}");
+        if interrupted.load(Ordering::Relaxed) {
+            let (done, all) = (report.slices.len(), found.paths.len());
+            let message = format!(
+                "interrupted with {done} slices done, of {all} files; what is there is written"
+            );
+            complain(message.clone());
+            report.errors.push(FileError { source: String::new(), message });
         }
-        Ok(if report.errors.is_empty() { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+        if let Some(json) = json {
+            let mut text = serde_json::to_vec_pretty(&report)?;
+            text.push(b'\n');
+            if let Err(error) = json.write(&text) {
+                complain(format!("{error:#}"));
+            }
+        }
+        let card = model.card.as_deref();
+        let results = Results { report: &report, places: &places, window: self.window, card };
+        exports.write(&results, &mut paths, &mut complain);
+        console.line(NOTICE);
+        Ok(if failed == 0 { ExitCode::SUCCESS } else { ExitCode::FAILURE })
     }
 
-    fn predict_one(
+    fn look_at(
         &self,
-        predictor: &Predictor<AnyEngine>,
+        predictor: &Predictor<EitherBackend>,
         slice: Place<'_>,
         settings: &Settings,
-        names: &mut BTreeSet<String>,
-    ) -> Result<SliceReport> {
-        let picture = slice.read()?.windowed(&slice.name, self.window);
-        let report = pollster::block_on(predictor.predict(&picture, settings, &mut Unattended))?;
-        if let Some(folder) = &self.overlay {
-            let name = unique_name(&slice.name, names);
-            let png = overlay::png(&picture, &report)?;
-            files::write(&folder.join(format!("{name}_overlay.png")), &png)?;
-        }
-        Ok(report)
-    }
-
-    fn write_json(&self, report: &Report) -> Result<()> {
-        let Some(path) = &self.json else { return Ok(()) };
-        let mut text = serde_json::to_string_pretty(report)?;
-        text.push('\n');
-        if path == Path::new("-") {
-            std::io::stdout().write_all(text.as_bytes()).context("standard output")
-        } else {
-            files::write(path, text.as_bytes())
-        }
+    ) -> Result<(CtSlice, SliceReport)> {
+        let raw = reading::read(slice, reading::patience(0))?;
+        let picture = raw.windowed(&slice.name, self.window);
+        let report = pollster::block_on(predictor.predict(&picture, settings, &mut NoProgress))?;
+        Ok((picture, report))
     }
 }
 
@@ -192,45 +237,4 @@ fn progress_bar(length: usize) -> ProgressBar {
     let style = ProgressStyle::with_template("{bar:30} {pos}/{len} {eta} left  {msg}");
     ProgressBar::new(length as u64)
         .with_style(style.unwrap_or_else(|_| ProgressStyle::default_bar()))
-}
-
-fn print_series(series: &SeriesReport) {
-    println!("{}: {}", series.name, series.in_words());
-    for warning in &series.warnings {
-        println!("  warning: {warning}");
-    }
-}
-
-fn print_slice(slice: &SliceReport) {
-    println!("{} ({} x {})", slice.source, slice.width, slice.height);
-    if let Some(classes) = &slice.classes {
-        println!(
-            "  Control {:.1} %, Common Pneumonia {:.1} %, COVID-19 {:.1} %",
-            classes.control * 100.0,
-            classes.common_pneumonia * 100.0,
-            classes.covid19 * 100.0
-        );
-    }
-    for lesion in &slice.lesions {
-        let b = lesion.bbox;
-        let area = match lesion.area_mm2 {
-            Some(area) => format!("{} px, {area:.0} mm2", lesion.area_px),
-            None => format!("{} px", lesion.area_px),
-        };
-        println!(
-            "  {} {:.3}  [{:.1}, {:.1}, {:.1}, {:.1}]  {area}",
-            lesion.label.replace('_', " "),
-            lesion.score,
-            b.x1,
-            b.y1,
-            b.x2,
-            b.y2
-        );
-    }
-    if slice.lesions.is_empty() {
-        println!("  no lesion above the score threshold");
-    }
-    for warning in &slice.warnings {
-        println!("  warning: {warning}");
-    }
 }

@@ -3,16 +3,16 @@
 use std::path::PathBuf;
 use std::process::ExitCode;
 
-use anyhow::{Context, Result, ensure};
+use anyhow::{Result, ensure};
 use clap::Args;
 use indicatif::ProgressBar;
 
-use super::files;
-use super::model::read_weights;
-use crate::predict::report::NOTICE;
-use crate::train::config::{Augmentation, Sampling};
-use crate::train::dataset::lesions::{LesionClasses, LesionDataset};
-use crate::train::loader::Order;
+use crate::cli::files;
+use crate::cli::model::read_weights;
+use crate::dataset::lesions::{LesionClasses, LesionDataset, LesionRules};
+use crate::dataset::source::DataSource;
+use crate::report::NOTICE;
+use crate::train::config::{Augmentation, Sampling, SegmentationConfig};
 use crate::train::recalibration::recalibrate;
 
 /// Arguments of `recalibrate`.
@@ -23,7 +23,7 @@ pub struct Recalibrate {
     model: PathBuf,
     /// Training slices, with `imgs` and `masks`
     #[arg(long, required = true, num_args = 1..)]
-    data: Vec<PathBuf>,
+    data: Vec<DataSource>,
     /// Slices to average over, every patient equally often
     #[arg(long, default_value_t = 300)]
     slices: usize,
@@ -40,20 +40,17 @@ impl Recalibrate {
     pub fn run(self) -> Result<ExitCode> {
         ensure!(self.slices > 0, "--slices must be at least 1");
         let model = read_weights(&self.model)?;
-        let mut datasets =
-            self.data.iter().map(|folder| LesionDataset::open(folder, LesionClasses::Merge, 100));
-        let first = datasets.next().context("--data names no folder")??;
-        let dataset = datasets
-            .try_fold(first, |all, next| Ok::<_, anyhow::Error>(all.extended(next?)))?
-            .with_lesions()?;
-        let order = Order {
-            patients: dataset.patient_names(),
+        let rules = LesionRules::paper(LesionClasses::Merge);
+        let dataset = LesionDataset::open(&self.data, rules)?.with_lesions()?;
+        let config = SegmentationConfig {
             sampling: Sampling::Patient,
             augmentation: Augmentation::Flip,
+            resize: model.resize(),
             seed: self.seed,
+            ..SegmentationConfig::paper(0)
         };
         let bar = ProgressBar::new(self.slices as u64);
-        let mut state = recalibrate(&model, &dataset, order, self.slices, || bar.inc(1))?;
+        let mut state = recalibrate(&model, &dataset, &config, self.slices, || bar.inc(1))?;
         bar.finish_and_clear();
         let about = serde_json::json!({ "slices": self.slices, "seed": self.seed });
         state.metadata.insert("recalibration".into(), about.to_string());

@@ -6,14 +6,14 @@ use std::process::ExitCode;
 use anyhow::{Context, Result, bail, ensure};
 use clap::Args;
 
-use super::files;
-use super::model::{DeviceArgument, ModelArguments, predictor};
+use crate::classes::CLASS_NAMES;
+use crate::cli::files;
+use crate::cli::model::{DeviceArgument, ModelArguments, predictor};
 use crate::export::overlay;
 use crate::figures::panels::SliceFigure;
 use crate::image::{Window, decode_slice};
-use crate::predict::report::NOTICE;
-use crate::predict::{Settings, Unattended};
-use crate::train::dataset::classes::CLASS_NAMES;
+use crate::inference::{NoProgress, Settings};
+use crate::report::NOTICE;
 
 /// Largest image file read.
 const MAX_BYTES: u64 = 256 << 20;
@@ -68,10 +68,10 @@ impl Render {
             }
             None => None,
         };
-        let predictor = predictor(&self.model.load()?, self.device)?;
-        let settings = Settings { score_threshold: self.score_threshold, ..Settings::default() };
+        let predictor = predictor(&self.model.load()?.model, self.device)?;
+        let settings = Settings { score_threshold: self.score_threshold, ..Settings::reference() };
         let settings = settings.checked()?;
-        let mut nobody = Unattended;
+        let mut nobody = NoProgress;
         let predicted = predictor.predict_with_masks(&slice, &settings, &mut nobody);
         let prediction = pollster::block_on(predicted)?;
         let (logits, report) = (prediction.pasted_logits(), prediction.report);

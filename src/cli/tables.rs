@@ -6,7 +6,7 @@ use std::process::ExitCode;
 use anyhow::{Context, Result};
 use clap::Args;
 
-use super::files;
+use crate::cli::files;
 use crate::evaluate::tables::{Evaluation, markdown};
 
 /// Largest evaluation file read.

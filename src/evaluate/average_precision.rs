@@ -1,6 +1,6 @@
-//! The reference's average precision: per image, by mask, not exclusive (specification 6.1).
+//! The reference's average precision: per image, by mask, not exclusive (docs/method.md, 6.1).
 
-use crate::geometry::Mask;
+use crate::detection::Mask;
 
 /// IoU thresholds 0.50, 0.55, ... 0.95.
 pub const THRESHOLDS: [f64; 10] = [0.50, 0.55, 0.60, 0.65, 0.70, 0.75, 0.80, 0.85, 0.90, 0.95];
@@ -100,7 +100,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn it_gives_the_specifications_golden_values() {
+    fn it_gives_the_values_worked_out_by_hand() {
         let ap = |overlaps: Vec<Vec<f64>>| {
             let (rows, columns) = (overlaps.len(), overlaps[0].len());
             let image = ImageMatches::from_overlaps(overlaps, vec![1; rows], vec![1; columns]);

@@ -1,4 +1,6 @@
 //! Confidence intervals by resampling patients: slices of one patient are not independent.
+//!
+//! Of few patients resampling says nothing that the patients' own values do not say better.
 
 use std::collections::BTreeMap;
 
@@ -11,20 +13,29 @@ pub const REPETITIONS: usize = 2000;
 /// Seed: the same data give the same interval.
 const SEED: u64 = 20;
 
+/// Patients from which on an interval is given.
+pub const FEWEST_PATIENTS: usize = 10;
+
 /// A value with its 95 % interval.
-#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Estimate {
     /// On the data as they are.
     pub value: f64,
-    /// 2.5 % and 97.5 % of the resamplings; none from a single patient.
+    /// 2.5 % and 97.5 % of the resamplings; none from fewer than ten patients.
     pub interval: Option<[f64; 2]>,
+    /// The values of these few patients instead, where they have one.
+    #[serde(default)]
+    pub patients: Vec<f64>,
 }
 
 impl std::fmt::Display for Estimate {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         match self.interval {
             Some([low, high]) => write!(f, "{:.4} ({low:.4} to {high:.4})", self.value),
-            None => write!(f, "{:.4} (one patient: no interval)", self.value),
+            None => {
+                let own: Vec<String> = self.patients.iter().map(|v| format!("{v:.4}")).collect();
+                write!(f, "{:.4} (patients: {})", self.value, own.join(", "))
+            }
         }
     }
 }
@@ -43,8 +54,9 @@ pub fn estimate(
     for (index, patient) in patients.iter().enumerate() {
         groups.entry(patient).or_default().push(index);
     }
-    if groups.len() < 2 {
-        return Some(Estimate { value, interval: None });
+    if groups.len() < FEWEST_PATIENTS {
+        let patients = groups.values().filter_map(|items| statistic(items)).collect();
+        return Some(Estimate { value, interval: None, patients });
     }
     let groups: Vec<Vec<usize>> = groups.into_values().collect();
     let mut rng = ChaCha8Rng::seed_from_u64(SEED);
@@ -61,7 +73,7 @@ pub fn estimate(
         values.get((share * last as f64).round() as usize).copied()
     };
     let interval = at(0.025).zip(at(0.975)).map(|(low, high)| [low, high]);
-    Some(Estimate { value, interval })
+    Some(Estimate { value, interval, patients: Vec::new() })
 }
 
 #[cfg(test)]
@@ -80,6 +92,17 @@ mod tests {
         let expected = 2.0 * 1.96 * (1.0f64 / 12.0).sqrt() / 20.0;
         assert!((high - low - expected).abs() < 0.1 * expected, "{low} {high}");
         let single = estimate(&vec!["a".to_owned(); 400], mean).unwrap();
-        assert_eq!(single.interval, None);
+        assert_eq!((single.interval, single.patients), (None, vec![single.value]));
+    }
+
+    #[test]
+    fn few_patients_show_their_own_values() {
+        let patients: Vec<String> = ["b", "a", "b", "a"].map(String::from).to_vec();
+        let mean = |items: &[usize]| {
+            Some(items.iter().map(|i| *i as f64).sum::<f64>() / items.len() as f64)
+        };
+        let found = estimate(&patients, mean).unwrap();
+        assert_eq!(found.patients, [2.0, 1.0]);
+        assert_eq!(found.to_string(), "1.5000 (patients: 2.0000, 1.0000)");
     }
 }

@@ -1,9 +1,12 @@
-//! Confusion matrix, sensitivities, accuracy, F1 and calibration (specification 6.2, 6.3).
+//! Confusion matrix, sensitivities, balanced accuracy, areas under curves, F1 and calibration
+//! (docs/method.md, 6.2, 6.3), overall and within each source.
+
+use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
-use super::bootstrap::{Estimate, estimate};
-use crate::network::score_module::CLASSES;
+use crate::classes::CLASSES;
+use crate::evaluate::bootstrap::{Estimate, estimate};
 
 /// Shares of control, common pneumonia and COVID-19 in the paper's "class-adjusted" F1.
 pub const F1_WEIGHTS: [f64; CLASSES] = [0.45, 0.35, 0.20];
@@ -32,6 +35,12 @@ impl ConfusionMatrix {
     /// Share of the slices given a class that are of it; none if it was never given.
     pub fn precision(&self, class: usize) -> Option<f64> {
         ratio(self.0[class][class], self.0.iter().map(|row| row[class]).sum())
+    }
+
+    /// Mean of the sensitivities of the classes that occur; none without a slice.
+    pub fn balanced_accuracy(&self) -> Option<f64> {
+        let known: Vec<f64> = (0..CLASSES).filter_map(|class| self.sensitivity(class)).collect();
+        (!known.is_empty()).then(|| known.iter().sum::<f64>() / known.len() as f64)
     }
 
     /// Share of all slices that were right.
@@ -63,8 +72,10 @@ fn ratio(part: usize, whole: usize) -> Option<f64> {
 pub struct Classified {
     /// The slice.
     pub name: String,
-    /// Its patient.
+    /// Its patient, told apart over all sources.
     pub patient: String,
+    /// Where it was published; empty if that is not known.
+    pub source: String,
     /// True class.
     pub class: usize,
     /// Logits.
@@ -74,14 +85,11 @@ pub struct Classified {
 }
 
 impl Classified {
-    /// The class of the highest logit; the first of equal ones.
+    /// The class of the highest probability; the first of equal ones.
     pub fn predicted(&self) -> usize {
-        (1..CLASSES).fold(
-            0,
-            |best, class| {
-                if self.logits[class] > self.logits[best] { class } else { best }
-            },
-        )
+        (1..CLASSES).fold(0, |best, class| {
+            if self.probabilities[class] > self.probabilities[best] { class } else { best }
+        })
     }
 }
 
@@ -102,19 +110,190 @@ pub fn calibration_error<'a>(slices: impl Iterator<Item = &'a Classified>) -> Op
     (count > 0).then(|| error / f64::from(count))
 }
 
+/// Area under the ROC curve of a score for `(score, positive)` pairs; ties count half. None unless both occur.
+pub fn area_under_curve(scored: &[(f32, bool)]) -> Option<f64> {
+    let mut sorted: Vec<&(f32, bool)> = scored.iter().collect();
+    sorted.sort_by(|a, b| a.0.total_cmp(&b.0));
+    let (mut below, mut area) = (0.0, 0.0);
+    for tied in sorted.chunk_by(|a, b| a.0 == b.0) {
+        let positives = tied.iter().filter(|(_, positive)| *positive).count() as f64;
+        let negatives = tied.len() as f64 - positives;
+        area += positives * (below + negatives / 2.0);
+        below += negatives;
+    }
+    let positives = scored.iter().filter(|(_, positive)| *positive).count() as f64;
+    (positives > 0.0 && below > 0.0).then(|| area / (positives * below))
+}
+
+/// Mean squared distance of the probabilities from the truth, over all classes (Brier 1950).
+pub fn brier_score<'a>(slices: impl Iterator<Item = &'a Classified>) -> Option<f64> {
+    let (mut sum, mut count) = (0.0, 0);
+    for slice in slices {
+        for (class, probability) in slice.probabilities.iter().enumerate() {
+            let truth = f64::from(u8::from(class == slice.class));
+            sum += (f64::from(*probability) - truth).powi(2);
+        }
+        count += 1;
+    }
+    (count > 0).then(|| sum / f64::from(count))
+}
+
+/// Mean sensitivity of the classes that occur.
+pub fn balanced_accuracy(slices: &[Classified]) -> Option<f64> {
+    ConfusionMatrix::of(slices.iter().map(|s| (s.class, s.predicted()))).balanced_accuracy()
+}
+
+/// Mean of sensitivity and specificity of the question pneumonia or not, which is answered by the sum of both
+/// kinds' probabilities, as verdicts are; none unless both occur.
+pub fn pneumonia_balanced_accuracy<'a>(
+    slices: impl Iterator<Item = &'a Classified>,
+) -> Option<f64> {
+    // Right and all, of healthy and ill slices.
+    let mut counts = [[0usize; 2]; 2];
+    for slice in slices {
+        let said = 1.0 - slice.probabilities[0] > 0.5;
+        let truth = slice.class > 0;
+        let [right, all] = &mut counts[usize::from(truth)];
+        *right += usize::from(said == truth);
+        *all += 1;
+    }
+    let [healthy, ill] = counts.map(|[right, all]| ratio(right, all));
+    Some((healthy? + ill?) / 2.0)
+}
+
+/// A row of a table of slices with three numbers each.
+#[derive(Debug, Serialize, Deserialize)]
+struct Row {
+    file: String,
+    source: String,
+    patient: String,
+    class: usize,
+    control: f32,
+    common_pneumonia: f32,
+    covid19: f32,
+}
+
+fn table(
+    slices: &[Classified],
+    numbers: impl Fn(&Classified) -> [f32; CLASSES],
+) -> Result<Vec<u8>, csv::Error> {
+    let mut writer = csv::Writer::from_writer(Vec::new());
+    if slices.is_empty() {
+        // Rows would bring their header.
+        let header =
+            ["file", "source", "patient", "class", "control", "common_pneumonia", "covid19"];
+        writer.write_record(header)?;
+    }
+    for slice in slices {
+        let [control, common_pneumonia, covid19] = numbers(slice);
+        let Classified { name: file, source, patient, class, .. } = slice.clone();
+        let row = Row { file, source, patient, class, control, common_pneumonia, covid19 };
+        writer.serialize(row)?;
+    }
+    writer.into_inner().map_err(|error| error.into_error().into())
+}
+
+/// Reads a table; `fits` says which numbers can be.
+fn read_table(
+    bytes: &[u8],
+    fits: fn(f32) -> bool,
+) -> Result<Vec<(Classified, [f32; CLASSES])>, csv::Error> {
+    let rows = csv::Reader::from_reader(bytes).into_deserialize::<Row>().map(|row| {
+        let Row { file, source, patient, class, control, common_pneumonia, covid19 } = row?;
+        let numbers = [control, common_pneumonia, covid19];
+        if class >= CLASSES || !numbers.iter().all(|number| fits(*number)) {
+            let what = format!("{file}: class {class} with {numbers:?} cannot be");
+            return Err(csv::Error::from(std::io::Error::other(what)));
+        }
+        let zeros = [0.0; CLASSES];
+        let slice =
+            Classified { name: file, patient, source, class, logits: zeros, probabilities: zeros };
+        Ok((slice, numbers))
+    });
+    rows.collect()
+}
+
+/// A table of logits, for `groundglass calibrate`.
+///
+/// # Errors
+/// If it cannot be written.
+pub fn logits_csv(slices: &[Classified]) -> Result<Vec<u8>, csv::Error> {
+    table(slices, |slice| slice.logits)
+}
+
+/// Reads such a table; there are no probabilities in it.
+///
+/// # Errors
+/// If it is another table, or holds a class that cannot be or a logit that is no number.
+pub fn read_logits(bytes: &[u8]) -> Result<Vec<Classified>, csv::Error> {
+    let rows = read_table(bytes, f32::is_finite)?.into_iter();
+    Ok(rows.map(|(slice, logits)| Classified { logits, ..slice }).collect())
+}
+
+/// A table of probabilities, for `groundglass evaluate compare`.
+///
+/// # Errors
+/// If it cannot be written.
+pub fn probabilities_csv(slices: &[Classified]) -> Result<Vec<u8>, csv::Error> {
+    table(slices, |slice| slice.probabilities)
+}
+
+/// Reads such a table; there are no logits in it.
+///
+/// # Errors
+/// If it is another table, or holds a class or a probability that cannot be.
+pub fn read_probabilities(bytes: &[u8]) -> Result<Vec<Classified>, csv::Error> {
+    let rows = read_table(bytes, |share| (0.0..=1.0).contains(&share))?.into_iter();
+    Ok(rows.map(|(slice, probabilities)| Classified { probabilities, ..slice }).collect())
+}
+
+/// What is measured on the slices of one source.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct SourceResult {
+    /// Slices.
+    pub slices: usize,
+    /// Patients.
+    pub patients: usize,
+    /// Counts.
+    pub confusion: ConfusionMatrix,
+    /// Mean sensitivity of the classes that the source has; none if it has one only.
+    pub balanced_accuracy: Option<Estimate>,
+}
+
 /// Everything that is measured.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct ClassificationResult {
-    /// Slices.
+    /// Slices with a class.
     pub slices: usize,
+    /// Slices that were given none.
+    #[serde(default)]
+    pub refused: usize,
     /// Patients of each class.
     pub patients: [usize; CLASSES],
     /// Counts.
     pub confusion: ConfusionMatrix,
     /// By class, in the order of the logits.
     pub sensitivities: [Option<Estimate>; CLASSES],
-    /// Overall.
+    /// Overall; the share of the largest class is what always saying that class would reach.
     pub accuracy: Option<Estimate>,
+    /// Mean of the sensitivities; a third by chance.
+    #[serde(default)]
+    pub balanced_accuracy: Option<Estimate>,
+    /// Of the question pneumonia or not; a half by chance.
+    #[serde(default)]
+    pub pneumonia_balanced_accuracy: Option<Estimate>,
+    /// Area under the curve of the probability of pneumonia of any kind.
+    #[serde(default)]
+    pub pneumonia_auc: Option<Estimate>,
+    /// Area under the curve of each class's probability.
+    #[serde(default)]
+    pub auc: [Option<Estimate>; CLASSES],
+    /// Brier score.
+    #[serde(default)]
+    pub brier: Option<Estimate>,
+    /// By source, where sources are known.
+    #[serde(default)]
+    pub sources: BTreeMap<String, SourceResult>,
     /// The paper's F1.
     pub adjusted_f1: Option<Estimate>,
     /// Expected calibration error.
@@ -130,6 +309,7 @@ pub fn evaluate(slices: &[Classified]) -> ClassificationResult {
     let all: Vec<usize> = (0..slices.len()).collect();
     ClassificationResult {
         slices: slices.len(),
+        refused: 0,
         patients: std::array::from_fn(|class| {
             let mut own: Vec<_> =
                 slices.iter().filter(|s| s.class == class).map(|s| &s.patient).collect();
@@ -149,6 +329,25 @@ pub fn evaluate(slices: &[Classified]) -> ClassificationResult {
             })
         }),
         accuracy: estimate(&patients, |items| matrix(items).accuracy()),
+        balanced_accuracy: estimate(&patients, |items| matrix(items).balanced_accuracy()),
+        pneumonia_balanced_accuracy: estimate(&patients, |items| {
+            pneumonia_balanced_accuracy(items.iter().map(|i| &slices[*i]))
+        }),
+        pneumonia_auc: estimate(&patients, |items| {
+            let scored =
+                items.iter().map(|i| (1.0 - slices[*i].probabilities[0], slices[*i].class > 0));
+            area_under_curve(&scored.collect::<Vec<_>>())
+        }),
+        auc: std::array::from_fn(|class| {
+            estimate(&patients, |items| {
+                let scored = items
+                    .iter()
+                    .map(|i| (slices[*i].probabilities[class], slices[*i].class == class));
+                area_under_curve(&scored.collect::<Vec<_>>())
+            })
+        }),
+        brier: estimate(&patients, |items| brier_score(items.iter().map(|i| &slices[*i]))),
+        sources: by_source(slices),
         adjusted_f1: estimate(&patients, |items| matrix(items).adjusted_f1()),
         calibration_error: estimate(&patients, |items| {
             calibration_error(items.iter().map(|i| &slices[*i]))
@@ -156,11 +355,56 @@ pub fn evaluate(slices: &[Classified]) -> ClassificationResult {
     }
 }
 
+fn by_source(slices: &[Classified]) -> BTreeMap<String, SourceResult> {
+    let mut groups: BTreeMap<&str, Vec<&Classified>> = BTreeMap::new();
+    for slice in slices.iter().filter(|slice| !slice.source.is_empty()) {
+        groups.entry(&slice.source).or_default().push(slice);
+    }
+    let measured = |own: Vec<&Classified>| {
+        let patients: Vec<String> = own.iter().map(|slice| slice.patient.clone()).collect();
+        let matrix = |items: &[usize]| {
+            ConfusionMatrix::of(items.iter().map(|i| (own[*i].class, own[*i].predicted())))
+        };
+        let all: Vec<usize> = (0..own.len()).collect();
+        let confusion = matrix(&all);
+        let classes = confusion.0.iter().filter(|row| row.iter().sum::<usize>() > 0).count();
+        let balanced = estimate(&patients, |items| matrix(items).balanced_accuracy());
+        SourceResult {
+            slices: own.len(),
+            patients: patients.iter().collect::<std::collections::BTreeSet<_>>().len(),
+            confusion,
+            balanced_accuracy: balanced.filter(|_| classes > 1),
+        }
+    };
+    groups.into_iter().map(|(source, own)| (source.to_owned(), measured(own))).collect()
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
 
-    /// The matrices of specification 6.3.
+    #[test]
+    fn tables_are_read_as_they_were_written_and_impossible_ones_are_refused() {
+        let slice = Classified {
+            name: "a, \"b\".png".into(),
+            patient: "1".into(),
+            source: String::new(),
+            class: 2,
+            logits: [-1.5, 0.25, 3.0],
+            probabilities: [0.125, 0.25, 0.625],
+        };
+        let slices = std::slice::from_ref(&slice);
+        let logits = read_logits(&logits_csv(slices).unwrap()).unwrap();
+        assert_eq!((logits[0].logits, &logits[0].name), (slice.logits, &slice.name));
+        let read = read_probabilities(&probabilities_csv(slices).unwrap()).unwrap();
+        assert_eq!((read[0].probabilities, read[0].class), (slice.probabilities, 2));
+        assert!(read_probabilities(&logits_csv(slices).unwrap()).is_err());
+        assert!(read_logits(&logits_csv(&[]).unwrap()).unwrap().is_empty());
+        let class = Classified { class: 3, ..slice };
+        assert!(read_logits(&logits_csv(&[class]).unwrap()).is_err());
+    }
+
+    /// The matrices of docs/method.md, 6.3.
     #[test]
     fn f1_and_accuracy_are_those_of_the_published_matrices() {
         for (matrix, accuracy, f1) in [
@@ -181,6 +425,7 @@ mod tests {
         let slice = |class| Classified {
             name: String::new(),
             patient: String::new(),
+            source: String::new(),
             class,
             logits: [2.0, 1.0, 0.0],
             probabilities: [0.9, 0.1, 0.0],
@@ -188,5 +433,34 @@ mod tests {
         // 0.9 sure, right in one of two.
         let slices = [slice(0), slice(1)];
         assert!((calibration_error(slices.iter()).unwrap() - 0.4).abs() < 1e-6);
+    }
+    #[test]
+    fn the_area_under_a_curve_counts_pairs_in_order_and_ties_half() {
+        let scored = [(0.1, false), (0.4, true), (0.4, false), (0.9, true)];
+        assert_eq!(area_under_curve(&scored), Some(3.5 / 4.0));
+        assert_eq!(area_under_curve(&[(0.3, true)]), None);
+    }
+
+    #[test]
+    fn always_naming_one_class_is_worth_a_third_however_common_it_is() {
+        let matrix = ConfusionMatrix([[0, 0, 51], [0, 0, 15], [0, 0, 68]]);
+        assert!((matrix.accuracy().unwrap() - 0.507).abs() < 1e-3);
+        assert!((matrix.balanced_accuracy().unwrap() - 1.0 / 3.0).abs() < 1e-12);
+    }
+
+    #[test]
+    fn sources_with_one_class_have_no_balanced_accuracy() {
+        let slice = |source: &str, class, right| Classified {
+            name: String::new(),
+            patient: format!("{source}{class}"),
+            source: source.into(),
+            class,
+            logits: [0.0; 3],
+            probabilities: std::array::from_fn(|c| f32::from(u8::from((c == class) == right))),
+        };
+        let slices = [slice("a", 0, true), slice("a", 2, true), slice("b", 2, true)];
+        let result = evaluate(&slices);
+        assert_eq!(result.sources["a"].balanced_accuracy.as_ref().unwrap().value, 1.0);
+        assert!(result.sources["b"].balanced_accuracy.is_none());
     }
 }

@@ -5,10 +5,10 @@ use serde::{Deserialize, Serialize};
 use serde_json::json;
 use thiserror::Error;
 
-use super::average_precision::Outlined;
-use crate::geometry::BBox;
-use crate::geometry::components::bounding_box;
-use crate::geometry::rle::Rle;
+use crate::detection::mask::connected_components::bounding_box;
+use crate::detection::mask::rle::Rle;
+use crate::detection::{BBox, Mask};
+use crate::evaluate::average_precision::Outlined;
 
 /// hotcoco refused.
 #[derive(Debug, Error)]
@@ -22,6 +22,8 @@ pub struct CocoSlice {
     pub size: (usize, usize),
     /// True lesions.
     pub truth: Vec<Outlined>,
+    /// Places that are neither lesion nor background; COCO's crowds.
+    pub ignored: Vec<Mask>,
     /// Predicted lesions.
     pub predictions: Vec<Outlined>,
     /// Boxes of the predictions.
@@ -46,6 +48,9 @@ pub struct CocoResult {
     pub ap50: Option<f64>,
     /// At IoU 0.75.
     pub ap75: Option<f64>,
+    /// Mean AP of lesions of up to 32 x 32, up to 96 x 96, and more pixels of the slice as given.
+    #[serde(default)]
+    pub ap_by_size: [Option<f64>; 3],
     /// Recall with 100 detections a slice, mean over IoU 0.50 to 0.95.
     pub ar100: Option<f64>,
 }
@@ -57,12 +62,15 @@ pub fn ground_truth(slices: &[CocoSlice]) -> serde_json::Value {
     for (index, slice) in slices.iter().enumerate() {
         let (width, height) = slice.size;
         images.push(json!({ "id": index + 1, "width": width, "height": height, "file_name": "" }));
-        for lesion in &slice.truth {
-            let bbox = bounding_box(&lesion.mask).unwrap_or_default();
+        let lesions = slice.truth.iter().map(|lesion| (lesion.class, 0, &lesion.mask));
+        // Whatever the class of a detection there, it is no false positive.
+        let ignored = slice.ignored.iter().flat_map(|mask| [(1, 1, mask), (2, 1, mask)]);
+        for (class, crowd, mask) in lesions.chain(ignored) {
+            let bbox = bounding_box(mask).unwrap_or_default();
             annotations.push(json!({
-                "id": annotations.len() + 1, "image_id": index + 1, "category_id": lesion.class,
-                "area": lesion.mask.area(), "iscrowd": 0, "bbox": corner_and_size(&bbox),
-                "segmentation": Rle::encode(&lesion.mask),
+                "id": annotations.len() + 1, "image_id": index + 1, "category_id": class,
+                "area": mask.area(), "iscrowd": crowd, "bbox": corner_and_size(&bbox),
+                "segmentation": Rle::encode(mask),
             }));
         }
     }
@@ -109,7 +117,8 @@ pub fn evaluate(slices: &[CocoSlice], overlap: Overlap) -> Result<CocoResult, Co
     if found.is_empty() {
         let any = slices.iter().any(|slice| !slice.truth.is_empty());
         let zero = any.then_some(0.0);
-        return Ok(CocoResult { ap: zero, ap50: zero, ap75: zero, ar100: zero });
+        let ap_by_size = [None; 3];
+        return Ok(CocoResult { ap: zero, ap50: zero, ap75: zero, ap_by_size, ar100: zero });
     }
     let found = truth.load_res_anns(found).map_err(|error| failed(&error))?;
     let kind = match overlap {
@@ -123,13 +132,13 @@ pub fn evaluate(slices: &[CocoSlice], overlap: Overlap) -> Result<CocoResult, Co
     let stats = evaluation.stats().unwrap_or_default().to_vec();
     // pycocotools says -1 where there is nothing to average.
     let value = |index: usize| stats.get(index).copied().filter(|value| *value >= 0.0);
-    Ok(CocoResult { ap: value(0), ap50: value(1), ap75: value(2), ar100: value(8) })
+    let ap_by_size = [3, 4, 5].map(value);
+    Ok(CocoResult { ap: value(0), ap50: value(1), ap75: value(2), ap_by_size, ar100: value(8) })
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::geometry::Mask;
 
     fn square(class: usize, score: f32, [x, y, side]: [usize; 3]) -> Outlined {
         let mut mask = Mask::empty(40, 30);
@@ -147,7 +156,7 @@ mod tests {
         let slice = |truth: Vec<Outlined>, predictions: Vec<Outlined>| {
             let boxes =
                 predictions.iter().map(|p| bounding_box(&p.mask).unwrap_or_default()).collect();
-            CocoSlice { size: (40, 30), truth, predictions, boxes }
+            CocoSlice { size: (40, 30), truth, ignored: Vec::new(), predictions, boxes }
         };
         let slices = [
             slice(
@@ -171,6 +180,20 @@ mod tests {
         }
         let nothing = [slice(vec![square(1, 1.0, [2, 2, 10])], vec![])];
         assert_eq!(evaluate(&nothing, Overlap::Masks).unwrap().ap, Some(0.0));
+    }
+
+    #[test]
+    fn what_is_found_on_an_ignored_place_is_no_false_alarm() {
+        let with = |ignored: Vec<Mask>| {
+            let predictions = vec![square(1, 0.9, [20, 10, 6]), square(1, 0.8, [2, 2, 10])];
+            let boxes =
+                predictions.iter().map(|p| bounding_box(&p.mask).unwrap_or_default()).collect();
+            let truth = vec![square(1, 1.0, [2, 2, 10])];
+            let slice = CocoSlice { size: (40, 30), truth, ignored, predictions, boxes };
+            evaluate(&[slice], Overlap::Masks).unwrap().ap50.unwrap()
+        };
+        assert!(with(Vec::new()) < 0.6);
+        assert!(with(vec![square(1, 1.0, [20, 10, 6]).mask]) > 0.99);
     }
 
     /// AP, AP at 0.5 and 0.75, AR with 100 detections.

@@ -1,4 +1,4 @@
-//! The two-sample Kolmogorov-Smirnov test with exact p-values (specification 10, Table 5).
+//! The two-sample Kolmogorov-Smirnov test with exact p-values (docs/method.md, 8, Table 5).
 //!
 //! statrs has the two-sided exact test only, and loses small probabilities to rounding.
 

@@ -1,10 +1,16 @@
-//! Evaluation, natively only: the paper's measures and, beside them, the field's (specification 6).
+//! Evaluation, natively only: the paper's measures and, beside them, the field's (docs/method.md, 6).
 
 pub mod average_precision;
 pub mod bootstrap;
+pub mod calibration;
 pub mod classification;
 pub mod coco;
+pub mod comparison;
+pub mod controls;
+pub mod coverage;
+pub mod froc;
 pub mod kolmogorov_smirnov;
 pub mod roi_distribution;
 pub mod segmentation;
 pub mod tables;
+pub mod union;

@@ -1,11 +1,11 @@
 //! How the RoI batches of the three classes differ: Table 4, Table 5 and their figures
-//! (specification 10).
+//! (docs/method.md, 8).
 
 use serde::{Deserialize, Serialize};
 
-use super::kolmogorov_smirnov::{Alternative, KsTest, ks_test};
-use crate::network::score_module::CLASSES;
-pub use crate::predict::regions::THRESHOLDS;
+use crate::classes::CLASSES;
+use crate::evaluate::kolmogorov_smirnov::{Alternative, KsTest, ks_test};
+pub use crate::report::regions::THRESHOLDS;
 
 /// The RoI batch of one slice, replicas included, by rank.
 #[derive(Clone, Debug, Serialize, Deserialize)]

@@ -1,16 +1,18 @@
-//! Lesions found against lesions drawn, slice by slice (specification 6.1).
+//! Lesions found against lesions drawn, slice by slice (docs/method.md, 6.1).
 
 use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 use thiserror::Error;
 
-use super::average_precision::{ImageMatches, Outlined, THRESHOLDS, mean_by_threshold};
-use super::bootstrap::{Estimate, estimate};
-use super::coco::{self, CocoError, CocoResult, CocoSlice};
-use crate::predict::{Engine, PredictError, Predictor, Settings, Unattended};
-use crate::train::dataset::DatasetError;
-use crate::train::dataset::lesions::LesionDataset;
+use crate::dataset::DatasetError;
+use crate::dataset::lesions::LesionDataset;
+use crate::evaluate::average_precision::{ImageMatches, Outlined, THRESHOLDS, mean_by_threshold};
+use crate::evaluate::bootstrap::{Estimate, estimate};
+use crate::evaluate::coco::{self, CocoError, CocoResult, CocoSlice};
+use crate::evaluate::froc::{Froc, SliceHits, froc};
+use crate::evaluate::union::UnionPixels;
+use crate::inference::{Backend, NoProgress, PredictError, Predictor, Settings};
 
 /// Why nothing was measured.
 #[derive(Debug, Error)]
@@ -62,6 +64,28 @@ pub struct SegmentationResult {
     pub ap75: Option<Estimate>,
     /// Mean over the ten thresholds.
     pub mean_ap: Option<Estimate>,
+    /// Mean over the ten thresholds, of the slices with lesions alone: the rule gives full marks for silence
+    /// on the others.
+    #[serde(default)]
+    pub mean_ap_with_lesions: Option<Estimate>,
+    /// Detections on a slice without lesions, on average.
+    #[serde(default)]
+    pub false_positives_without_lesions: Option<Estimate>,
+    /// Lesions found against false alarms.
+    #[serde(default)]
+    pub froc: Option<Froc>,
+    /// Mean sensitivity of that curve.
+    #[serde(default)]
+    pub froc_mean: Option<Estimate>,
+    /// Dice of all lesions together.
+    #[serde(default)]
+    pub union_dice: Option<Estimate>,
+    /// Share of the drawn pixels that was found.
+    #[serde(default)]
+    pub union_recall: Option<Estimate>,
+    /// Share of the found pixels that was drawn.
+    #[serde(default)]
+    pub union_precision: Option<Estimate>,
     /// COCO's AP of masks.
     pub coco_masks: CocoResult,
     /// COCO's AP of boxes.
@@ -73,7 +97,7 @@ pub struct SegmentationResult {
 /// # Errors
 /// If a file or the device fails.
 pub fn predict(
-    predictor: &Predictor<impl Engine>,
+    predictor: &Predictor<impl Backend>,
     dataset: &LesionDataset,
     settings: &Settings,
     mut tick: impl FnMut(),
@@ -81,7 +105,7 @@ pub fn predict(
     let mut slices = Vec::new();
     for file in &dataset.files {
         let read = dataset.read(file)?;
-        let report = pollster::block_on(predictor.predict(&read.slice, settings, &mut Unattended))
+        let report = pollster::block_on(predictor.predict(&read.slice, settings, &mut NoProgress))
             .map_err(|source| EvaluationError::Predict { slice: file.stem.clone(), source })?;
         let truth = read
             .instances
@@ -101,7 +125,8 @@ pub fn predict(
             boxes.push(lesion.bbox);
         }
         let size = (read.slice.width, read.slice.height);
-        slices.push(CocoSlice { size, truth, predictions, boxes });
+        let ignored = read.ignored.into_iter().map(|place| place.mask).collect();
+        slices.push(CocoSlice { size, truth, ignored, predictions, boxes });
         tick();
     }
     Ok(slices)
@@ -119,7 +144,7 @@ pub fn evaluate(
     let images: Vec<ImageMatches> =
         slices.iter().map(|slice| ImageMatches::new(&slice.predictions, &slice.truth)).collect();
     let with_lesions = slices.iter().filter(|slice| !slice.truth.is_empty()).count();
-    let patients: Vec<String> = dataset.files.iter().map(|file| file.patient().into()).collect();
+    let patients: Vec<String> = dataset.files.iter().map(|file| file.patient_key()).collect();
     let at = |items: &[usize], threshold: f64| {
         let sum: f64 = items.iter().map(|i| images[*i].average_precision(threshold)).sum();
         sum / items.len().max(1) as f64
@@ -133,7 +158,30 @@ pub fn evaluate(
     let mean = |items: &[usize]| {
         Some(items.iter().map(|i| means[*i]).sum::<f64>() / items.len().max(1) as f64)
     };
+    let with = |wanted: bool, items: &[usize]| -> Vec<usize> {
+        items.iter().copied().filter(|i| slices[*i].truth.is_empty() != wanted).collect()
+    };
+    let (hits, pixels): (Vec<SliceHits>, Vec<UnionPixels>) =
+        slices.iter().map(|slice| (SliceHits::new(slice), UnionPixels::new(slice))).unzip();
+    let curve = |items: &[usize]| froc(&items.iter().map(|i| &hits[*i]).collect::<Vec<_>>());
+    let union = |items: &[usize]| UnionPixels::sum(items.iter().map(|i| &pixels[*i]));
+    let all: Vec<usize> = (0..slices.len()).collect();
     Ok(SegmentationResult {
+        mean_ap_with_lesions: estimate(&patients, |items| {
+            let items = with(true, items);
+            if items.is_empty() { None } else { mean(&items) }
+        }),
+        false_positives_without_lesions: estimate(&patients, |items| {
+            let mut items = with(false, items);
+            items.retain(|i| slices[*i].ignored.is_empty());
+            let found: usize = items.iter().map(|i| slices[*i].predictions.len()).sum();
+            (!items.is_empty()).then(|| found as f64 / items.len() as f64)
+        }),
+        froc: curve(&all),
+        froc_mean: estimate(&patients, |items| Some(curve(items)?.mean)),
+        union_dice: estimate(&patients, |items| union(items).dice()),
+        union_recall: estimate(&patients, |items| union(items).recall()),
+        union_precision: estimate(&patients, |items| union(items).precision()),
         slices: images.len(),
         slices_with_lesions: with_lesions,
         scans: dataset.patients(),

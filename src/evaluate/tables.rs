@@ -1,15 +1,15 @@
-//! The paper's tables with our rows beside its own (specification 1.7, 6.4).
+//! The paper's tables with our rows beside its own (docs/method.md, 1.7, 6.4).
 
 use std::fmt::Write;
 
 use serde::{Deserialize, Serialize};
 
-use super::classification::ClassificationResult;
-use super::roi_distribution::{RoiDistribution, THRESHOLDS};
-use super::segmentation::SegmentationResult;
+use crate::classes::CLASS_NAMES;
+use crate::evaluate::classification::ClassificationResult;
+use crate::evaluate::roi_distribution::{RoiDistribution, THRESHOLDS};
+use crate::evaluate::segmentation::SegmentationResult;
 use crate::network::{Architecture, MaskRcnnConfig, Masks, Task, Variant};
-use crate::predict::report::{ModelInfo, NOTICE};
-use crate::train::dataset::classes::CLASS_NAMES;
+use crate::report::{ModelInfo, NOTICE};
 
 /// What an evaluation was made on.
 #[derive(Clone, Debug, Serialize, Deserialize)]
@@ -163,8 +163,8 @@ fn minutes(provenance: &Provenance) -> String {
 }
 
 fn segmentation_row(text: &mut String, provenance: &Provenance, result: &SegmentationResult) {
-    let value = |estimate: &Option<super::bootstrap::Estimate>| {
-        estimate.map(|estimate| format!("{:.4}", estimate.value)).unwrap_or_default()
+    let value = |estimate: &Option<crate::evaluate::bootstrap::Estimate>| {
+        estimate.as_ref().map(|estimate| format!("{:.4}", estimate.value)).unwrap_or_default()
     };
     row(
         text,
@@ -186,8 +186,11 @@ fn segmentation_row(text: &mut String, provenance: &Provenance, result: &Segment
 }
 
 fn classification_row(text: &mut String, provenance: &Provenance, result: &ClassificationResult) {
-    let percent = |estimate: &Option<super::bootstrap::Estimate>| {
-        estimate.map(|estimate| format!("{:.2}", 100.0 * estimate.value)).unwrap_or_default()
+    let percent = |estimate: &Option<crate::evaluate::bootstrap::Estimate>| {
+        estimate
+            .as_ref()
+            .map(|estimate| format!("{:.2}", 100.0 * estimate.value))
+            .unwrap_or_default()
     };
     let [control, pneumonia, covid] = result.sensitivities.each_ref().map(percent);
     row(

@@ -2,7 +2,7 @@
 
 use serde_json::{Value, json};
 
-use crate::predict::report::Report;
+use crate::report::Report;
 
 /// A COCO file with an image per slice and an annotation, with its score, per lesion.
 pub fn coco(report: &Report) -> Value {

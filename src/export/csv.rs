@@ -1,14 +1,17 @@
 //! Lesions and classes as a table: a row per lesion, and one for a slice without any.
 
-use crate::predict::report::{Lesion, Report, SliceReport};
+use crate::report::{Lesion, Report, SliceReport};
 
-const COLUMNS: [&str; 18] = [
+const COLUMNS: [&str; 21] = [
     "source",
     "width",
     "height",
     "control",
     "common_pneumonia",
     "covid19",
+    "pneumonia",
+    "finding",
+    "refusal",
     "lesion",
     "label",
     "score",
@@ -28,8 +31,11 @@ const COLUMNS: [&str; 18] = [
 /// # Errors
 /// If the table cannot be written, which memory alone can cause.
 pub fn csv(report: &Report) -> Result<String, csv::Error> {
-    let mut writer =
-        csv::WriterBuilder::new().terminator(csv::Terminator::CRLF).from_writer(Vec::new());
+    let mut writer = csv::WriterBuilder::new()
+        .terminator(csv::Terminator::CRLF)
+        // Programs of other countries part fields by other signs: all text is quoted.
+        .quote_style(csv::QuoteStyle::NonNumeric)
+        .from_writer(Vec::new());
     writer.write_record(COLUMNS)?;
     for slice in &report.slices {
         if slice.lesions.is_empty() {
@@ -50,6 +56,13 @@ fn record(report: &Report, slice: &SliceReport, lesion: Option<(usize, &Lesion)>
         Some(c) => row.extend([c.control, c.common_pneumonia, c.covid19].map(number)),
         None => row.extend([const { String::new() }; 3]),
     }
+    match &slice.verdict {
+        Some(verdict) => {
+            row.extend([number(verdict.pneumonia), verdict.finding.in_words().to_owned()]);
+        }
+        None => row.extend([const { String::new() }; 2]),
+    }
+    row.push(text(slice.refusal.as_deref().unwrap_or_default()));
     match lesion {
         Some((index, lesion)) => {
             let b = lesion.bbox;
@@ -67,11 +80,43 @@ fn record(report: &Report, slice: &SliceReport, lesion: Option<(usize, &Lesion)>
     row
 }
 
-/// Text that no spreadsheet takes for a formula.
+/// Text that no spreadsheet takes for a formula, whatever it parts fields by.
 fn text(value: &str) -> String {
-    if value.starts_with(['=', '+', '-', '@', '\t', '\r']) {
-        format!("'{value}")
-    } else {
-        value.to_owned()
+    let mut safe = String::with_capacity(value.len());
+    let mut begins = true;
+    for c in value.chars() {
+        if begins
+            && matches!(
+                c,
+                '=' | '+' | '-' | '@' | '\u{ff1d}' | '\u{ff0b}' | '\u{ff0d}' | '\u{ff20}'
+            )
+        {
+            safe.push('\'');
+        }
+        begins =
+            matches!(c, ';' | ',' | '|' | '"') || c.is_control() || (begins && c.is_whitespace());
+        // A line break or tab within a name is nothing that anyone needs.
+        safe.push(if c.is_control() { ' ' } else { c });
+    }
+    safe
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_name_cannot_become_a_formula_after_any_separator() {
+        for (name, safe) in [
+            ("scan.png", "scan.png"),
+            ("a-b.png", "a-b.png"),
+            ("=1+1", "'=1+1"),
+            ("scan;=1+1;.png", "scan;'=1+1;.png"),
+            ("a\n=1", "a '=1"),
+            ("\u{ff1d}1", "'\u{ff1d}1"),
+            (" \t@x", "  '@x"),
+        ] {
+            assert_eq!(text(name), safe);
+        }
     }
 }

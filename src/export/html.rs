@@ -5,7 +5,7 @@ use std::fmt::Write;
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 
-use crate::predict::report::{ModelInfo, Report, SliceReport};
+use crate::report::{ModelInfo, Report, SliceReport};
 
 /// Most slices shown with their picture.
 pub const MOST_PICTURES: usize = 60;
@@ -92,10 +92,20 @@ fn summary(page: &mut String, report: &Report) {
             let _ = writeln!(page, "<p>Note: {}.</p>", escape(warning));
         }
     }
-    page.push_str("<table><thead><tr><th>Slice</th><th>Lesions</th><th>Control</th><th>Common Pneumonia</th><th>COVID-19</th></tr></thead><tbody>\n");
+    if let Some(measured) = report.model.calibration.as_ref().and_then(|c| c.measured) {
+        let _ = writeln!(page, "<p>{}</p>", measured.in_words());
+    }
+    page.push_str("<table><thead><tr><th>Slice</th><th>Lesions</th><th>Verdict</th><th>Control</th><th>Common Pneumonia</th><th>COVID-19</th></tr></thead><tbody>\n");
     for slice in &report.slices {
-        let _ =
-            write!(page, "<tr><td>{}</td><td>{}</td>", escape(&slice.source), slice.lesions.len());
+        let verdict = slice.verdict_in_words().unwrap_or_default();
+        let contradiction = slice.contradiction().map(|c| c.in_words()).unwrap_or_default();
+        let _ = write!(
+            page,
+            "<tr><td>{}</td><td>{}</td><td>{} {contradiction}</td>",
+            escape(&slice.source),
+            slice.lesions.len(),
+            escape(&verdict)
+        );
         match &slice.classes {
             Some(c) => {
                 for value in [c.control, c.common_pneumonia, c.covid19] {

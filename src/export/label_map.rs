@@ -1,7 +1,7 @@
 //! Masks as pictures: 0 background, 1 ground glass or lesion, 2 consolidation.
 
 use crate::export::overlay::lesion_colour;
-use crate::predict::report::SliceReport;
+use crate::report::SliceReport;
 
 /// The classes as a PNG whose palette shows them to people and whose values programs read.
 ///
@@ -14,7 +14,7 @@ pub fn png(slice: &SliceReport) -> Result<Vec<u8>, png::EncodingError> {
     encoder.set_depth(png::BitDepth::Eight);
     let palette = [[0; 3], lesion_colour("ground_glass"), lesion_colour("consolidation")];
     encoder.set_palette(palette.concat());
-    encoder.add_text_chunk("Comment".into(), crate::predict::report::NOTICE.into())?;
+    encoder.add_text_chunk("Comment".into(), crate::report::NOTICE.into())?;
     encoder.write_header()?.write_image_data(&slice.label_map())?;
     Ok(bytes)
 }

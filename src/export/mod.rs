@@ -5,10 +5,37 @@ pub mod csv;
 pub mod dicom;
 pub mod html;
 pub mod label_map;
+pub mod names;
 pub mod nifti;
 pub mod overlay;
 
 use serde::{Deserialize, Serialize};
+use thiserror::Error;
+
+use crate::image::ImageError;
+
+/// Why a file could not be written.
+#[derive(Debug, Error)]
+pub enum ExportError {
+    /// No slice.
+    #[error("there is no slice to export yet; run one first")]
+    Empty,
+    /// A segmentation without a segment.
+    #[error("no lesion lies over the threshold, and a DICOM segmentation cannot be empty")]
+    NoLesions,
+    /// Slices that do not go into one object.
+    #[error("{0}")]
+    Slices(String),
+    /// A source that nothing can refer to, or whose text cannot be copied.
+    #[error("{0}")]
+    Source(String),
+    /// A slice that cannot be read again.
+    #[error(transparent)]
+    Image(#[from] ImageError),
+    /// An encoder.
+    #[error("{0}")]
+    Encoding(String),
+}
 
 /// Kinds of files.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -47,11 +74,14 @@ impl Format {
         Self::DicomSr,
     ];
 
-    /// What a file is called that holds the export of `name`.
+    /// What a file is called that holds the export of the slice or series `name`.
     pub fn file_name(self, name: &str) -> String {
-        let name = name.rsplit(['/', '\\']).next().unwrap_or(name).replace('#', "_");
-        let stem = name.split('.').next().filter(|stem| !stem.is_empty()).unwrap_or("slices");
-        let ending = match self {
+        format!("{}_{}", names::stem(name), self.ending())
+    }
+
+    /// The end of such a name.
+    pub fn ending(self) -> &'static str {
+        match self {
             Self::Json => "report.json",
             Self::Csv => "lesions.csv",
             Self::Coco => "coco.json",
@@ -61,8 +91,7 @@ impl Format {
             Self::DicomSeg => "seg.dcm",
             Self::DicomSr => "sr.dcm",
             Self::Html => "report.html",
-        };
-        format!("{stem}_{ending}")
+        }
     }
 
     /// Its media type.
@@ -84,7 +113,7 @@ mod tests {
 
     #[test]
     fn an_export_is_called_after_what_it_shows() {
-        assert_eq!(Format::Csv.file_name("a/b/scan.nii.gz#12"), "scan_lesions.csv");
+        assert_eq!(Format::Csv.file_name("a/b/scan.nii.gz#12"), "scan_frame12_lesions.csv");
         assert_eq!(Format::MaskPng.file_name(""), "slices_mask.png");
     }
 }

@@ -6,7 +6,7 @@ use flate2::Compression;
 use flate2::write::GzEncoder;
 
 use crate::image::Plane;
-use crate::predict::report::{NOTICE, SliceReport};
+use crate::report::{NOTICE, SliceReport};
 
 const HEADER: usize = 352;
 /// Millimetres, seconds.
@@ -17,7 +17,8 @@ const UNITS: u8 = 2 | 8;
 /// patient.
 ///
 /// # Errors
-/// If the slices have different sizes or are too many, in words.
+/// If the slices have different sizes, are too many, or lie in the patient, but not evenly above each other, in
+/// words.
 pub fn mask_volume(
     slices: &[&SliceReport],
     first: Option<Plane>,
@@ -30,6 +31,9 @@ pub fn mask_volume(
             "the slices have different sizes, {width} x {height} and {} x {}",
             other.width, other.height
         ));
+    }
+    if first.is_some() && slices.len() > 1 && distance_mm.is_none() {
+        return Err("the slices do not lie evenly above each other, or some are missing: no volume holds them; masks as PNG or DICOM SEG do".into());
     }
     let size = |length: usize| {
         i16::try_from(length).map_err(|_| format!("{length} are more than NIfTI-1 can count"))

@@ -2,9 +2,9 @@
 
 use image::{Rgb, RgbImage};
 
-use crate::geometry::contour::contours;
+use crate::detection::mask::contour::contours;
 use crate::image::CtSlice;
-use crate::predict::report::{Lesion, NOTICE, SliceReport};
+use crate::report::{Lesion, NOTICE, SliceReport};
 
 /// Share of the lesion's colour inside its mask.
 const OPACITY: f32 = 0.35;

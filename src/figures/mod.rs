@@ -111,6 +111,7 @@ mod tests {
             title: title.into(),
             labels: ["step".into(), "loss".into()],
             series: vec![Series { name: "a".into(), points: vec![(0.0, 1.0), (1.0, 2.0)] }],
+            logarithmic: true,
         };
         let (some, none) = (png(&chart("Losses")).unwrap(), png(&chart("")).unwrap());
         assert_ne!(some, none);

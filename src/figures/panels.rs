@@ -4,8 +4,8 @@ use image::{Rgb, RgbImage};
 use plotters::prelude::*;
 use plotters::style::Color;
 
-use super::{FAMILY, FigureError, encode, load_font};
 use crate::export::overlay::score_colour;
+use crate::figures::{FAMILY, FigureError, encode, load_font};
 
 /// Side of a panel in pixels.
 const PANEL: u32 = 512;

@@ -3,9 +3,9 @@
 use plotters::coord::Shift;
 use plotters::prelude::*;
 
-use super::{COLOURS, Drawing, FAMILY};
-use crate::predict::regions::quantile;
-use crate::train::dataset::classes::CLASS_NAMES;
+use crate::classes::CLASS_NAMES;
+use crate::figures::{COLOURS, Drawing, FAMILY};
+use crate::report::regions::quantile;
 
 /// Regions in the narrow columns of Figure 4.
 const TOP: usize = 16;

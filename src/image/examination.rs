@@ -4,15 +4,19 @@ use std::borrow::Cow;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use super::decode::dicom_source::DicomSource;
-use super::decode::nifti::NiftiSlices;
-use super::decode::{AllFormats, Formats, Opened, archive};
-use super::natural_order::natural;
-use super::slice::{RawSlice, SliceHeader};
-use super::{ImageError, Plane};
+use crate::image::decode::dicom_source::DicomSource;
+use crate::image::decode::nifti::NiftiSlices;
+use crate::image::decode::wall::wall;
+use crate::image::decode::{AllFormats, Budget, DicomFile, Formats, Member, Opened, archive};
+use crate::image::natural_order::natural;
+use crate::image::plane::is_same_spacing;
+use crate::image::slice::{RawSlice, SliceHeader};
+use crate::image::{ImageError, Plane};
 
 /// Share by which distances between slices may differ in an evenly spaced series.
 const EVEN: f64 = 0.02;
+/// Millimetres by which slices may be shifted across and still lie above each other.
+const SHIFTED_MM: f64 = 1.0;
 /// Millimetres under which two slices lie at the same place.
 const SAME_PLACE_MM: f64 = 0.01;
 
@@ -43,6 +47,8 @@ enum Source<F> {
     File(Arc<F>),
     /// A file out of an archive.
     Unpacked(Arc<Vec<u8>>),
+    /// A DICOM file of several frames.
+    Frames(Arc<DicomFile>),
     /// A volume.
     Volume(Arc<NiftiSlices>),
 }
@@ -52,18 +58,21 @@ impl<F> Clone for Source<F> {
         match self {
             Self::File(file) => Self::File(file.clone()),
             Self::Unpacked(bytes) => Self::Unpacked(bytes.clone()),
+            Self::Frames(file) => Self::Frames(file.clone()),
             Self::Volume(volume) => Self::Volume(volume.clone()),
         }
     }
 }
 
 /// A slice of a series.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub struct SeriesSlice<F> {
     /// File name or path, with the frame's number where a file has several.
     pub name: String,
     /// What its file says of it.
     pub header: SliceHeader,
+    /// CRC-32 of its file: with the name and the frame it tells whether this is still the same slice.
+    pub checksum: u32,
     source: Source<F>,
 }
 
@@ -71,34 +80,50 @@ impl<F: FileBytes> SeriesSlice<F> {
     /// Decodes it.
     ///
     /// # Errors
-    /// If the file is gone or damaged.
+    /// If the file is gone, damaged, or not the one any more that was opened.
     pub fn read(&self) -> Result<RawSlice, ImageError> {
         let frame = self.header.frame;
-        match &self.source {
-            Source::Volume(volume) => F::Formats::read_volume(volume, frame),
-            Source::Unpacked(bytes) => F::Formats::decode(bytes, frame),
-            Source::File(file) => {
-                let bytes = file.bytes().map_err(|reason| ImageError::Gone { reason })?;
-                F::Formats::decode(&bytes, frame)
-            }
-        }
+        wall(
+            || match &self.source {
+                Source::Volume(volume) => F::Formats::read_volume(volume, frame),
+                Source::Frames(file) => F::Formats::read_frame(file, frame),
+                Source::Unpacked(bytes) => F::Formats::decode(bytes, frame),
+                Source::File(file) => F::Formats::decode(&self.same_bytes(file)?, frame),
+            },
+            ImageError::broken,
+        )
     }
 
     /// What DICOM objects refer to it by.
     ///
     /// # Errors
-    /// If it comes from another format, or the file is gone, damaged or without identifiers.
+    /// If it comes from another format, or the file is gone, damaged, without identifiers, or not the one any
+    /// more that was opened.
     pub fn dicom_source(&self) -> Result<DicomSource, ImageError> {
         let frame = self.header.frame;
-        match &self.source {
-            Source::Volume(_) => Err(ImageError::NotDicom),
-            Source::Unpacked(bytes) => F::Formats::dicom_source(bytes, frame),
-            Source::File(file) => {
-                let bytes = file.bytes().map_err(|reason| ImageError::Gone { reason })?;
-                F::Formats::dicom_source(&bytes, frame)
-            }
-        }
+        wall(
+            || match &self.source {
+                Source::Volume(_) => Err(ImageError::NotDicom),
+                Source::Frames(file) => F::Formats::frame_source(file, frame),
+                Source::Unpacked(bytes) => F::Formats::dicom_source(bytes, frame),
+                Source::File(file) => F::Formats::dicom_source(&self.same_bytes(file)?, frame),
+            },
+            ImageError::broken,
+        )
     }
+
+    /// The bytes of its file, if they are those that were opened.
+    fn same_bytes<'a>(&self, file: &'a F) -> Result<Cow<'a, [u8]>, ImageError> {
+        let bytes = bytes_of(file)?;
+        if crc32fast::hash(&bytes) == self.checksum {
+            return Ok(bytes);
+        }
+        Err(ImageError::Gone { reason: "it has changed since it was opened".into() })
+    }
+}
+
+fn bytes_of<F: FileBytes>(file: &F) -> Result<Cow<'_, [u8]>, ImageError> {
+    file.bytes().map_err(|reason| ImageError::Gone { reason })
 }
 
 /// Slices that belong together, in order.
@@ -128,68 +153,149 @@ pub struct Examination<F> {
 enum Key {
     /// Pictures of one folder.
     Pictures { folder: String },
-    /// DICOM slices with the same identifier, size and orientation.
-    Dicom { series: String, size: (usize, usize), orientation: Vec<i64> },
+    /// DICOM slices of the same series, patient, study, frame of reference, size and orientation.
+    Dicom { series: String, origin: [String; 3], size: (usize, usize), orientation: Vec<i64> },
     /// A file that is a series by itself.
-    File { name: String },
+    File { number: usize },
 }
 
 impl<F: FileBytes> Examination<F> {
     /// Opens files, each with its name or path.
     pub fn open(files: impl IntoIterator<Item = (String, F)>) -> Self {
-        let mut groups: BTreeMap<Key, Vec<SeriesSlice<F>>> = BTreeMap::new();
-        let mut refused = Vec::new();
-        let mut add =
-            |name: String, opened: Result<Opened, ImageError>, source: Source<F>| match opened {
-                Ok(Opened::Slices(headers)) => {
-                    let frames = headers.len();
-                    for header in headers {
-                        let key = key(&name, &header, frames);
-                        let name = frame_name(&name, header.frame, frames);
-                        let slice = SeriesSlice { name, header, source: source.clone() };
-                        groups.entry(key).or_default().push(slice);
-                    }
-                }
-                Ok(Opened::Volume(volume)) => {
-                    let (headers, source) = (volume.headers(), Source::Volume(Arc::from(volume)));
-                    let frames = headers.len();
-                    let slices = headers.into_iter().map(|header| SeriesSlice {
-                        name: frame_name(&name, header.frame, frames),
-                        header,
-                        source: source.clone(),
-                    });
-                    groups.entry(Key::File { name: name.clone() }).or_default().extend(slices);
-                }
-                Ok(Opened::Archive(_)) => refused.push((name, ImageError::Nested)),
-                Err(error) => refused.push((name, error)),
-            };
-        for (name, file) in files {
-            let opened = match file.bytes() {
-                Ok(bytes) => F::Formats::open(&bytes),
-                Err(reason) => Err(ImageError::Gone { reason }),
-            };
-            if let Ok(Opened::Archive(members)) = opened {
-                for (member, bytes) in members {
-                    // Not even unpacked: it could hold others without end.
-                    let opened = match archive::is_zip(&bytes) {
-                        true => Err(ImageError::Nested),
-                        false => F::Formats::open(&bytes),
-                    };
-                    add(format!("{name}/{member}"), opened, Source::Unpacked(Arc::new(bytes)));
-                }
-            } else {
-                add(name, opened, Source::File(Arc::new(file)));
-            }
-        }
-        let mut series: Vec<Series<F>> =
-            groups.into_iter().map(|(key, g)| arrange(key, g)).collect();
-        series.sort_by(|a, b| natural(&a.name, &b.name));
-        Self { series, refused }
+        let mut opening = Opening::default();
+        files.into_iter().for_each(|(name, file)| opening.add(name, file));
+        opening.finish()
     }
 
     /// Number of slices in all series.
     pub fn slices(&self) -> usize {
         self.series.iter().map(|series| series.slices.len()).sum()
+    }
+}
+
+/// An examination while its files are opened, one after the other: so that a program can say where it is.
+#[derive(Debug)]
+pub struct Opening<F> {
+    groups: BTreeMap<Key, Vec<SeriesSlice<F>>>,
+    refused: Vec<(String, ImageError)>,
+    /// Names of slices so far: no two have the same.
+    names: BTreeMap<String, usize>,
+    /// Files so far.
+    files: usize,
+    /// Archives and volumes stay in memory: all of them together have a limit.
+    budget: Budget,
+}
+
+impl<F> Default for Opening<F> {
+    fn default() -> Self {
+        Self {
+            groups: BTreeMap::new(),
+            refused: Vec::new(),
+            names: BTreeMap::new(),
+            files: 0,
+            budget: Budget::default(),
+        }
+    }
+}
+
+impl<F: FileBytes> Opening<F> {
+    /// Opens a file with its name or path.
+    pub fn add(&mut self, name: String, file: F) {
+        let name = printable(&name);
+        let budget = &mut self.budget;
+        let opened = wall(
+            || {
+                let bytes = bytes_of(&file)?;
+                Ok((F::Formats::open(&bytes, budget)?, crc32fast::hash(&bytes)))
+            },
+            ImageError::broken,
+        );
+        match opened {
+            Ok((Opened::Archive(members), _)) => {
+                members.into_iter().for_each(|member| self.add_member(&name, member));
+            }
+            Ok((opened, checksum)) => {
+                self.sort(name, opened, checksum, Source::File(Arc::new(file)));
+            }
+            Err(error) => self.refuse(name, error),
+        }
+    }
+
+    /// Opens a file of an archive.
+    fn add_member(&mut self, archive: &str, (member, contents): Member) {
+        let name = format!("{archive}/{}", printable(&member));
+        let bytes = match contents {
+            // Not even unpacked: it could hold others without end.
+            Ok(bytes) if archive::is_zip(&bytes) => return self.refuse(name, ImageError::Nested),
+            Ok(bytes) => bytes,
+            Err(error) => return self.refuse(name, error),
+        };
+        let budget = &mut self.budget;
+        let opened = wall(|| F::Formats::open(&bytes, budget), ImageError::broken);
+        if !matches!(opened, Ok(Opened::Slices(_))) {
+            // Its packed bytes are not kept.
+            budget.give_back(bytes.len() as u64);
+        }
+        match opened {
+            Ok(opened) => {
+                let checksum = crc32fast::hash(&bytes);
+                self.sort(name, opened, checksum, Source::Unpacked(Arc::new(bytes)));
+            }
+            Err(error) => self.refuse(name, error),
+        }
+    }
+
+    /// Refuses a file, whatever is in it.
+    pub fn refuse(&mut self, name: String, error: ImageError) {
+        self.refused.push((name, error));
+    }
+
+    /// Sorts the slices of a file into their series. `source` is where those come from that are read anew.
+    fn sort(&mut self, name: String, opened: Opened, checksum: u32, source: Source<F>) {
+        let (headers, source, is_series) = match opened {
+            Opened::Slices(headers) => (headers, source, false),
+            Opened::Frames(file) => (file.headers(), Source::Frames(Arc::from(file)), false),
+            Opened::Volume(volume) => (volume.headers(), Source::Volume(Arc::from(volume)), true),
+            Opened::Archive(_) => return self.refuse(name, ImageError::Nested),
+        };
+        let (frames, number) = (headers.len(), self.files);
+        self.files += 1;
+        let name = self.unique(name, frames);
+        for header in headers {
+            let key = match is_series || frames > 1 {
+                true => Key::File { number },
+                false => key(&name, &header),
+            };
+            let name = frame_name(&name, header.frame, frames);
+            let slice = SeriesSlice { name, header, checksum, source: source.clone() };
+            self.groups.entry(key).or_default().push(slice);
+        }
+    }
+
+    /// The name, with a number behind it if another file's slices are called so.
+    fn unique(&mut self, name: String, frames: usize) -> String {
+        let mut candidate = name.clone();
+        while self.names.contains_key(&candidate)
+            || (frames > 1 && self.names.contains_key(&frame_name(&candidate, 0, frames)))
+        {
+            let met = self.names.entry(name.clone()).or_default();
+            *met += 1;
+            candidate = format!("{name} ({})", *met + 1);
+        }
+        self.names.insert(candidate.clone(), 0);
+        for frame in (0..frames).filter(|_| frames > 1) {
+            self.names.insert(frame_name(&candidate, frame, frames), 0);
+        }
+        candidate
+    }
+
+    /// The series of all files.
+    pub fn finish(self) -> Examination<F> {
+        let Self { groups, refused, .. } = self;
+        let mut series: Vec<Series<F>> =
+            groups.into_iter().map(|(key, g)| arrange(key, g)).collect();
+        series.sort_by(|a, b| natural(&a.name, &b.name));
+        Examination { series, refused }
     }
 }
 
@@ -201,10 +307,18 @@ fn folder(name: &str) -> String {
     name.rfind(['/', '\\']).map(|end| name[..end].to_owned()).unwrap_or_default()
 }
 
-fn key(name: &str, header: &SliceHeader, frames: usize) -> Key {
-    if frames > 1 {
-        return Key::File { name: name.to_owned() };
+/// A name as it may be shown: on one line, without what a terminal would obey, and not without end.
+fn printable(name: &str) -> String {
+    const MOST: usize = 512;
+    let mut short: String =
+        name.chars().map(|c| if c.is_control() { '\u{fffd}' } else { c }).take(MOST).collect();
+    if name.chars().nth(MOST).is_some() {
+        short.push('\u{2026}');
     }
+    short
+}
+
+fn key(name: &str, header: &SliceHeader) -> Key {
     let is_dicom = header.series.is_some() || header.plane.is_some() || header.number.is_some();
     if !is_dicom {
         return Key::Pictures { folder: folder(name) };
@@ -215,6 +329,7 @@ fn key(name: &str, header: &SliceHeader, frames: usize) -> Key {
     });
     Key::Dicom {
         series: header.series.clone().unwrap_or_else(|| folder(name)),
+        origin: header.origin.clone(),
         size: (header.width, header.height),
         orientation: orientation.collect(),
     }
@@ -222,6 +337,18 @@ fn key(name: &str, header: &SliceHeader, frames: usize) -> Key {
 
 fn arrange<F>(key: Key, mut slices: Vec<SeriesSlice<F>>) -> Series<F> {
     let mut warnings = Vec::new();
+    // A map of the type that is there already: every other would be downloaded, too.
+    let mut met: BTreeMap<String, usize> = BTreeMap::new();
+    let mut copies = 0;
+    for slice in &slices {
+        if let Some(instance) = &slice.header.instance {
+            let name = format!("{instance}#{}", slice.header.frame);
+            copies += usize::from(met.insert(name, 0).is_some());
+        }
+    }
+    if copies > 0 {
+        warnings.push(format!("{copies} slices are in the series more than once"));
+    }
     let planes: Option<Vec<Plane>> = slices.iter().map(|slice| slice.header.plane).collect();
     if planes.is_some() {
         let offset = |slice: &SeriesSlice<F>| slice.header.plane.map_or(0.0, |p| p.offset());
@@ -245,8 +372,10 @@ fn arrange<F>(key: Key, mut slices: Vec<SeriesSlice<F>>) -> Series<F> {
     if let Some(warning) = slices.first().and_then(|s| s.header.plane).and_then(|p| p.warning()) {
         warnings.push(warning);
     }
+    let file = |name: &str| name.rsplit_once('#').map_or(name, |(file, _)| file).to_owned();
     let name = match key {
-        Key::File { name } => name,
+        Key::File { .. } if slices.len() > 1 => file(&slices[0].name),
+        Key::File { .. } => slices[0].name.clone(),
         Key::Pictures { folder } if !folder.is_empty() && slices.len() > 1 => folder,
         _ => match (folder(&slices[0].name), slices.len()) {
             (_, 1) => slices[0].name.clone(),
@@ -257,8 +386,25 @@ fn arrange<F>(key: Key, mut slices: Vec<SeriesSlice<F>>) -> Series<F> {
     Series { name, slices, distance_mm, warnings }
 }
 
-/// Distance between neighbours of slices sorted by place.
+/// Distance between neighbours of slices sorted by place, if they lie evenly, straight above each other, all of
+/// one spacing and orientation: else no volume can be made of them.
 fn distance<F>(slices: &[SeriesSlice<F>], warnings: &mut Vec<String>) -> Option<f64> {
+    let first = &slices.first()?.header;
+    let plane = first.plane?;
+    for SliceHeader { plane: other, spacing_mm, .. } in slices.iter().map(|slice| &slice.header) {
+        let other = (*other)?;
+        let reason = if !plane.is_parallel_to(&other) {
+            "are turned against each other"
+        } else if !is_same_spacing(*spacing_mm, first.spacing_mm) {
+            "have pixels of different sizes"
+        } else if plane.shift_to(&other) > SHIFTED_MM {
+            "are shifted against each other"
+        } else {
+            continue;
+        };
+        warnings.push(format!("the slices {reason}, and volumes are not computed"));
+        return None;
+    }
     let offsets: Vec<f64> =
         slices.iter().filter_map(|slice| Some(slice.header.plane?.offset())).collect();
     let gaps: Vec<f64> = offsets.windows(2).map(|pair| pair[1] - pair[0]).collect();
@@ -279,7 +425,9 @@ fn distance<F>(slices: &[SeriesSlice<F>], warnings: &mut Vec<String>) -> Option<
         ));
         return None;
     }
-    Some(offsets.last()? - offsets.first()?).map(|length| length / gaps.len() as f64)
+    Some(offsets.last()? - offsets.first()?)
+        .map(|length| length / gaps.len() as f64)
+        .filter(|distance| distance.is_finite())
 }
 
 #[cfg(test)]
@@ -311,6 +459,51 @@ mod tests {
         let found = Examination::open(files);
         assert_eq!(found.slices(), 1);
         assert_eq!(found.refused[0].0, "x.txt");
+    }
+
+    #[test]
+    fn files_that_are_called_alike_stay_apart() {
+        // Two names that are not UTF-8 look the same; a line break would be a line of its own.
+        let files = ["a/M\u{fffd}ller.png", "a/M\u{fffd}ller.png", "a/x\nerror: y.png"];
+        let found = Examination::open(files.map(|name| (name.to_owned(), png(40))));
+        let names: Vec<&str> =
+            found.series.iter().flat_map(|s| &s.slices).map(|s| s.name.as_str()).collect();
+        let expected =
+            ["a/M\u{fffd}ller.png", "a/M\u{fffd}ller.png (2)", "a/x\u{fffd}error: y.png"];
+        assert_eq!(names, expected);
+    }
+
+    fn place(origin: [f64; 3], spacing: f64) -> SliceHeader {
+        let (along_row, along_column) = ([1.0, 0.0, 0.0], [0.0, 1.0, 0.0]);
+        let plane = Some(Plane { origin, along_row, along_column });
+        SliceHeader { plane, spacing_mm: Some([spacing; 2]), ..SliceHeader::default() }
+    }
+
+    #[test]
+    fn only_slices_that_lie_straight_above_each_other_make_a_volume() {
+        let distance_of = |headers: Vec<SliceHeader>| {
+            let slice = |header| SeriesSlice::<Vec<u8>> {
+                name: String::new(),
+                header,
+                checksum: 0,
+                source: Source::Unpacked(Arc::default()),
+            };
+            let mut warnings = Vec::new();
+            let slices: Vec<_> = headers.into_iter().map(slice).collect();
+            (distance(&slices, &mut warnings), warnings.join(" "))
+        };
+        let at = |x, z| place([x, 0.0, z], 0.7);
+        assert_eq!(distance_of(vec![at(0.0, 0.0), at(0.0, 5.0), at(0.0, 10.0)]).0, Some(5.0));
+        for (headers, words) in [
+            (vec![at(0.0, 0.0), at(20.0, 5.0)], "shifted"),
+            (vec![at(0.0, 0.0), place([0.0, 0.0, 5.0], 0.9)], "different sizes"),
+            (vec![at(0.0, 0.0), at(0.0, 5.0), at(0.0, 40.0)], "mm apart"),
+            (vec![at(0.0, -1.7e308), at(0.0, 1.7e308)], ""),
+        ] {
+            let (distance, warnings) = distance_of(headers);
+            assert_eq!(distance, None, "{words}");
+            assert!(warnings.contains(words), "{warnings}");
+        }
     }
 
     #[test]

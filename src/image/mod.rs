@@ -8,6 +8,7 @@ pub mod plane;
 pub mod plausibility;
 pub mod preprocess;
 pub mod slice;
+pub mod view;
 pub mod window;
 
 pub use decode::{ImageError, decode_slice};

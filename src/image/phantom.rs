@@ -8,7 +8,7 @@ use rand::RngExt;
 use rand::SeedableRng;
 use rand_chacha::ChaCha8Rng;
 
-use super::{CtSlice, Window};
+use crate::image::{CtSlice, Window};
 
 /// Side of a phantom in pixels.
 pub const SIDE: usize = 512;
@@ -29,7 +29,7 @@ impl SliceClass {
     pub const ALL: [Self; 3] = [Self::Control, Self::CommonPneumonia, Self::Covid19];
 }
 
-/// Values of a mask pixel, as in the CNCB data (specification 5.1).
+/// Values of a mask pixel, as in the CNCB data (docs/method.md, 5.1).
 pub mod mask_value {
     /// Outside the lungs.
     pub const BACKGROUND: u8 = 0;
@@ -236,6 +236,7 @@ pub fn draw(class: SliceClass, seed: u64) -> Phantom {
         height: SIDE,
         pixels,
         spacing_mm: None,
+        not_chest_ct: None,
         warnings: Vec::new(),
     };
     Phantom { slice, mask, class }

@@ -47,6 +47,20 @@ impl Plane {
         let alike = |a, b| dot(a, b) > 0.9999;
         alike(self.along_row, other.along_row) && alike(self.along_column, other.along_column)
     }
+
+    /// Millimetres by which the corner of another slice lies beside this one's, seen along the normal.
+    pub fn shift_to(&self, other: &Self) -> f64 {
+        let way = [0, 1, 2].map(|k| other.origin[k] - self.origin[k]);
+        dot(way, self.along_row).hypot(dot(way, self.along_column))
+    }
+}
+
+/// Whether pixels are of one size, but for what writers round.
+pub fn is_same_spacing(a: Option<[f64; 2]>, b: Option<[f64; 2]>) -> bool {
+    match (a, b) {
+        (Some(a), Some(b)) => a.iter().zip(b).all(|(a, b)| (a - b).abs() <= 0.001 * a.max(b)),
+        (a, b) => a == b,
+    }
 }
 
 /// Scalar product.

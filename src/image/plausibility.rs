@@ -1,63 +1,138 @@
 //! Whether a slice looks like a chest CT at all.
 //!
-//! The networks answer whatever they are shown. A warning beside the answer says when the picture is
-//! plainly something else. A slice that passes may still be wrong: this looks for lungs, not for
-//! quality.
+//! The networks answer whatever they are shown, so what is plainly something else is not shown to them. A slice
+//! that passes may still be wrong: this looks for lungs, not for quality.
 
-use super::CtSlice;
-use crate::geometry::Mask;
-use crate::geometry::components::components;
+use crate::detection::Mask;
+use crate::detection::mask::connected_components::{Component, components};
+use crate::image::CtSlice;
 
 /// Fields of view of chest CT in millimetres, with margin.
 const FIELD_OF_VIEW_MM: std::ops::RangeInclusive<f64> = 150.0..=700.0;
-/// Smallest share of the picture that lungs take up.
+/// The longer side of the smallest chest of an adult in millimetres, with margin; a head's is below.
+const BODY_MM: f64 = 230.0;
+/// Share of the picture that lungs take up where a class can be told.
 const LUNG_SHARE: f64 = 0.02;
+/// Share under which there is nothing like a lung at all. Between the two lie the slices at the edge of the lungs,
+/// which may well show a lesion.
+const NO_LUNG_SHARE: f64 = 0.002;
 /// Smallest distance between the mean intensities of air and tissue.
 const CONTRAST: f64 = 40.0;
 
-/// What is wrong with the slice, in words; empty for one that looks like a chest CT.
-pub fn doubts(slice: &CtSlice) -> Vec<String> {
-    let mut doubts = Vec::new();
+/// Why nothing should be said of the slice, in words; none for one that may be an axial slice of a chest CT.
+pub fn refusal(slice: &CtSlice) -> Option<String> {
+    if let Some(reason) = &slice.not_chest_ct {
+        return Some(format!("this is no axial slice of a chest CT: {reason}"));
+    }
     if let Some([rows, columns]) = slice.spacing_mm {
-        let size = [rows * slice.height as f64, columns * slice.width as f64];
-        if size.iter().any(|side| !FIELD_OF_VIEW_MM.contains(side)) {
-            doubts.push(format!(
-                "the field of view is {:.0} x {:.0} mm, which is unusual for a chest CT",
-                size[1], size[0]
+        let [height, width] = [rows * slice.height as f64, columns * slice.width as f64];
+        if ![height, width].iter().all(|side| FIELD_OF_VIEW_MM.contains(side)) {
+            return Some(format!(
+                "the field of view of {width:.0} x {height:.0} mm is none of a chest CT"
             ));
         }
     }
-    if !shows_lungs(slice) {
-        doubts.push(
-            "hardly any lung was found: the slice lies at the edge of the lungs, or is no axial chest CT in a lung window; do not rely on the result"
-                .into(),
-        );
+    let Some(threshold) = air_threshold(&slice.pixels) else {
+        return Some("air and tissue cannot be told apart: this is no CT in a lung window".into());
+    };
+    if let Some(size) = body_mm(slice, threshold).filter(|size| *size < BODY_MM) {
+        return Some(format!("the body measures {size:.0} mm, too little for a chest"));
     }
-    doubts
+    (lung_share(slice, threshold) < NO_LUNG_SHARE).then(|| {
+        "no lung is to be seen: the slice lies outside the lungs, or is no axial chest CT in a lung window".into()
+    })
 }
 
-/// Whether dark regions surrounded by brighter ones take up enough of the picture.
-fn shows_lungs(slice: &CtSlice) -> bool {
-    let Some(threshold) = air_threshold(&slice.pixels) else { return false };
+/// Why no class should be given for a slice that is looked at, in words.
+pub fn class_refusal(slice: &CtSlice) -> Option<String> {
+    let share = air_threshold(&slice.pixels).map_or(0.0, |air| lung_share(slice, air));
+    (share < LUNG_SHARE).then(|| {
+        "hardly any lung is to be seen: the slice lies at the edge of the lungs, or is no axial chest CT in a lung window".into()
+    })
+}
+
+/// The longer side of the largest bright region, if the file tells millimetres and the region does not touch
+/// the border, where it may be cut off.
+fn body_mm(slice: &CtSlice, threshold: u8) -> Option<f64> {
+    let [row, column] = slice.spacing_mm?;
+    let (width, height) = (slice.width, slice.height);
+    let pixels = slice.pixels.iter().map(|pixel| *pixel > threshold).collect();
+    let bright = components(&Mask { width, height, pixels }, width * height / 100);
+    let b = bright.iter().max_by_key(|found| found.area)?.bbox;
+    let is_whole = b.x1 > 0.0 && b.y1 > 0.0 && b.x2 < width as f32 && b.y2 < height as f32;
+    let [across, down] = [f64::from(b.x2 - b.x1) * column, f64::from(b.y2 - b.y1) * row];
+    is_whole.then_some(across.max(down))
+}
+
+/// Dark regions that are surrounded by brighter ones; none where air and tissue cannot be told apart.
+pub fn lungs(slice: &CtSlice) -> Option<Mask> {
+    let mut mask = Mask::empty(slice.width, slice.height);
+    for region in surrounded(slice, air_threshold(&slice.pixels)?) {
+        mask.pixels.iter_mut().zip(region.mask.pixels).for_each(|(lung, own)| *lung |= own);
+    }
+    Some(mask)
+}
+
+/// Share of the picture that they take up.
+fn lung_share(slice: &CtSlice, threshold: u8) -> f64 {
+    let area: usize = surrounded(slice, threshold).iter().map(|found| found.area).sum();
+    area as f64 / (slice.width * slice.height) as f64
+}
+
+fn surrounded(slice: &CtSlice, threshold: u8) -> Vec<Component> {
     let (width, height) = (slice.width, slice.height);
     let dark =
         Mask { width, height, pixels: slice.pixels.iter().map(|p| *p <= threshold).collect() };
     let smallest = (width * height) / 400;
-    let surrounded: usize = components(&dark, smallest)
-        .iter()
-        .filter(|found| {
-            let b = found.bbox;
-            // A cropped picture may cut a lung; what touches two sides or more is the air around.
-            let sides = [b.x1 <= 0.0, b.y1 <= 0.0, b.x2 >= width as f32, b.y2 >= height as f32];
-            sides.iter().filter(|touches| **touches).count() < 2
+    let mut found = components(&dark, smallest);
+    found.retain(|found| {
+        let b = found.bbox;
+        // A cropped picture may cut a lung; what touches two sides or more is the air around.
+        let sides = [b.x1 <= 0.0, b.y1 <= 0.0, b.x2 >= width as f32, b.y2 >= height as f32];
+        sides.iter().filter(|touches| **touches).count() < 2
+    });
+    found.retain(|found| 2 * enclosed_area(found) <= found.area);
+    found
+}
+
+/// Pixels that a region encloses: what it runs around. Lungs have vessels in them; a ring has a good part of its own
+/// size inside.
+fn enclosed_area(region: &Component) -> usize {
+    let b = region.bbox;
+    let (left, top) = (b.x1 as usize, b.y1 as usize);
+    let (width, height) = ((b.x2 - b.x1) as usize, (b.y2 - b.y1) as usize);
+    // What is reached from the border of its box lies around it; one mask, however many holes there are.
+    let mut known = Mask::empty(width, height);
+    for (place, known) in known.pixels.iter_mut().enumerate() {
+        let (x, y) = (place % width + left, place / width + top);
+        *known = region.mask.pixels[y * region.mask.width + x];
+    }
+    let mut stack: Vec<usize> = (0..width * height)
+        .filter(|place| {
+            let (x, y) = (place % width, place / width);
+            x == 0 || y == 0 || x + 1 == width || y + 1 == height
         })
-        .map(|found| found.area)
-        .sum();
-    surrounded as f64 >= LUNG_SHARE * (width * height) as f64
+        .collect();
+    let mut around = 0;
+    while let Some(place) = stack.pop() {
+        if std::mem::replace(&mut known.pixels[place], true) {
+            continue;
+        }
+        around += 1;
+        let (x, y) = (place % width, place / width);
+        for ny in y.saturating_sub(1)..(y + 2).min(height) {
+            for nx in x.saturating_sub(1)..(x + 2).min(width) {
+                if !known.pixels[ny * width + nx] {
+                    stack.push(ny * width + nx);
+                }
+            }
+        }
+    }
+    (width * height).saturating_sub(region.area + around)
 }
 
 /// The intensity that parts dark from bright best (Otsu 1979); `None` where nothing is to be parted.
-fn air_threshold(pixels: &[u8]) -> Option<u8> {
+pub fn air_threshold(pixels: &[u8]) -> Option<u8> {
     let mut histogram = [0u64; 256];
     pixels.iter().for_each(|pixel| histogram[usize::from(*pixel)] += 1);
     let count = pixels.len() as f64;
@@ -92,15 +167,47 @@ mod tests {
             height: side,
             pixels: (0..side * side).map(|i| pixels(i % side, i / side)).collect(),
             spacing_mm: None,
+            not_chest_ct: None,
             warnings: Vec::new(),
         }
+    }
+
+    #[test]
+    fn what_a_region_encloses_is_counted_whatever_is_in_it() {
+        let sieve = slice(256, |x, y| {
+            let is_inside = (20..236).contains(&x) && (20..236).contains(&y);
+            if is_inside && (x % 2 == 1 || y % 2 == 1) { 10 } else { 200 }
+        });
+        let regions = surrounded(&sieve, 100);
+        // A quarter of the square is holes: less than half of the rest.
+        assert_eq!(regions.len(), 1);
+        let [inside, area] = [enclosed_area(&regions[0]), regions[0].area];
+        assert!((inside * 3).abs_diff(area) < area / 20, "{inside} in {area}");
+    }
+
+    #[test]
+    fn rings_are_no_lungs() {
+        let rings = slice(512, |x, y| {
+            let radius = (x as f64 - 256.0).hypot(y as f64 - 256.0);
+            if radius > 240.0 || radius % 60.0 < 25.0 { 10 } else { 200 }
+        });
+        let bullseye = slice(512, |x, y| {
+            let radius = (x as f64 - 256.0).hypot(y as f64 - 256.0);
+            if (150.0..190.0).contains(&radius) { 10 } else { 200 }
+        });
+        assert!(refusal(&bullseye).is_some());
+        // In the middle lies a disc.
+        assert!(class_refusal(&rings).is_some());
     }
 
     #[test]
     fn phantoms_look_like_a_chest() {
         for class in [SliceClass::Control, SliceClass::CommonPneumonia, SliceClass::Covid19] {
             for seed in 0..5 {
-                assert_eq!(doubts(&draw(class, seed).slice), Vec::<String>::new());
+                let mut chest = draw(class, seed).slice;
+                assert_eq!((refusal(&chest), class_refusal(&chest)), (None, None));
+                chest.spacing_mm = Some([0.7, 0.7]);
+                assert_eq!(refusal(&chest), None);
             }
         }
     }
@@ -116,14 +223,22 @@ mod tests {
             slice(200, noise),
         ];
         for (index, picture) in pictures.iter().enumerate() {
-            assert_eq!(doubts(picture).len(), 1, "picture {index}");
+            assert!(class_refusal(picture).is_some(), "picture {index}");
+            // Noise has dark regions of any shape.
+            assert!(refusal(picture).is_some() || index == 4, "picture {index}");
         }
     }
 
     #[test]
-    fn a_head_sized_field_of_view_is_doubted() {
-        let mut chest = draw(SliceClass::Control, 1).slice;
-        chest.spacing_mm = Some([0.2, 0.2]);
-        assert!(doubts(&chest)[0].contains("102 x 102 mm"), "{:?}", doubts(&chest));
+    fn what_is_too_small_for_a_chest_or_says_that_it_is_none_is_refused() {
+        let chest = draw(SliceClass::Control, 1).slice;
+        let of = |spacing: f64| {
+            refusal(&CtSlice { spacing_mm: Some([spacing; 2]), ..chest.clone() }).unwrap()
+        };
+        assert!(of(0.2).contains("102 x 102 mm"), "{}", of(0.2));
+        // A field of view that a head is scanned with.
+        assert!(of(0.43).contains("too little for a chest"), "{}", of(0.43));
+        let scout = CtSlice { not_chest_ct: Some("it is a localizer".into()), ..chest };
+        assert!(refusal(&scout).unwrap().contains("localizer"));
     }
 }

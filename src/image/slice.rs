@@ -1,6 +1,6 @@
 //! One CT slice, before and after windowing.
 
-use super::{Plane, Window};
+use crate::image::{Plane, Window};
 
 /// A slice: 8-bit intensities after windowing, and where it came from.
 #[derive(Clone, Debug, PartialEq)]
@@ -15,6 +15,8 @@ pub struct CtSlice {
     pub pixels: Vec<u8>,
     /// Millimetres between rows and between columns, if the file tells.
     pub spacing_mm: Option<[f64; 2]>,
+    /// Why it is no axial slice of a chest CT, if its file says so.
+    pub not_chest_ct: Option<String>,
     /// What the reader should know about how the file was read.
     pub warnings: Vec<String>,
 }
@@ -43,6 +45,8 @@ pub struct RawSlice {
     pub window: Option<Window>,
     /// Millimetres between rows and between columns, if the file tells.
     pub spacing_mm: Option<[f64; 2]>,
+    /// Why it is no axial slice of a chest CT, if its file says so.
+    pub not_chest_ct: Option<String>,
     /// What the reader should know about how the file was read.
     pub warnings: Vec<String>,
 }
@@ -76,6 +80,7 @@ impl RawSlice {
             height: self.height,
             pixels,
             spacing_mm: self.spacing_mm,
+            not_chest_ct: self.not_chest_ct,
             warnings,
         }
     }
@@ -106,6 +111,12 @@ pub struct SliceHeader {
     pub frame: usize,
     /// Identifier of the series, if the file has one.
     pub series: Option<String>,
+    /// Identifier of the instance, if the file has one.
+    pub instance: Option<String>,
+    /// Study, frame of reference and patient, as far as the file says: slices of different ones are no series.
+    pub origin: [String; 3],
+    /// Millimetres between rows and between columns, if the file tells.
+    pub spacing_mm: Option<[f64; 2]>,
     /// Number within the series as the scanner gave it.
     pub number: Option<i64>,
     /// Where it lies.

@@ -1,12 +1,12 @@
-//! Which network: depth, truncation, task and classes (specification 1.1, 1.7).
+//! Which network: depth, truncation, task and classes (docs/method.md, 1.1, 1.7).
 
 use std::fmt;
 use std::str::FromStr;
 
 use serde::{Deserialize, Serialize};
 
-use super::weights::{StateDict, WeightsError};
-use crate::geometry::AnchorGenerator;
+use crate::detection::AnchorGenerator;
+use crate::network::weights::{StateDict, WeightsError};
 
 /// Residual network under the feature pyramid.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
@@ -71,6 +71,28 @@ impl Variant {
         Self { backbone, truncation }
     }
 
+    /// Reads the variant of a residual network from the names of its parameters, which begin with `prefix`.
+    ///
+    /// # Errors
+    /// If it is none that is known here.
+    pub fn infer(state: &StateDict, prefix: &str) -> Result<Self, WeightsError> {
+        let has = |name: String| state.tensors.contains_key(&name);
+        let block =
+            |layer: usize, index: usize| has(format!("{prefix}layer{layer}.{index}.conv1.weight"));
+        let counts: Vec<usize> = (1..=4)
+            .map(|layer| (0..64).take_while(|&index| block(layer, index)).count())
+            .take_while(|&count| count > 0)
+            .collect();
+        let bottleneck = has(format!("{prefix}layer1.0.conv3.weight"));
+        Self::LIGHT
+            .into_iter()
+            .chain([Self::RESNET50])
+            .find(|variant| variant.blocks() == counts && variant.is_bottleneck() == bottleneck)
+            .ok_or_else(|| WeightsError::Architecture {
+                what: format!("a backbone with {counts:?} blocks"),
+            })
+    }
+
     /// Residual blocks in each layer that remains.
     pub fn blocks(self) -> Vec<usize> {
         let all = match self.backbone {
@@ -85,7 +107,7 @@ impl Variant {
         self.backbone == Backbone::ResNet50
     }
 
-    /// Convolutions of the mask head and their channels (specification 1.6).
+    /// Convolutions of the mask head and their channels (docs/method.md, 1.6).
     pub fn mask_head(self) -> (usize, usize) {
         if self.is_bottleneck() { (4, 256) } else { (1, 128) }
     }
@@ -205,10 +227,10 @@ pub struct Architecture {
 }
 
 impl Architecture {
-    /// The paper's network for a task (specification 1 and 2.1).
+    /// The paper's network for a task (docs/method.md, 1 and 2.1).
     ///
     /// ResNet50 keeps its mask branch in the classifier and has a larger module S, as the paper's
-    /// parameter counts say (specification 1.7).
+    /// parameter counts say (docs/method.md, 1.7).
     pub fn paper(variant: Variant, task: Task, masks: Masks) -> Self {
         let heavy = variant.is_bottleneck();
         Self {
@@ -231,19 +253,7 @@ impl Architecture {
     pub fn infer(state: &StateDict) -> Result<Self, WeightsError> {
         let unknown = |what: String| WeightsError::Architecture { what };
         let has = |name: &str| state.tensors.contains_key(name);
-        let block = |layer: usize, index: usize| {
-            has(&format!("backbone.body.layer{layer}.{index}.conv1.weight"))
-        };
-        let counts: Vec<usize> = (1..=4)
-            .map(|layer| (0..64).take_while(|&index| block(layer, index)).count())
-            .take_while(|&count| count > 0)
-            .collect();
-        let bottleneck = has("backbone.body.layer1.0.conv3.weight");
-        let variant = Variant::LIGHT
-            .into_iter()
-            .chain([Variant::RESNET50])
-            .find(|variant| variant.blocks() == counts && variant.is_bottleneck() == bottleneck)
-            .ok_or_else(|| unknown(format!("a backbone with {counts:?} blocks")))?;
+        let variant = Variant::infer(state, "backbone.body.")?;
         let rows = |name: &str| {
             state
                 .shape(name)

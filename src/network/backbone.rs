@@ -3,9 +3,9 @@
 use burn::module::Module;
 use burn::tensor::{Device, Tensor};
 
-use super::architecture::Variant;
-use super::fpn::Fpn;
-use super::resnet::ResNet;
+use crate::network::architecture::Variant;
+use crate::network::fpn::Fpn;
+use crate::network::resnet::ResNet;
 
 /// ResNet body and feature pyramid.
 #[derive(Module, Debug)]

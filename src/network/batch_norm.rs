@@ -1,10 +1,10 @@
-//! Batch normalisation with the statistics the two training stages need (specification 13).
+//! Batch normalisation with the statistics the two training stages need (docs/method.md, 4).
 
 use burn::module::{Module, Param, RunningState};
 use burn::tensor::activation::relu;
 use burn::tensor::{Device, Tensor};
 
-use super::conv::Conv2d;
+use crate::network::conv::Conv2d;
 
 /// Added to the variance (PyTorch's default).
 pub const EPSILON: f64 = 1e-5;
@@ -131,10 +131,10 @@ fn batch_statistics(input: &Tensor<4>) -> (Tensor<1>, Tensor<1>) {
 
 #[cfg(not(target_arch = "wasm32"))]
 mod device {
-    use super::super::host_ops::batch_norm::{ChannelStatistics, batch_norm, statistics};
-    use super::super::host_ops::serves;
-    use super::super::host_values::host_values;
     use super::*;
+    use crate::network::cpu_ops::batch_norm::{ChannelStatistics, batch_norm, statistics};
+    use crate::network::cpu_ops::is_cpu_device;
+    use crate::network::cpu_values::to_cpu_vec;
     use burn::tensor::TensorData;
 
     pub fn forward_fused(
@@ -144,7 +144,7 @@ mod device {
         activate: bool,
     ) -> Tensor<4> {
         let device = input.device();
-        if !serves(&device) {
+        if !is_cpu_device(&device) {
             return norm.forward_general(input, residual, activate);
         }
         let of_batch = norm.statistics == Statistics::Batch;
@@ -158,8 +158,8 @@ mod device {
             found
         } else {
             ChannelStatistics {
-                mean: host_values(norm.running_mean.value_sync()),
-                variance: host_values(norm.running_var.value_sync()),
+                mean: to_cpu_vec(norm.running_mean.value_sync()),
+                variance: to_cpu_vec(norm.running_var.value_sync()),
             }
         };
         let affine = [norm.weight.val(), norm.bias.val()];
@@ -190,7 +190,7 @@ fn broadcast(values: Tensor<1>) -> Tensor<4> {
 mod tests {
     use super::*;
     use crate::network::conv::Conv2dConfig;
-    use crate::network::host_values::host_values;
+    use crate::network::cpu_values::to_cpu_vec;
     use burn::tensor::TensorData;
 
     fn input(device: &Device) -> Tensor<4> {
@@ -226,12 +226,10 @@ mod tests {
     fn batch_statistics_normalise_and_update_the_running_ones_with_the_unbiased_variance() {
         let device = Device::flex();
         let norm = BatchNorm { statistics: Statistics::Batch, ..BatchNorm::init(3, &device) };
-        let values = host_values(input(&device));
-        let output = host_values(norm.forward(input(&device)));
-        let (mean, var) = (
-            host_values(norm.running_mean.value_sync()),
-            host_values(norm.running_var.value_sync()),
-        );
+        let values = to_cpu_vec(input(&device));
+        let output = to_cpu_vec(norm.forward(input(&device)));
+        let (mean, var) =
+            (to_cpu_vec(norm.running_mean.value_sync()), to_cpu_vec(norm.running_var.value_sync()));
         for c in 0..3 {
             let x = channel(&values, c);
             let n = x.len() as f64;
@@ -251,7 +249,7 @@ mod tests {
         let norm = BatchNorm { statistics: Statistics::Batch, ..BatchNorm::init(3, &device) };
         norm.forward(input(&device));
         let saved = crate::network::parameters::state_of(&norm);
-        let mean = host_values(norm.running_mean.value_sync());
+        let mean = to_cpu_vec(norm.running_mean.value_sync());
         assert_eq!(saved.tensors["running_mean"].values, mean);
         assert!(mean.iter().all(|value| *value != 0.0));
     }
@@ -263,12 +261,12 @@ mod tests {
         let x = input(&device).require_grad();
         let loss = norm.forward(x.clone()).powf_scalar(2.0).sum();
         let gradients = loss.backward();
-        assert_eq!(host_values(norm.running_mean.value_sync()), [0.3, -0.2, 0.7]);
+        assert_eq!(to_cpu_vec(norm.running_mean.value_sync()), [0.3, -0.2, 0.7]);
 
         // Central differences of the same loss.
         let plain = Device::flex();
         let loss_of = |norm: &BatchNorm, x: Tensor<4>| -> f64 {
-            host_values(norm.forward(x)).iter().map(|v| f64::from(*v).powi(2)).sum()
+            to_cpu_vec(norm.forward(x)).iter().map(|v| f64::from(*v).powi(2)).sum()
         };
         let step = 1e-2f32;
         let shifted = |delta: f32| {
@@ -278,10 +276,10 @@ mod tests {
             loss_of(&norm, input(&plain))
         };
         let expected = (shifted(step) - shifted(-step)) / f64::from(2.0 * step);
-        let weight = norm.weight.val().grad(&gradients).map(host_values).unwrap_or_default();
+        let weight = norm.weight.val().grad(&gradients).map(to_cpu_vec).unwrap_or_default();
         assert!((f64::from(weight[1]) - expected).abs() < 1e-2 * expected.abs().max(1.0));
 
-        let values = host_values(input(&plain));
+        let values = to_cpu_vec(input(&plain));
         let at = 47;
         let moved = |delta: f32| {
             let mut values = values.clone();
@@ -290,7 +288,7 @@ mod tests {
             loss_of(&layer(&plain), Tensor::from_data(data, &plain))
         };
         let expected = (moved(step) - moved(-step)) / f64::from(2.0 * step);
-        let reached = x.grad(&gradients).map(host_values).unwrap_or_default();
+        let reached = x.grad(&gradients).map(to_cpu_vec).unwrap_or_default();
         assert!((f64::from(reached[at]) - expected).abs() < 1e-2 * expected.abs().max(1.0));
     }
 
@@ -299,8 +297,8 @@ mod tests {
         let device = Device::flex();
         let conv = Conv2dConfig::before_norm([3, 3], 3, 1).init(&device);
         let norm = layer(&device);
-        let expected = host_values(norm.forward(conv.forward(input(&device))));
-        let folded = host_values(norm.fold_into(conv).forward(input(&device)));
+        let expected = to_cpu_vec(norm.forward(conv.forward(input(&device))));
+        let folded = to_cpu_vec(norm.fold_into(conv).forward(input(&device)));
         for (a, e) in folded.iter().zip(expected) {
             assert!((a - e).abs() < 1e-4, "{a} is not {e}");
         }

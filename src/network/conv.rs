@@ -5,16 +5,16 @@ use burn::nn::Initializer;
 use burn::tensor::activation::relu;
 use burn::tensor::{Device, Tensor};
 
-use super::ops;
+use crate::network::ops;
 
 /// How fresh weights are drawn.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub enum ConvInit {
-    /// `kaiming_normal(fan_out, relu)`: backbone and mask branch (specification 1.1, 1.6).
+    /// `kaiming_normal(fan_out, relu)`: backbone and mask branch (docs/method.md, 1.1, 1.6).
     KaimingFanOut,
-    /// PyTorch's default `U(-1/sqrt(fan_in), 1/sqrt(fan_in))`: feature pyramid (specification 1.2).
+    /// PyTorch's default `U(-1/sqrt(fan_in), 1/sqrt(fan_in))`: feature pyramid (docs/method.md, 1.2).
     Uniform,
-    /// `N(0, 0.01)` and zero bias: region proposal network (specification 1.4).
+    /// `N(0, 0.01)` and zero bias: region proposal network (docs/method.md, 1.4).
     SmallNormal,
 }
 

@@ -1,9 +1,9 @@
-//! Feature pyramid: one level for the lightweight variants, four for ResNet50 (specification 1.2).
+//! Feature pyramid: one level for the lightweight variants, four for ResNet50 (docs/method.md, 1.2).
 
 use burn::module::Module;
 use burn::tensor::{Device, Tensor};
 
-use super::conv::{Conv2d, Conv2dConfig};
+use crate::network::conv::{Conv2d, Conv2dConfig};
 
 /// Channels of every pyramid level.
 pub const CHANNELS: usize = 256;

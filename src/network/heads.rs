@@ -1,15 +1,14 @@
-//! Box head, box predictor and mask branch (specification 1.5, 1.6).
+//! Box head, box predictor and mask branch (docs/method.md, 1.5, 1.6).
 
 use burn::module::{Module, Param};
 use burn::nn::Initializer;
 use burn::tensor::activation::relu;
 use burn::tensor::{Device, Tensor};
 
-use super::architecture::Architecture;
-use super::conv::{Conv2d, Conv2dConfig, ConvInit};
-use super::fpn;
-use super::linear::{Linear, LinearConfig};
-use super::ops;
+use crate::network::architecture::Architecture;
+use crate::network::conv::{Conv2d, Conv2dConfig, ConvInit};
+use crate::network::linear::{Linear, LinearConfig};
+use crate::network::{fpn, ops};
 
 /// Side of the pooled region for the box head.
 pub const BOX_POOL: usize = 7;

@@ -3,14 +3,14 @@
 use burn::module::Module;
 use burn::tensor::{Device, Tensor};
 
-use super::architecture::Architecture;
-use super::backbone::PyramidBackbone;
-use super::batch_norm::Statistics;
-use super::heads::RoiHeads;
-use super::parameters::{self, ParameterCount};
-use super::rpn::Rpn;
-use super::score_module::ScoreModule;
-use super::weights::{StateDict, WeightsError};
+use crate::network::architecture::Architecture;
+use crate::network::backbone::PyramidBackbone;
+use crate::network::batch_norm::Statistics;
+use crate::network::heads::RoiHeads;
+use crate::network::parameters::{self, ParameterCount};
+use crate::network::rpn::Rpn;
+use crate::network::score_module::ScoreModule;
+use crate::network::weights::{StateDict, WeightsError};
 
 /// Configuration of a [`MaskRcnn`].
 #[derive(Clone, Debug)]
@@ -67,7 +67,7 @@ impl MaskRcnn {
         self
     }
 
-    /// Sets which statistics the batch norms use (specification 13).
+    /// Sets which statistics the batch norms use (docs/method.md, 4).
     pub fn with_statistics(mut self, statistics: Statistics) -> Self {
         self.backbone.body = self.backbone.body.with_statistics(statistics);
         self
@@ -94,9 +94,9 @@ mod tests {
     use super::*;
     use crate::network::{Masks, Task, Variant};
 
-    /// The bold integers of specification 1.7.
+    /// The bold integers of docs/method.md, 1.7.
     #[test]
-    fn parameter_counts_are_those_of_the_specification() {
+    fn parameter_counts_are_those_of_the_reference() {
         let expected = [
             ("resnet18", 14_511_074, 14_520_694, 14_742_499, 14_752_119, 600_195),
             ("resnet18t1", 6_051_810, 6_056_305, 6_283_235, 6_287_730, 596_099),

@@ -1,5 +1,5 @@
 //! Operations that devices run differently: burn's own, or, natively on the CPU, ours with their
-//! gradients ([`super::host_ops`]).
+//! gradients ([`crate::network::cpu_ops`]).
 
 use burn::tensor::Tensor;
 use burn::tensor::activation::relu;
@@ -36,8 +36,8 @@ mod general {
 
 #[cfg(not(target_arch = "wasm32"))]
 mod native {
-    use super::super::host_ops::{self, convolution, max_pool as pooling, upscale as upscaling};
     use super::{Tensor, general};
+    use crate::network::cpu_ops::{self, is_cpu_device};
 
     /// Convolution, `[stride, padding]`, then ReLU if `activate`.
     pub fn conv2d(
@@ -47,8 +47,8 @@ mod native {
         steps: [usize; 2],
         activate: bool,
     ) -> Tensor<4> {
-        if host_ops::serves(&input.device()) {
-            convolution::conv2d(input, weight, bias, steps, activate)
+        if is_cpu_device(&input.device()) {
+            cpu_ops::conv::conv2d(input, weight, bias, steps, activate)
         } else {
             general::conv2d(input, weight, bias, steps, activate)
         }
@@ -56,8 +56,8 @@ mod native {
 
     /// Max pooling 3x3, stride 2, padding 1, of values that are not negative.
     pub fn max_pool(input: Tensor<4>) -> Tensor<4> {
-        if host_ops::serves(&input.device()) {
-            pooling::max_pool(input)
+        if is_cpu_device(&input.device()) {
+            cpu_ops::max_pool::max_pool(input)
         } else {
             general::max_pool(input)
         }
@@ -65,8 +65,8 @@ mod native {
 
     /// Transposed convolution 2x2, stride 2, then ReLU.
     pub fn upscale(input: Tensor<4>, weight: Tensor<4>, bias: Tensor<1>) -> Tensor<4> {
-        if host_ops::serves(&input.device()) {
-            upscaling::upscale(input, weight, bias)
+        if is_cpu_device(&input.device()) {
+            cpu_ops::conv_transpose::upscale(input, weight, bias)
         } else {
             general::upscale(input, weight, bias)
         }

@@ -3,12 +3,12 @@
 use burn::module::{Module, ModuleMapper, ModuleVisitor, Param};
 use burn::tensor::{DType, Tensor, TensorData};
 
-use super::host_values::host_values;
-use super::weights::{Parameter, StateDict, WeightsError};
+use crate::network::cpu_values::to_cpu_vec;
+use crate::network::weights::{Parameter, StateDict, WeightsError};
 
 /// The author's name for a parameter of ours.
 ///
-/// They differ where PyTorch numbers the parts of a sequence (specification 7.4).
+/// They differ where PyTorch numbers the parts of a sequence (docs/method.md, 7.4).
 pub(crate) fn author_name(path: &[String]) -> String {
     let mut name = path.join(".");
     for (ours, theirs) in [("downsample.conv", "downsample.0"), ("downsample.bn", "downsample.1")] {
@@ -95,7 +95,7 @@ impl ModuleVisitor for Saver {
     fn visit_float<const D: usize>(&mut self, param: &Param<Tensor<D>>) {
         let tensor = param.val();
         let shape = tensor.dims().to_vec();
-        let parameter = Parameter { shape, values: host_values(tensor) };
+        let parameter = Parameter { shape, values: to_cpu_vec(tensor) };
         self.state.tensors.insert(author_name(&self.path), parameter);
     }
 }
@@ -109,7 +109,7 @@ pub struct ParameterCount {
     /// and the batch counter of every batch norm.
     pub state_dict_entries: usize,
     /// What stage II trains: module S and the affine parameters of `bn1` and `bn2` (and, in
-    /// bottlenecks, `bn3`), not those of the projections (specification 2.3).
+    /// bottlenecks, `bn3`), not those of the projections (docs/method.md, 2.3).
     pub trainable_stage_two: usize,
 }
 

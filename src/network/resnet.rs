@@ -1,13 +1,13 @@
 //! ResNet without its classifier, cut after the last layer that the detector uses
-//! (specification 1.1).
+//! (docs/method.md, 1.1).
 
 use burn::module::Module;
 use burn::tensor::{Device, Tensor};
 
-use super::architecture::Variant;
-use super::batch_norm::{BatchNorm, Statistics};
-use super::conv::{Conv2d, Conv2dConfig};
-use super::ops;
+use crate::network::architecture::Variant;
+use crate::network::batch_norm::{BatchNorm, Statistics};
+use crate::network::conv::{Conv2d, Conv2dConfig};
+use crate::network::ops;
 
 /// Projection of the identity where a block changes size or channels.
 #[derive(Module, Debug)]

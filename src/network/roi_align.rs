@@ -1,11 +1,11 @@
-//! RoIAlign, exact to the reference (specification 1.5), as products with one matrix per axis:
-//! differentiable, and what GPUs are good at. [`super::host::roi_align`] is the form for CPUs.
+//! RoIAlign, exact to the reference (docs/method.md, 1.5), as products with one matrix per axis:
+//! differentiable, and what GPUs are good at. [`crate::kernels::roi_align`] is the form for CPUs.
 
 use burn::tensor::{Int, Tensor, TensorData};
 
-use crate::geometry::BBox;
-use crate::geometry::roi_pooling::{SAMPLING, level_of};
-use crate::geometry::roi_sampling::axis_matrix;
+use crate::detection::BBox;
+use crate::detection::roi_align::axis::axis_matrix;
+use crate::detection::roi_align::bins::{SAMPLING, level_of};
 
 /// Pools `boxes` of one level `[1, channels, height, width]` to `[boxes, channels, bins, bins]` by
 /// two matrix products. Gradients flow to the features, not to the boxes.
@@ -74,8 +74,8 @@ pub fn per_level(
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::network::host::{self, FeatureMap};
-    use crate::network::host_values::channels_last;
+    use crate::kernels::{self, FeatureMap};
+    use crate::network::cpu_values::channels_last;
     use burn::tensor::Device;
     use proptest::prelude::*;
 
@@ -92,7 +92,7 @@ mod tests {
             let map = Tensor::<4>::from_data(TensorData::new(values.clone(), [1, 3, 8, 10]), &device);
             let products = by_matrices(&map, &boxes, 1.0 / 16.0, bins).into_data();
             let level = FeatureMap { values: channels_last(map), dims: [1, 8, 10, 3] };
-            let lookups = host::roi_align::pool(&[level], &[1.0 / 16.0], &boxes, bins);
+            let lookups = kernels::roi_align::pool(&[level], &[1.0 / 16.0], &boxes, bins);
             // `[boxes, channels, bins, bins]` against channels last.
             let area = bins * bins;
             for (index, product) in products.iter::<f32>().enumerate() {

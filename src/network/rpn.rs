@@ -1,10 +1,10 @@
-//! Region proposal network (specification 1.4).
+//! Region proposal network (docs/method.md, 1.4).
 
 use burn::module::Module;
 use burn::tensor::{Device, Tensor};
 
-use super::conv::{Conv2d, Conv2dConfig, ConvInit};
-use super::fpn;
+use crate::network::conv::{Conv2d, Conv2dConfig, ConvInit};
+use crate::network::fpn;
 
 /// What the head says about one pyramid level.
 #[derive(Clone, Debug)]

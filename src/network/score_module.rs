@@ -1,16 +1,13 @@
 //! Module S of COVID-CT-Mask-Net: from the ranked RoI batch to three class logits
-//! (specification 2.1).
+//! (docs/method.md, 2.1).
 
 use burn::module::Module;
 use burn::tensor::activation::relu;
 use burn::tensor::{Device, Tensor};
 
-use super::linear::{Linear, LinearConfig};
-
-/// Values per region: score and four encoded deltas.
-pub const ROI_FEATURES: usize = 5;
-/// Control, common pneumonia, COVID-19.
-pub const CLASSES: usize = 3;
+use crate::classes::CLASSES;
+use crate::detection::roi_batch::ROI_FEATURES;
+use crate::network::linear::{Linear, LinearConfig};
 
 /// Three fully connected layers over the flattened RoI batch.
 #[derive(Module, Debug)]

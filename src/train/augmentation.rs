@@ -1,148 +1,325 @@
 //! Random changes of training slices.
 
 use rand::RngExt;
+use rand_chacha::ChaCha8Rng;
 
-use super::affine::Affine;
-use super::config::Augmentation;
-use super::dataset::lesions::{Instance, LesionSlice};
-use super::loader::{purpose, rng};
-use crate::geometry::BBox;
-use crate::geometry::components::bounding_box;
+use crate::dataset::lesions::{Instance, LesionSlice};
+use crate::detection::BBox;
 use crate::image::CtSlice;
+use crate::image::preprocess::Resize;
+use crate::train::affine::{Affine, Elastic, Frame, Outside, sample_instances, sample_pixels};
+use crate::train::appearance::Appearance;
+use crate::train::config::Augmentation;
+use crate::train::loader::{purpose, rng};
+
+/// Share of a lesion that must stay in the picture for it to count as one.
+const VISIBLE: f32 = 0.3;
+/// Share of the cuts that are taken around a lesion, where there is one.
+const AROUND_LESION: f32 = 0.85;
 
 /// What happens to one slice.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Change {
     /// Left and right are swapped.
     pub mirrored: bool,
-    /// Added to intensities of 0 to 1.
-    pub brightness: f32,
-    /// Factor around the middle intensity.
-    pub contrast: f32,
-    /// Exponent of the intensity.
-    pub gamma: f32,
-    /// Turn, zoom and shift, after the swap.
+    /// Top and bottom are swapped.
+    pub upended: bool,
+    /// Turn, zoom, shift and bend, after the swaps.
     pub affine: Option<Affine>,
+    /// Intensities.
+    pub appearance: Appearance,
+    /// Where a cut lies among all places, along x and y; and which lesion it is taken around. Each 0 to 1.
+    pub cut: [f32; 3],
 }
 
 impl Change {
     /// None at all.
-    pub const NONE: Self =
-        Self { mirrored: false, brightness: 0.0, contrast: 1.0, gamma: 1.0, affine: None };
+    pub const NONE: Self = Self {
+        mirrored: false,
+        upended: false,
+        affine: None,
+        appearance: Appearance::NONE,
+        cut: [0.5, 0.5, 1.0],
+    };
 
-    /// Draws the change of slice number `number` of a run.
+    /// Draws the change of slice number `number` of a run that learns lesions.
     pub fn draw(augmentation: Augmentation, seed: u64, number: u64) -> Self {
         let mut rng = rng(seed, purpose::AUGMENTATION, number);
         if augmentation == Augmentation::None {
-            return Self::NONE;
+            return Self { cut: [(); 3].map(|()| rng.random()), ..Self::NONE };
         }
         let mut change = Self { mirrored: rng.random_bool(0.5), ..Self::NONE };
-        if matches!(augmentation, Augmentation::Jitter | Augmentation::Affine) {
-            change.brightness = rng.random_range(-0.08f32..0.08);
-            change.contrast = rng.random_range(0.8f32..1.25);
-            change.gamma = rng.random_range(0.8f32..1.25);
+        match augmentation {
+            Augmentation::None | Augmentation::Flip => {}
+            Augmentation::Jitter | Augmentation::Affine => {
+                change.appearance.brightness = rng.random_range(-0.08f32..0.08);
+                change.appearance.contrast = rng.random_range(0.8f32..1.25);
+                change.appearance.gamma = rng.random_range(0.8f32..1.25);
+            }
+            Augmentation::Strong => change.appearance = strong_appearance(&mut rng, 0.4..0.9),
         }
-        if augmentation == Augmentation::Affine {
-            change.affine = Some(Affine {
-                turn: rng.random_range(-10.0f32..10.0).to_radians(),
-                zoom: rng.random_range(0.8f32.ln()..1.25f32.ln()).exp(),
-                shift: [(); 2].map(|()| rng.random_range(-0.1f32..0.1)),
-            });
+        change.affine = match augmentation {
+            Augmentation::Affine => Some(affine(&mut rng, 10.0, [0.8, 1.25], 0.1)),
+            Augmentation::Strong => {
+                let elastic = rng.random_bool(0.3).then(|| bend(&mut rng));
+                Some(Affine { elastic, ..affine(&mut rng, 15.0, [0.65, 1.5], 0.1) })
+            }
+            _ => None,
+        };
+        change.cut = [(); 3].map(|()| rng.random());
+        change
+    }
+
+    /// Draws the change of slice number `number` of a run that learns the class of a slice as a whole.
+    pub fn draw_whole(augmentation: Augmentation, seed: u64, number: u64) -> Self {
+        let mut change = Self::draw(augmentation, seed, number);
+        if augmentation == Augmentation::Strong {
+            let mut rng = rng(seed, purpose::AUGMENTATION_WHOLE, number);
+            change.upended = rng.random_bool(0.15);
+            change.appearance = strong_appearance(&mut rng, 0.4..1.0);
+            // Between 60 and 100 % of the area, anywhere.
+            let share: f32 = rng.random_range(0.6f32..1.0).sqrt();
+            let room = (1.0 / share - 1.0) / 2.0 + 0.03;
+            let elastic = rng.random_bool(0.2).then(|| bend(&mut rng));
+            let zoom = 1.0 / share;
+            change.affine = Some(Affine { elastic, ..affine(&mut rng, 15.0, [zoom, zoom], room) });
         }
         change
     }
 
-    /// Changes a picture.
-    pub fn apply(&self, mut slice: CtSlice) -> CtSlice {
+    fn swap(&self, pixels: &mut [u8], width: usize) {
         if self.mirrored {
-            slice.pixels.chunks_exact_mut(slice.width).for_each(<[u8]>::reverse);
+            pixels.chunks_exact_mut(width).for_each(<[u8]>::reverse);
         }
-        let table: Vec<u8> = (0..=255u8).map(|value| self.intensity(value)).collect();
-        slice.pixels.iter_mut().for_each(|pixel| *pixel = table[usize::from(*pixel)]);
+        if self.upended {
+            // Turning the picture around and mirroring it swaps top and bottom.
+            pixels.reverse();
+            pixels.chunks_exact_mut(width).for_each(<[u8]>::reverse);
+        }
+    }
+
+    /// Changes a picture; its size stays.
+    pub fn apply(&self, mut slice: CtSlice) -> CtSlice {
+        let size = (slice.width, slice.height);
+        self.swap(&mut slice.pixels, slice.width);
         if let Some(affine) = &self.affine {
-            slice.pixels = affine.move_pixels(&slice.pixels, (slice.width, slice.height));
+            let places = affine.sources(&Frame::whole(size, size));
+            slice.pixels = sample_pixels(&slice.pixels, size, &places, Outside::Edge);
         }
+        self.appearance.apply(&mut slice.pixels, size);
         slice
     }
 
-    fn intensity(&self, value: u8) -> u8 {
-        let bent = (f32::from(value) / 255.0).powf(self.gamma);
-        let moved = (bent - 0.5) * self.contrast + 0.5 + self.brightness;
-        (moved * 255.0).round().clamp(0.0, 255.0) as u8
+    /// Changes a square picture and scales it to `side`; what comes from outside is black, as around the
+    /// picture.
+    pub fn apply_square(&self, mut slice: CtSlice, side: usize) -> CtSlice {
+        let size = (slice.width, slice.height);
+        self.swap(&mut slice.pixels, slice.width);
+        let affine = self.affine.unwrap_or(Affine::NONE);
+        // Four samples a pixel, or a picture that is reduced would be sharper than inference's.
+        let places = affine.sources(&Frame::whole(size, (2 * side, 2 * side)));
+        let fine = sample_pixels(&slice.pixels, size, &places, Outside::Black);
+        slice.pixels = mean_of_four(&fine, side);
+        (slice.width, slice.height) = (side, side);
+        self.appearance.apply(&mut slice.pixels, (side, side));
+        slice
     }
 
-    /// Changes a slice with its lesions. Lesions of which `minimum_area` pixels or fewer are left in
-    /// the picture are gone; if that leaves none, the slice stays where it was.
-    pub fn apply_with_lesions(&self, read: LesionSlice, minimum_area: usize) -> LesionSlice {
-        let LesionSlice { slice, mut instances } = read;
-        if self.mirrored {
-            instances.iter_mut().for_each(|instance| mirror(instance, slice.width));
+    /// Changes a slice with its lesions and takes it to the network's scale; of a picture larger than `cut`
+    /// network pixels along a side, a part of that size is kept.
+    ///
+    /// Lesions that leave `minimum_area` network pixels or fewer in the picture, or less than three tenths of
+    /// themselves, are no lesions any more but places to be ignored.
+    pub fn apply_with_lesions(
+        &self,
+        read: LesionSlice,
+        resize: Resize,
+        cut: Option<usize>,
+        minimum_area: usize,
+    ) -> LesionSlice {
+        let LesionSlice { mut slice, mut instances, mut ignored } = read;
+        let size = (slice.width, slice.height);
+        let (height, width) = resize.size((slice.height, slice.width));
+        let affine = self.affine.unwrap_or(Affine::NONE);
+        self.swap(&mut slice.pixels, slice.width);
+        for instance in instances.iter_mut().chain(&mut ignored) {
+            self.swap_instance(instance, size);
         }
-        let Some(affine) = &self.affine else {
-            return LesionSlice { slice: self.apply(slice), instances };
+        let frame = self.frame(&affine, size, (width, height), cut, &instances);
+        let still = self.affine.is_none() && frame == Frame::whole(size, size);
+        if !still {
+            let places = affine.sources(&frame);
+            slice.pixels = sample_pixels(&slice.pixels, size, &places, Outside::Edge);
+            (slice.width, slice.height) = frame.cut;
+            let [across, down] = frame.scale();
+            let growth = across * down * affine.zoom * affine.zoom;
+            let left = sample_instances(&instances, &places, frame.cut);
+            let mut kept = Vec::with_capacity(instances.len());
+            for (before, after) in instances.iter().zip(left) {
+                let Some(after) = after else { continue };
+                let area = after.mask.area();
+                let visible = area as f32 >= VISIBLE * growth * before.mask.area() as f32;
+                if visible && area > minimum_area {
+                    kept.push(after);
+                } else {
+                    ignored.push(before.clone());
+                }
+            }
+            instances = kept;
+            ignored =
+                sample_instances(&ignored, &places, frame.cut).into_iter().flatten().collect();
+        }
+        self.appearance.apply(&mut slice.pixels, (slice.width, slice.height));
+        LesionSlice { slice, instances, ignored }
+    }
+
+    /// The part of the network's picture that is kept: around a lesion most times.
+    fn frame(
+        &self,
+        affine: &Affine,
+        source: (usize, usize),
+        full: (usize, usize),
+        cut: Option<usize>,
+        instances: &[Instance],
+    ) -> Frame {
+        let whole = Frame::whole(source, full);
+        let Some(side) = cut else { return whole };
+        let kept = (full.0.min(side), full.1.min(side));
+        let room = [(full.0 - kept.0) as f32, (full.1 - kept.1) as f32];
+        let mut bounds = [[0.0, room[0]], [0.0, room[1]]];
+        let chosen = (self.cut[2] / AROUND_LESION * instances.len() as f32) as usize;
+        if let Some(instance) = instances.get(chosen) {
+            let [across, down] = whole.scale();
+            let bbox = instance.bbox.scale(across, down);
+            let centre = [(bbox.x1 + bbox.x2) / 2.0, (bbox.y1 + bbox.y2) / 2.0];
+            let centre = affine.forward(centre, full);
+            for axis in 0..2 {
+                let side = [kept.0, kept.1][axis] as f32;
+                bounds[axis] = [centre[axis] - 0.9 * side, centre[axis] - 0.1 * side]
+                    .map(|bound| bound.clamp(0.0, room[axis]));
+            }
+        }
+        let place = |axis: usize| {
+            let [low, high] = bounds[axis];
+            (low + self.cut[axis] * (high - low)).round()
         };
-        let moved: Vec<Instance> = instances
-            .iter()
-            .filter_map(|instance| {
-                let mask = affine.move_mask(&instance.mask);
-                let bbox = bounding_box(&mask)?;
-                let left = mask.area() > minimum_area;
-                left.then_some(Instance { class: instance.class, bbox, mask })
-            })
-            .collect();
-        if moved.is_empty() && !instances.is_empty() {
-            let staying = Self { affine: None, ..*self };
-            return LesionSlice { slice: staying.apply(slice), instances };
+        Frame { offset: [place(0), place(1)], cut: kept, ..whole }
+    }
+
+    fn swap_instance(&self, instance: &mut Instance, (width, height): (usize, usize)) {
+        let (wide, high) = (width as f32, height as f32);
+        if self.mirrored {
+            instance.mask.pixels.chunks_exact_mut(width).for_each(<[bool]>::reverse);
+            let BBox { x1, y1, x2, y2 } = instance.bbox;
+            instance.bbox = BBox::new(wide - x2, y1, wide - x1, y2);
         }
-        LesionSlice { slice: self.apply(slice), instances: moved }
+        if self.upended {
+            instance.mask.pixels.reverse();
+            instance.mask.pixels.chunks_exact_mut(width).for_each(<[bool]>::reverse);
+            let BBox { x1, y1, x2, y2 } = instance.bbox;
+            instance.bbox = BBox::new(x1, high - y2, x2, high - y1);
+        }
     }
 }
 
-fn mirror(instance: &mut Instance, width: usize) {
-    instance.mask.pixels.chunks_exact_mut(width).for_each(<[bool]>::reverse);
-    let (side, bbox) = (width as f32, instance.bbox);
-    instance.bbox = BBox::new(side - bbox.x2, bbox.y1, side - bbox.x1, bbox.y2);
+fn affine(rng: &mut ChaCha8Rng, degrees: f32, zoom: [f32; 2], shift: f32) -> Affine {
+    let [low, high] = zoom.map(f32::ln);
+    Affine {
+        turn: rng.random_range(-degrees..degrees).to_radians(),
+        zoom: if low < high { rng.random_range(low..high).exp() } else { zoom[0] },
+        shift: [(); 2].map(|()| rng.random_range(-shift..shift)),
+        elastic: None,
+    }
+}
+
+fn bend(rng: &mut ChaCha8Rng) -> Elastic {
+    Elastic::draw(|| rng.random_range(-0.025f32..0.025))
+}
+
+/// Windows, scanners and publishers as different as those of several sources.
+fn strong_appearance(rng: &mut ChaCha8Rng, resolution: std::ops::Range<f32>) -> Appearance {
+    Appearance {
+        gamma: rng.random_range(-0.5f32..0.5).exp(),
+        contrast: rng.random_range(0.7f32..1.4),
+        brightness: rng.random_range(-0.15f32..0.15),
+        clahe: rng.random_bool(0.15).then(|| rng.random_range(1.5f32..4.0)),
+        resolution: rng.random_bool(0.3).then(|| rng.random_range(resolution)),
+        blur: rng.random_bool(0.3).then(|| rng.random_range(0.3f32..1.5)),
+        noise: rng.random_bool(0.3).then(|| (rng.random_range(0.005f32..0.05), rng.random())),
+    }
+}
+
+/// Reduces a square of twice `side` to `side`.
+fn mean_of_four(pixels: &[u8], side: usize) -> Vec<u8> {
+    let sum = |row: usize, column: usize| {
+        let at = 2 * row * 2 * side + 2 * column;
+        let quad = [at, at + 1, at + 2 * side, at + 2 * side + 1];
+        quad.iter().map(|at| u16::from(pixels[*at])).sum::<u16>()
+    };
+    let place = |at: usize| (at / side, at % side);
+    (0..side * side).map(place).map(|(row, column)| ((sum(row, column) + 2) / 4) as u8).collect()
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::geometry::Mask;
+    use crate::dataset::lesions::{LesionClasses, instances};
+    use crate::detection::Mask;
+    use crate::detection::mask::connected_components::bounding_box;
     use crate::image::phantom::{Phantom, SliceClass, draw};
-    use crate::train::dataset::lesions::{LesionClasses, instances};
+
+    const RESIZE: Resize = Resize::ShortSide;
 
     fn slice() -> LesionSlice {
         let Phantom { slice, mask, .. } = draw(SliceClass::Covid19, 2);
         let instances = instances(&mask, (slice.width, slice.height), LesionClasses::Merge, 100);
-        LesionSlice { slice, instances }
+        LesionSlice { slice, instances, ignored: Vec::new() }
     }
 
     #[test]
-    fn no_change_changes_nothing_and_two_mirrors_neither() {
+    fn no_change_changes_nothing_and_two_swaps_neither() {
         let original = slice();
-        let mirror = Change { mirrored: true, ..Change::NONE };
-        for changed in [
-            Change::NONE.apply_with_lesions(original.clone(), 100),
-            mirror.apply_with_lesions(mirror.apply_with_lesions(original.clone(), 100), 100),
-        ] {
+        let swap = Change { mirrored: true, upended: true, ..Change::NONE };
+        let apply =
+            |change: Change, to: LesionSlice| change.apply_with_lesions(to, RESIZE, None, 100);
+        for changed in
+            [apply(Change::NONE, original.clone()), apply(swap, apply(swap, original.clone()))]
+        {
             assert_eq!(changed.slice, original.slice);
             assert_eq!(changed.instances, original.instances);
         }
     }
 
     #[test]
-    fn mirrored_boxes_fit_mirrored_masks() {
-        let mirror = Change { mirrored: true, ..Change::NONE };
-        for lesion in mirror.apply_with_lesions(slice(), 100).instances {
-            assert_eq!(bounding_box(&lesion.mask), Some(lesion.bbox));
+    fn boxes_fit_masks_after_every_change() {
+        for number in 0..40 {
+            let change = Change::draw(Augmentation::Strong, 5, number);
+            let change = Change { upended: number % 3 == 0, ..change };
+            let cut = (number % 2 == 0).then_some(384);
+            let changed = change.apply_with_lesions(slice(), RESIZE, cut, 100);
+            let size = (changed.slice.width, changed.slice.height);
+            assert_eq!(size, if cut.is_some() { (384, 384) } else { (512, 512) });
+            for lesion in changed.instances.iter().chain(&changed.ignored) {
+                assert_eq!(bounding_box(&lesion.mask), Some(lesion.bbox));
+            }
         }
     }
 
     #[test]
+    fn most_cuts_show_a_lesion() {
+        let shown = (0..60).filter(|number| {
+            let change = Change::draw(Augmentation::Strong, 1, *number);
+            !change.apply_with_lesions(slice(), RESIZE, Some(256), 100).instances.is_empty()
+        });
+        assert!(shown.count() > 45);
+    }
+
+    #[test]
     fn every_number_has_its_own_change() {
-        let of = |number| Change::draw(Augmentation::Jitter, 3, number);
+        let of = |number| Change::draw(Augmentation::Strong, 3, number);
         assert_eq!(of(5), of(5));
         assert_ne!(of(5), of(6));
+        assert_ne!(of(5), Change::draw_whole(Augmentation::Strong, 3, 5));
     }
 
     /// Picture and mask move together: a slice that is white exactly where its lesion is stays so.
@@ -157,14 +334,13 @@ mod tests {
         }
         white.pixels = mask.pixels.iter().map(|set| if *set { 255 } else { 0 }).collect();
         let bbox = bounding_box(&mask).unwrap();
-        let original =
-            LesionSlice { slice: white, instances: vec![Instance { class: 1, bbox, mask }] };
+        let instances = vec![Instance { class: 1, bbox, mask }];
+        let original = LesionSlice { slice: white, instances, ignored: Vec::new() };
         for number in 0..50 {
-            let affine = Change::draw(Augmentation::Affine, 1, number).affine;
+            let affine = Change::draw(Augmentation::Strong, 1, number).affine;
             let change = Change { affine, mirrored: number % 2 == 0, ..Change::NONE };
-            let moved = change.apply_with_lesions(original.clone(), 100);
-            let lesion = &moved.instances[0];
-            assert_eq!(bounding_box(&lesion.mask), Some(lesion.bbox));
+            let moved = change.apply_with_lesions(original.clone(), RESIZE, None, 100);
+            let Some(lesion) = moved.instances.first() else { continue };
             let differ = lesion.mask.pixels.iter().zip(&moved.slice.pixels);
             let differ = differ.filter(|(set, pixel)| **set != (**pixel > 127)).count();
             assert!(differ * 20 < lesion.mask.area(), "{differ} of {}", lesion.mask.area());
@@ -172,12 +348,19 @@ mod tests {
     }
 
     #[test]
-    fn a_slice_whose_lesions_would_leave_the_picture_stays() {
-        let out = Affine { turn: 0.0, zoom: 1.0, shift: [2.0, 0.0] };
-        let change = Change { affine: Some(out), ..Change::NONE };
-        let original = slice();
-        let kept = change.apply_with_lesions(original.clone(), 100);
-        assert_eq!(kept.slice, original.slice);
-        assert_eq!(kept.instances, original.instances);
+    fn a_lesion_that_leaves_the_picture_is_no_lesion_any_more() {
+        let shift = |by: f32| Change {
+            affine: Some(Affine { shift: [by, 0.0], ..Affine::NONE }),
+            ..Change::NONE
+        };
+        let gone = shift(2.0).apply_with_lesions(slice(), RESIZE, None, 100);
+        assert!(gone.instances.is_empty() && gone.ignored.is_empty());
+        let lesions = slice().instances.len();
+        let sliver = (1..200).map(|by| shift(by as f32 / 200.0)).map(|change| {
+            let left = change.apply_with_lesions(slice(), RESIZE, None, 100);
+            assert!(left.instances.len() + left.ignored.len() <= lesions);
+            left.ignored.len()
+        });
+        assert!(sliver.max() > Some(0), "what is left of a lesion at the edge is ignored");
     }
 }

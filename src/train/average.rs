@@ -26,8 +26,8 @@ impl WeightAverage {
         if !step.is_multiple_of(EVERY) {
             return;
         }
-        // A young average must not lean on weights from before the run.
-        let young = step as f64 / (step as f64 + 9.0 * EVERY as f64);
+        // A young average must not lean on weights from before the run: it spans a third of the steps so far.
+        let young = step as f64 / (step as f64 + 3.0 * EVERY as f64);
         let add = (1.0 - self.keep.powi(EVERY as i32).min(young)) as f32;
         for (name, parameter) in weights().tensors {
             let Some(mean) = self.state.tensors.get_mut(&name) else { continue };

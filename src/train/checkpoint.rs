@@ -1,7 +1,7 @@
 //! A run on disk: everything that it needs to go on as if it had never stopped.
 
 use std::fs;
-use std::io::{self, Write};
+use std::io;
 use std::path::{Path, PathBuf};
 
 use serde::Serialize;
@@ -9,6 +9,7 @@ use serde::de::DeserializeOwned;
 use thiserror::Error;
 
 use crate::network::{StateDict, WeightsError};
+use crate::whole_file;
 
 /// File name of a checkpoint in the run's folder.
 pub const FILE: &str = "checkpoint.bpk";
@@ -51,21 +52,7 @@ pub enum CheckpointError {
 /// If folder or disk do not allow it; an older file of the name is then still there.
 pub fn write_whole(path: &Path, bytes: &[u8]) -> Result<(), CheckpointError> {
     let failed = |source| CheckpointError::File { path: path.into(), source };
-    if let Some(folder) = path.parent().filter(|folder| !folder.as_os_str().is_empty()) {
-        fs::create_dir_all(folder).map_err(failed)?;
-    }
-    let mut partial = path.as_os_str().to_owned();
-    partial.push(".partial");
-    let partial = PathBuf::from(partial);
-    let written = fs::File::create(&partial).and_then(|mut file| {
-        file.write_all(bytes)?;
-        file.sync_all()
-    });
-    written.and_then(|()| fs::rename(&partial, path)).map_err(|error| {
-        // What is left of it is of no use; that it is there is no second error.
-        let _ = fs::remove_file(&partial);
-        failed(error)
-    })
+    whole_file::write_whole(path, bytes).map_err(failed)
 }
 
 /// What a run is made of at one step.

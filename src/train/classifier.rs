@@ -1,71 +1,50 @@
-//! Stage II: from the ranked regions of a slice to its class (specification 2).
+//! Stage II: from the ranked regions of a slice to its class (docs/method.md, 2).
 
 use std::path::Path;
 use std::time::Instant;
 
-use burn::module::{Module, ModuleMapper, Param};
 use burn::optim::{GradientsAccumulator, GradientsParams};
 use burn::tensor::activation::softmax;
 use burn::tensor::{Device, Tensor, TensorData};
 use rand::RngExt;
 use serde::{Deserialize, Serialize};
 
-use super::adam::Adam;
-use super::augmentation::Change;
-use super::calibration::fit_temperature;
-use super::checkpoint::{self, Saved, write_whole};
-use super::config::{Augmentation, ClassifierConfig, Trainable};
-use super::curves::Curves;
-use super::dataset::classes::ClassDataset;
-use super::loader::{purpose, rng, shuffled};
-use super::losses;
-use super::run::{Limits, MODEL, Outcome, Progress, TRAINING, TrainError, difference, fresh_state};
-use super::segmentation::read_maps;
-use crate::geometry::BBox;
-use crate::geometry::roi_pooling::level_scale;
+use crate::classes::CLASSES;
+use crate::dataset::classes::ClassDataset;
+use crate::detection::BBox;
+use crate::detection::detections::{BoxOutputs, Detection};
+use crate::detection::proposals::{ProposalCounts, select_proposals};
+use crate::detection::roi_align::bins::level_scale;
+use crate::detection::roi_batch::{NMS_THRESHOLD, ROI_FEATURES, RoiBatch, SCORE_THRESHOLD};
 use crate::image::NetworkInput;
+use crate::inference::model::{CLASSIFIER_METADATA, ModelFile, TEMPERATURE};
+use crate::network::cpu_ops::roi_align::{PooledLayout, pool};
+use crate::network::cpu_values::to_cpu_vec;
 use crate::network::heads::BOX_POOL;
-use crate::network::host_ops::roi_align::{PooledLayout, pool};
-use crate::network::host_values::host_values;
-use crate::network::parameters::author_name;
-use crate::network::score_module::{CLASSES, ROI_FEATURES};
 use crate::network::weights::StateDict;
-use crate::network::{Architecture, MaskRcnn, MaskRcnnConfig};
-use crate::predict::detections::{BoxOutputs, Detection};
-use crate::predict::model::{ModelFile, TEMPERATURE};
-use crate::predict::proposals::{ProposalCounts, select_proposals};
-use crate::predict::roi_batch::{NMS_THRESHOLD, RoiBatch, SCORE_THRESHOLD};
+use crate::network::{Architecture, MaskRcnn, MaskRcnnConfig, WeightsError};
+use crate::train::adam::{Adam, AdamConfig};
+use crate::train::augmentation::Change;
+use crate::train::calibration::fit_temperature;
+use crate::train::checkpoint::{self, Saved, write_whole};
+use crate::train::config::{Augmentation, ClassifierConfig, Trainable};
+use crate::train::curves::Curves;
+use crate::train::freeze::train_only;
+use crate::train::loader::{purpose, rng, shuffled};
+use crate::train::losses;
+use crate::train::run::{
+    Limits, MODEL, Outcome, Progress, TRAINING, TrainError, difference, fresh_state,
+};
+use crate::train::segmentation::read_maps;
 
 /// Regions whose boxes are computed at a time.
 const CHUNK: usize = 256;
 /// Name of the one loss.
 pub const LOSS_NAMES: [&str; 1] = ["class"];
 
-/// Whether stage II trains a parameter of this name (specification 2.3).
+/// Whether stage II trains a parameter of this name (docs/method.md, 2.3).
 fn is_trainable(name: &str, trainable: Trainable) -> bool {
     name.contains("new") || (trainable == Trainable::ScoreAndNorm && name.contains("bn"))
-}
-
-/// Stops gradients at every parameter that stage II leaves alone.
-struct Freezer {
-    trainable: Trainable,
-    path: Vec<String>,
-}
-
-impl ModuleMapper for Freezer {
-    fn enter_module(&mut self, name: &str, _container_type: &str) {
-        self.path.push(name.into());
-    }
-
-    fn exit_module(&mut self, _name: &str, _container_type: &str) {
-        self.path.pop();
-    }
-
-    fn map_float<const D: usize>(&mut self, param: Param<Tensor<D>>) -> Param<Tensor<D>> {
-        let name = author_name(&self.path);
-        let buffer = name.ends_with("running_mean") || name.ends_with("running_var");
-        param.set_require_grad(!buffer && is_trainable(&name, self.trainable))
-    }
 }
 
 /// The classifier under training.
@@ -88,8 +67,8 @@ impl Stage<'_> {
         let (mut logits, mut deltas) = (Vec::new(), Vec::new());
         for boxes in proposals.chunks(CHUNK) {
             let (chunk_logits, chunk_deltas) = self.boxes(levels, boxes, input);
-            logits.extend(host_values(chunk_logits.inner()));
-            deltas.extend(host_values(chunk_deltas.inner()));
+            logits.extend(to_cpu_vec(chunk_logits.inner()));
+            deltas.extend(to_cpu_vec(chunk_deltas.inner()));
         }
         let outputs = BoxOutputs { proposals, logits, deltas, classes, image };
         let found = outputs.detect(SCORE_THRESHOLD, NMS_THRESHOLD, self.config.roi_batch);
@@ -170,7 +149,7 @@ pub fn hold_out(dataset: &ClassDataset, share: f64, seed: u64) -> (Vec<bool>, Op
         let members: Vec<usize> =
             (0..held.len()).filter(|index| dataset.files[*index].class == class).collect();
         let mut patients: Vec<String> =
-            members.iter().map(|index| dataset.files[*index].patient()).collect();
+            members.iter().map(|index| dataset.files[*index].patient_key()).collect();
         patients.sort_unstable();
         patients.dedup();
         if share <= 0.0 || members.len() < 2 {
@@ -191,7 +170,8 @@ pub fn hold_out(dataset: &ClassDataset, share: f64, seed: u64) -> (Vec<bool>, Op
         let count = ((patients.len() as f64 * share).round() as usize).clamp(1, patients.len() - 1);
         for _ in 0..count {
             let patient = patients.swap_remove(rng.random_range(0..patients.len()));
-            for index in members.iter().filter(|index| dataset.files[**index].patient() == patient)
+            for index in
+                members.iter().filter(|index| dataset.files[**index].patient_key() == patient)
             {
                 held[*index] = true;
             }
@@ -220,12 +200,15 @@ pub struct ClassifierOutcome {
     pub warning: Option<String>,
 }
 
-/// Starting weights: the segmentation network's by name, module S fresh (specification 2.5).
-fn starting_state(base: &ModelFile, config: &ClassifierConfig) -> (Architecture, StateDict) {
+/// Starting weights: the segmentation network's by name, module S fresh (docs/method.md, 2.5).
+fn starting_state(
+    base: &ModelFile,
+    config: &ClassifierConfig,
+) -> Result<(Architecture, StateDict), WeightsError> {
     let architecture = Architecture {
         score_module: Some((config.roi_batch, config.features)),
         mask_branch: false,
-        ..base.architecture.clone()
+        ..base.detector()?.clone()
     };
     let fresh = fresh_state(&architecture, config.seed);
     let mut state = fresh.filtered(|name| name.starts_with("s2new."));
@@ -235,7 +218,7 @@ fn starting_state(base: &ModelFile, config: &ClassifierConfig) -> (Architecture,
         .filtered(|name| !name.starts_with("s2new.") && !name.starts_with("roi_heads.mask"));
     state.tensors.extend(kept.tensors);
     state.anchors = Some(architecture.anchors.clone());
-    (architecture, state)
+    Ok((architecture, state))
 }
 
 /// Trains until done, or until `limits` say stop; goes on where the folder's checkpoint ends.
@@ -252,8 +235,9 @@ pub fn train_classifier(
     mut report: impl FnMut(&Progress),
 ) -> Result<ClassifierOutcome, TrainError> {
     let started = Instant::now();
-    let (architecture, mut state) = starting_state(base, config);
-    let (mut adam, mut step, mut before) = (Adam::new(config.weight_decay), 0, 0.0);
+    let (architecture, mut state) = starting_state(base, config)?;
+    let (mut adam, mut step, mut before) =
+        (Adam::new(AdamConfig::with_decay(config.weight_decay)), 0, 0.0);
     if let Some(saved) = checkpoint::load::<SavedProgress>(folder)? {
         let Saved { weights, optimizer, progress: saved, .. } = saved;
         if saved.config != *config || saved.base != base.info.sha256 {
@@ -265,14 +249,14 @@ pub fn train_classifier(
             return Err(TrainError::OtherRun { folder: folder.into(), difference });
         }
         state = weights;
-        adam = Adam::resume(config.weight_decay, saved.step, &optimizer);
+        adam = Adam::resume(AdamConfig::with_decay(config.weight_decay), saved.step, &optimizer);
         (step, before) = (saved.step, saved.seconds);
     }
     let text = serde_json::to_string_pretty(config).unwrap_or_default();
     write_whole(&folder.join("config.json"), text.as_bytes())?;
 
     let network = MaskRcnnConfig::new(architecture.clone()).init_with(&state, device)?;
-    let network = network.map(&mut Freezer { trainable: config.trainable, path: Vec::new() });
+    let network = train_only(network, |name| is_trainable(name, config.trainable));
     let mut stage = Stage { network, architecture, config, device };
     let (held, warning) = hold_out(dataset, config.holdout, config.seed);
     let training: Vec<usize> = (0..held.len()).filter(|index| !held[*index]).collect();
@@ -280,7 +264,8 @@ pub fn train_classifier(
     let steps = batches * config.epochs;
 
     let input = |index: usize, change: Change| -> Result<NetworkInput, TrainError> {
-        Ok(NetworkInput::new(&change.apply(dataset.read(&dataset.files[index])?)))
+        let slice = change.apply(dataset.read(&dataset.files[index])?);
+        Ok(NetworkInput::resized(&slice, base.resize()))
     };
     // A trunk that stays as it is looks at every slice once.
     let mut fixed: Vec<[Option<Vec<Detection>>; 2]> = vec![[None, None]; held.len()];
@@ -312,7 +297,7 @@ pub fn train_classifier(
             let logits = match config.trainable {
                 Trainable::ScoreAndNorm => stage.logits_of_slice(&input(index, change)?, seed),
                 Trainable::Score => {
-                    if matches!(config.augmentation, Augmentation::Jitter | Augmentation::Affine) {
+                    if !matches!(config.augmentation, Augmentation::None | Augmentation::Flip) {
                         let regions = stage.fixed_regions(&input(index, change)?);
                         stage.logits_of_regions(&regions, seed)
                     } else {
@@ -354,7 +339,7 @@ pub fn train_classifier(
     let mut examples = Vec::new();
     for index in (0..held.len()).filter(|index| held[*index]) {
         let logits = stage.logits_of_regions(&stage.fixed_regions(&input(index, Change::NONE)?), 0);
-        let logits: Vec<f64> = host_values(logits.inner()).into_iter().map(f64::from).collect();
+        let logits: Vec<f64> = to_cpu_vec(logits.inner()).into_iter().map(f64::from).collect();
         examples.push((logits, dataset.files[index].class));
     }
     let temperature = (!examples.is_empty()).then(|| fit_temperature(&examples));
@@ -364,6 +349,7 @@ pub fn train_classifier(
         weights.tensors.extend(masks.tensors);
     }
     weights.metadata.clone_from(&base.state.metadata);
+    weights.metadata.retain(|name, _| !CLASSIFIER_METADATA.contains(&name.as_str()));
     if let Some(temperature) = temperature {
         weights.metadata.insert(TEMPERATURE.into(), temperature.to_string());
     }

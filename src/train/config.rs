@@ -2,9 +2,15 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::dataset::lesions::LesionClasses;
-use crate::geometry::AnchorGenerator;
+use crate::dataset::lesions::{DataRecord, LesionClasses, LesionRules};
+use crate::detection::AnchorGenerator;
+use crate::detection::matcher::MatchThresholds;
+use crate::image::preprocess::Resize;
+use crate::network::image_classifier::SIDE;
+use crate::network::pretrained::BODY;
 use crate::network::{Backbone, Truncation, Variant};
+use crate::train::adam::AdamConfig;
+use crate::train::folds::Fold;
 
 /// Random changes of the training slices.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -21,6 +27,9 @@ pub enum Augmentation {
     /// The same, and turned by up to 10 degrees, zoomed by 0.8 to 1.25 and shifted by up to a tenth
     /// of the side: so do bodies.
     Affine,
+    /// Wider ranges of all these, bends, and now and then adaptive equalisation, lower resolution, blur and
+    /// noise: so do sources.
+    Strong,
 }
 
 /// Which slice comes next.
@@ -32,6 +41,55 @@ pub enum Sampling {
     Slice,
     /// A patient at random, then one of the patient's slices: no patient dominates.
     Patient,
+    /// A source by its weight, then a patient in proportion to the root of the number of its slices, then
+    /// one of these.
+    Source,
+}
+
+/// How batch norm normalises in training.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Norm {
+    /// By the statistics of the slice at hand, as the paper; the running ones, which inference uses, follow.
+    #[default]
+    Batch,
+    /// By the running statistics that the run starts with: training sees what inference sees. Scale and
+    /// shift are trained.
+    Running,
+    /// The same, with scale and shift as they are: how torchvision fine-tunes detectors.
+    Frozen,
+}
+
+/// How much of the body is left as it is.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Freeze {
+    /// Nothing.
+    #[default]
+    None,
+    /// The first convolution with its batch norm.
+    Stem,
+    /// These and the first layer.
+    Layer1,
+}
+
+impl Freeze {
+    /// Whether a parameter of the body, named as torchvision names it, stays as it is.
+    pub fn holds(self, name: &str) -> bool {
+        let stem = name.starts_with("conv1.") || name.starts_with("bn1.");
+        match self {
+            Self::None => false,
+            Self::Stem => stem,
+            Self::Layer1 => stem || name.starts_with("layer1."),
+        }
+    }
+}
+
+impl Norm {
+    /// Whether a parameter with this name is a scale or shift that stays as it is.
+    pub fn holds(self, name: &str) -> bool {
+        self == Self::Frozen && (name.contains("bn") || name.contains("downsample.1"))
+    }
 }
 
 /// How the learning rate moves.
@@ -73,16 +131,7 @@ impl LearningRate {
     }
 }
 
-/// IoU over which a box is foreground, and under which it is background; between, it is ignored.
-#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
-pub struct MatchThresholds {
-    /// Foreground from here.
-    pub foreground: f32,
-    /// Background below.
-    pub background: f32,
-}
-
-/// Stage I. Defaults are the paper's (specification 4).
+/// Stage I. Defaults are the paper's (docs/method.md, 4).
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct SegmentationConfig {
     /// Network.
@@ -97,12 +146,36 @@ pub struct SegmentationConfig {
     pub roi: MatchThresholds,
     /// Anchors, and proposals, that count in the loss of a slice. Default: 256
     pub samples: usize,
-    /// Largest share of them that are foreground. Default: 0.75
+    /// Largest share of the anchors that are foreground. Default: 0.75
     pub positive_fraction: f64,
+    /// The same of the proposals. Default: 0.75
+    #[serde(default = "three_quarters")]
+    pub roi_positive_fraction: f64,
     /// Learning rate.
     pub learning_rate: LearningRate,
     /// L2 term of Adam. Default: 1e-3
     pub weight_decay: f64,
+    /// Takes the decay out of the gradient, and spares vectors (AdamW). Default: no
+    #[serde(default)]
+    pub decoupled_decay: bool,
+    /// Factor of the learning rate in the body. Default: 1
+    #[serde(default = "one")]
+    pub body_rate: f64,
+    /// Largest norm of a step's gradient. Default: any
+    #[serde(default)]
+    pub clip: Option<f64>,
+    /// Batch norm. Default: by each slice
+    #[serde(default)]
+    pub norm: Norm,
+    /// What stays as it is. Default: nothing
+    #[serde(default)]
+    pub freeze: Freeze,
+    /// Share of the slices without lesions that lesions of others are copied onto. Default: 0
+    #[serde(default)]
+    pub copy_paste: f64,
+    /// Weight of the mask loss. Default: 1
+    #[serde(default = "one")]
+    pub mask_weight: f64,
     /// Slices per step; batch norm sees them one by one. Default: 1
     pub batch: usize,
     /// Steps of the whole run.
@@ -116,42 +189,220 @@ pub struct SegmentationConfig {
     pub augmentation: Augmentation,
     /// Order. Default: slice by slice
     pub sampling: Sampling,
-    /// Components of this many pixels or fewer are removed. Default: 100
+    /// Components of this many pixels or fewer, where a slice's long side has 512, do not count. Default: 100
     pub minimum_area: usize,
+    /// Whether these are ignored; else they are background. Default: background
+    #[serde(default)]
+    pub ignore_small: bool,
+    /// Share of the draws that are slices without lesions. Default: none
+    #[serde(default)]
+    pub empty: f64,
+    /// Which side of a slice becomes 512 px. Default: the short one
+    #[serde(default)]
+    pub resize: Resize,
+    /// Side of the part that is cut out of a slice at random, in network pixels. Default: the whole
+    #[serde(default)]
+    pub cut: Option<usize>,
+    /// SHA-256 of the file that the body comes from. Default: none
+    #[serde(default)]
+    pub backbone: Option<String>,
+    /// What the run learns from.
+    #[serde(default)]
+    pub data: Vec<DataRecord>,
     /// Share that the moving average of the weights keeps at a step; the average becomes the model.
     /// Default: 0, the last weights become the model, as in the paper
     #[serde(default)]
     pub average: f64,
 }
 
+fn one() -> f64 {
+    1.0
+}
+
+fn three_quarters() -> f64 {
+    0.75
+}
+
 impl SegmentationConfig {
+    /// The paper's (docs/method.md, 4), for 100 epochs of `slices`.
+    pub fn paper(slices: u64) -> Self {
+        Self {
+            variant: Variant::new(Backbone::ResNet18, Truncation::T1),
+            classes: LesionClasses::Merge,
+            anchors: AnchorGenerator::default(),
+            rpn: MatchThresholds { foreground: 0.7, background: 0.3 },
+            roi: MatchThresholds { foreground: 0.75, background: 0.5 },
+            samples: 256,
+            positive_fraction: 0.75,
+            roi_positive_fraction: 0.75,
+            learning_rate: LearningRate { peak: 1e-5, warmup: 0, schedule: Schedule::Constant },
+            weight_decay: 1e-3,
+            decoupled_decay: false,
+            body_rate: 1.0,
+            clip: None,
+            norm: Norm::Batch,
+            freeze: Freeze::None,
+            copy_paste: 0.0,
+            mask_weight: 1.0,
+            batch: 1,
+            steps: 100 * slices,
+            from: None,
+            backbone: None,
+            data: Vec::new(),
+            seed: 0,
+            augmentation: Augmentation::None,
+            sampling: Sampling::Slice,
+            minimum_area: 100,
+            ignore_small: false,
+            empty: 0.0,
+            resize: Resize::ShortSide,
+            cut: None,
+            average: 0.0,
+        }
+    }
+
     /// What learns within an hour on two cores: anchors that large lesions can match, a higher
     /// learning rate that decays, mirrored slices. Everything else is the paper's.
     pub fn practical() -> Self {
         let sizes = vec![8.0, 16.0, 32.0, 64.0, 128.0];
         Self {
-            variant: Variant::new(Backbone::ResNet18, Truncation::T1),
-            classes: LesionClasses::Merge,
             anchors: AnchorGenerator { sizes, ..AnchorGenerator::default() },
-            rpn: MatchThresholds { foreground: 0.7, background: 0.3 },
             roi: MatchThresholds { foreground: 0.5, background: 0.5 },
-            samples: 256,
-            positive_fraction: 0.75,
             learning_rate: LearningRate { peak: 5e-4, warmup: 200, schedule: Schedule::Cosine },
-            weight_decay: 1e-3,
-            batch: 1,
             steps: 2600,
-            from: None,
             seed: 1,
             augmentation: Augmentation::Flip,
-            sampling: Sampling::Slice,
-            minimum_area: 100,
-            average: 0.0,
+            ..Self::paper(0)
+        }
+    }
+
+    /// For few patients and a backbone that has seen other pictures.
+    pub fn small_data() -> Self {
+        Self {
+            positive_fraction: 0.5,
+            roi_positive_fraction: 0.25,
+            learning_rate: LearningRate { peak: 3e-4, warmup: 150, schedule: Schedule::Cosine },
+            weight_decay: 0.02,
+            decoupled_decay: true,
+            body_rate: 0.5,
+            clip: Some(5.0),
+            norm: Norm::Running,
+            freeze: Freeze::Stem,
+            steps: 9000,
+            augmentation: Augmentation::Strong,
+            sampling: Sampling::Source,
+            minimum_area: 60,
+            ignore_small: true,
+            empty: 0.25,
+            resize: Resize::LongSide,
+            cut: Some(384),
+            average: 0.998,
+            ..Self::practical()
+        }
+    }
+
+    /// The optimizer's part.
+    pub fn optimizer(&self) -> AdamConfig {
+        AdamConfig {
+            weight_decay: self.weight_decay,
+            decoupled: self.decoupled_decay,
+            clip: self.clip,
+            rates: vec![(BODY.into(), self.body_rate)],
+        }
+    }
+
+    /// Which lesions count.
+    pub fn rules(&self) -> LesionRules {
+        LesionRules {
+            classes: self.classes,
+            minimum_area: self.minimum_area,
+            ignore_small: self.ignore_small,
         }
     }
 }
 
-/// Stage II. Defaults are the paper's (specification 2, 4).
+/// A network that judges slices as a whole.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct ImageClassifierTraining {
+    /// Network. Default: resnet18t1
+    pub variant: Variant,
+    /// Side of the square that it sees. Default: 256
+    pub side: usize,
+    /// Learning rate of the linear layer.
+    pub learning_rate: LearningRate,
+    /// Factor of it in the body. Default: 0.2
+    pub body_rate: f64,
+    /// Decoupled weight decay. Default: 0.02
+    pub weight_decay: f64,
+    /// Largest norm of a step's gradient. Default: 5
+    pub clip: Option<f64>,
+    /// Batch norm. Default: running statistics
+    pub norm: Norm,
+    /// What stays as it is. Default: nothing
+    pub freeze: Freeze,
+    /// Slices per step. Default: 16
+    pub batch: usize,
+    /// Steps of the whole run. Default: 860
+    pub steps: u64,
+    /// Share of the features that are zeroed. Default: 0.3
+    pub dropout: f64,
+    /// Share of the label that is spread over all classes. Default: 0.1
+    pub label_smoothing: f64,
+    /// Factor of the draws from sources that know one class only. Default: 0.5
+    pub lone_source: f64,
+    /// Random changes. Default: strong
+    pub augmentation: Augmentation,
+    /// Share that the moving average of the weights keeps at a step. Default: 0.99
+    pub average: f64,
+    /// Seed of the linear layer, order, augmentation and dropout.
+    pub seed: u64,
+    /// SHA-256 of the file that the body comes from.
+    pub backbone: Option<String>,
+    /// The held-out part. Default: none
+    pub fold: Option<Fold>,
+    /// What the run learns from.
+    pub data: Vec<DataRecord>,
+}
+
+impl Default for ImageClassifierTraining {
+    fn default() -> Self {
+        Self {
+            variant: Variant::new(Backbone::ResNet18, Truncation::T1),
+            side: SIDE,
+            learning_rate: LearningRate { peak: 1.5e-3, warmup: 130, schedule: Schedule::Cosine },
+            body_rate: 0.2,
+            weight_decay: 0.02,
+            clip: Some(5.0),
+            norm: Norm::Running,
+            freeze: Freeze::None,
+            batch: 16,
+            steps: 860,
+            dropout: 0.3,
+            label_smoothing: 0.1,
+            lone_source: 0.5,
+            augmentation: Augmentation::Strong,
+            average: 0.99,
+            seed: 0,
+            backbone: None,
+            fold: None,
+            data: Vec::new(),
+        }
+    }
+}
+
+impl ImageClassifierTraining {
+    /// The optimizer's part.
+    pub fn optimizer(&self) -> AdamConfig {
+        AdamConfig {
+            weight_decay: self.weight_decay,
+            decoupled: true,
+            clip: self.clip,
+            rates: vec![("body.".into(), self.body_rate)],
+        }
+    }
+}
+
+/// Stage II. Defaults are the paper's (docs/method.md, 2, 4).
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct ClassifierConfig {
     /// What is trained beside module S.

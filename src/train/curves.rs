@@ -3,8 +3,9 @@
 use std::fmt::Write;
 use std::path::{Path, PathBuf};
 
-use super::checkpoint::{CheckpointError, write_whole};
 use crate::figures::{self, LineChart, Series};
+use crate::train::checkpoint::{CheckpointError, write_whole};
+use crate::train::tensorboard;
 
 /// Weight of the past in the smoothed curves.
 pub const SMOOTHING: f64 = 0.98;
@@ -79,7 +80,7 @@ impl Curves {
         self.means.clone()
     }
 
-    /// Writes `losses.csv` and `losses.svg`.
+    /// Writes `losses.csv`, `losses.svg` and TensorBoard's event file.
     ///
     /// # Errors
     /// If they cannot be written.
@@ -91,6 +92,9 @@ impl Curves {
             let _ = writeln!(text, "{step},{rate:e},{}", losses.join(","));
         }
         write_whole(&self.table(), text.as_bytes())?;
+        let tags: Vec<String> = self.names.iter().map(|name| format!("loss/{name}")).collect();
+        let steps = self.rows.iter().map(|(step, _, losses)| (*step, losses.clone()));
+        tensorboard::write(&self.folder, "losses", &tags, steps)?;
         let smoothed = self.smoothed();
         let thinned: Vec<_> = smoothed.iter().step_by(smoothed.len() / 500 + 1).collect();
         let series: Vec<Series> = self
@@ -106,6 +110,7 @@ impl Curves {
             title: "Losses (exponential mean)".into(),
             labels: ["step".into(), "loss".into()],
             series,
+            logarithmic: true,
         };
         // A chart that cannot be drawn is no reason to lose the run; the table has the numbers.
         match figures::svg(&chart) {

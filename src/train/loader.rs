@@ -8,9 +8,8 @@ use std::thread;
 use rand::{RngExt, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 
-use super::augmentation::Change;
-use super::config::{Augmentation, Sampling};
-use super::dataset::DatasetError;
+use crate::dataset::DatasetError;
+use crate::train::config::Sampling;
 
 /// Slices read ahead.
 const AHEAD: usize = 4;
@@ -34,6 +33,12 @@ pub mod purpose {
     pub const REPLICATION: u64 = 4;
     /// Held-out slices.
     pub const HOLDOUT: u64 = 5;
+    /// Augmentation of whole pictures, beside that of all.
+    pub const AUGMENTATION_WHOLE: u64 = 6;
+    /// Lesions copied onto other slices.
+    pub const COPY_PASTE: u64 = 8;
+    /// Zeroed features.
+    pub const DROPOUT: u64 = 7;
 }
 
 /// A permutation of `0..length`, the same for the same seed and epoch.
@@ -46,59 +51,126 @@ pub fn shuffled(length: usize, seed: u64, epoch: u64) -> Vec<usize> {
     order
 }
 
+/// What the order needs to know of a slice.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct OrderSlice {
+    /// Whose it is, told apart over all sources.
+    pub patient: String,
+    /// Index of its source.
+    pub source: usize,
+    /// Whether it counts among those of [`Order::empty`].
+    pub empty: bool,
+}
+
 /// The order of a run.
 #[derive(Clone, Debug)]
 pub struct Order {
-    /// Patient of every slice.
-    pub patients: Vec<String>,
+    /// Every slice.
+    pub slices: Vec<OrderSlice>,
+    /// Weights of the sources; those that are missing have 1.
+    pub weights: Vec<f64>,
+    /// Share of the draws that are empty slices; 0 draws none.
+    pub empty: f64,
     /// How slices are chosen.
     pub sampling: Sampling,
-    /// Random changes.
-    pub augmentation: Augmentation,
-    /// Seed of both.
+    /// Seed of the choice.
     pub seed: u64,
 }
 
+/// Slices of one source, patient by patient.
+type Patients = Vec<Vec<usize>>;
+
 impl Order {
-    /// The slices from number `first` on, each with its changes.
-    pub fn from(self, first: u64) -> impl Iterator<Item = (usize, Change)> {
-        let length = self.patients.len() as u64;
-        let mut groups: BTreeMap<&String, Vec<usize>> = BTreeMap::new();
-        for (index, patient) in self.patients.iter().enumerate() {
-            groups.entry(patient).or_default().push(index);
-        }
-        let groups: Vec<Vec<usize>> = groups.into_values().collect();
+    /// The indices of the slices from number `first` on.
+    pub fn from(self, first: u64) -> impl Iterator<Item = (usize, u64)> {
+        let (with, empty): (Vec<usize>, Vec<usize>) =
+            (0..self.slices.len()).partition(|index| !self.slices[*index].empty);
+        let kinds = [Pool::new(&self, with), Pool::new(&self, empty)];
         let mut epoch = (u64::MAX, Vec::new());
         (first..).map(move |number| {
+            let mut rng = rng(self.seed, purpose::ORDER, number);
+            let empty = self.empty > 0.0 && rng.random_bool(self.empty);
+            let pool = match &kinds[usize::from(empty)] {
+                pool if pool.members.is_empty() => &kinds[usize::from(!empty)],
+                pool => pool,
+            };
             let index = match self.sampling {
+                Sampling::Slice if self.empty > 0.0 => {
+                    pool.members[rng.random_range(0..pool.members.len())]
+                }
                 Sampling::Slice => {
+                    let length = pool.members.len() as u64;
                     if epoch.0 != number / length {
                         let order = shuffled(length as usize, self.seed, number / length);
                         epoch = (number / length, order);
                     }
-                    epoch.1[(number % length) as usize]
+                    pool.members[epoch.1[(number % length) as usize]]
                 }
                 Sampling::Patient => {
-                    let mut rng = rng(self.seed, purpose::ORDER, number);
-                    let group = &groups[rng.random_range(0..groups.len())];
-                    group[rng.random_range(0..group.len())]
+                    let patient = &pool.patients[rng.random_range(0..pool.patients.len())];
+                    patient[rng.random_range(0..patient.len())]
+                }
+                Sampling::Source => {
+                    let source = &pool.sources[pick(&pool.weights, &mut rng)];
+                    let roots: Vec<f64> =
+                        source.iter().map(|slices| (slices.len() as f64).sqrt()).collect();
+                    let patient = &source[pick(&roots, &mut rng)];
+                    patient[rng.random_range(0..patient.len())]
                 }
             };
-            (index, Change::draw(self.augmentation, self.seed, number))
+            (index, number)
         })
     }
 }
 
+/// Slices to draw from.
+struct Pool {
+    members: Vec<usize>,
+    patients: Patients,
+    sources: Vec<Patients>,
+    weights: Vec<f64>,
+}
+
+impl Pool {
+    fn new(order: &Order, members: Vec<usize>) -> Self {
+        let mut sources: BTreeMap<usize, BTreeMap<&str, Vec<usize>>> = BTreeMap::new();
+        let mut patients: BTreeMap<&str, Vec<usize>> = BTreeMap::new();
+        for index in &members {
+            let slice = &order.slices[*index];
+            let patient = slice.patient.as_str();
+            patients.entry(patient).or_default().push(*index);
+            let of_source = sources.entry(slice.source).or_default();
+            of_source.entry(patient).or_default().push(*index);
+        }
+        let weight = |source: &usize| order.weights.get(*source).copied().unwrap_or(1.0);
+        let weights = sources.keys().map(weight).collect();
+        let sources = sources.into_values().map(|found| found.into_values().collect()).collect();
+        Self { members, patients: patients.into_values().collect(), sources, weights }
+    }
+}
+
+/// An index in proportion to `weights`.
+fn pick(weights: &[f64], rng: &mut ChaCha8Rng) -> usize {
+    let mut left = rng.random_range(0.0..weights.iter().sum::<f64>());
+    for (index, weight) in weights.iter().enumerate() {
+        if left < *weight {
+            return index;
+        }
+        left -= weight;
+    }
+    weights.len() - 1
+}
+
 /// Starts reading `order`; `read` runs on a thread of its own, a few slices ahead.
 pub fn read_ahead<T: Send + Sync + 'static>(
-    order: impl Iterator<Item = (usize, Change)> + Send + 'static,
-    read: impl Fn(usize, Change) -> Result<T, DatasetError> + Send + 'static,
+    order: impl Iterator<Item = (usize, u64)> + Send + 'static,
+    read: impl Fn(usize, u64) -> Result<T, DatasetError> + Send + 'static,
 ) -> Receiver<Result<Arc<T>, DatasetError>> {
     let (sender, receiver) = sync_channel(AHEAD);
     thread::spawn(move || {
-        for (index, change) in order {
+        for (index, number) in order {
             // The receiver is gone when the run ends.
-            if sender.send(read(index, change).map(Arc::new)).is_err() {
+            if sender.send(read(index, number).map(Arc::new)).is_err() {
                 break;
             }
         }
@@ -111,22 +183,49 @@ mod tests {
     use super::*;
 
     fn order(sampling: Sampling) -> Order {
-        let patients = ["a", "a", "a", "a", "b"].map(String::from).to_vec();
-        Order { patients, sampling, augmentation: Augmentation::Flip, seed: 7 }
+        let slice = |patient: &str, source| OrderSlice {
+            patient: format!("{source}/{patient}"),
+            source,
+            empty: false,
+        };
+        let slices =
+            ["a", "a", "a", "a", "b"].into_iter().map(|patient| slice(patient, 0)).collect();
+        Order { slices, weights: Vec::new(), empty: 0.0, sampling, seed: 7 }
     }
 
     #[test]
     fn an_order_taken_up_later_goes_on_as_it_would_have() {
-        for sampling in [Sampling::Slice, Sampling::Patient] {
-            let whole: Vec<_> = order(sampling).from(0).take(40).collect();
-            let rest: Vec<_> = order(sampling).from(13).take(27).collect();
-            assert_eq!(whole[13..], rest);
+        for sampling in [Sampling::Slice, Sampling::Patient, Sampling::Source] {
+            for empty in [0.0, 0.3] {
+                let mut order = Order { empty, ..order(sampling) };
+                order.slices[2].empty = empty > 0.0;
+                let whole: Vec<_> = order.clone().from(0).take(40).collect();
+                let rest: Vec<_> = order.from(13).take(27).collect();
+                assert_eq!(whole[13..], rest);
+            }
         }
     }
 
     #[test]
+    fn empty_slices_take_their_share_and_sources_theirs() {
+        let mut order = Order { weights: vec![1.0, 3.0], empty: 0.25, ..order(Sampling::Source) };
+        order.slices[0].empty = true;
+        let more =
+            (0..9).map(|i| OrderSlice { patient: format!("1/{}", i % 4), source: 1, empty: false });
+        order.slices.extend(more);
+        let drawn: Vec<usize> = order.from(0).take(4000).map(|(index, _)| index).collect();
+        let count = |wanted: std::ops::Range<usize>| {
+            drawn.iter().filter(|index| wanted.contains(index)).count()
+        };
+        assert!((900..1100).contains(&count(0..1)), "{}", count(0..1));
+        assert!((650..850).contains(&count(1..5)), "{}", count(1..5));
+        assert!((2100..2400).contains(&count(5..14)), "{}", count(5..14));
+    }
+
+    #[test]
     fn an_epoch_has_every_slice_once() {
-        let mut first: Vec<_> = order(Sampling::Slice).from(0).take(5).map(|s| s.0).collect();
+        let mut first: Vec<_> =
+            order(Sampling::Slice).from(0).take(5).map(|drawn| drawn.0).collect();
         first.sort_unstable();
         assert_eq!(first, [0, 1, 2, 3, 4]);
     }

@@ -1,4 +1,4 @@
-//! The losses of both stages (specification 1.4 to 1.6, 2.4). All are means or sums as PyTorch
+//! The losses of both stages (docs/method.md, 1.4 to 1.6, 2.4). All are means or sums as PyTorch
 //! takes them, and scalars `[1]`.
 
 use burn::tensor::activation::{log_softmax, relu};

@@ -1,22 +1,26 @@
-//! Training, natively only: data, targets, losses, and the two stages (specification 2, 4, 5).
+//! Training, natively only: data, targets, losses, and the two stages (docs/method.md, 2, 4, 5).
 
 pub mod adam;
 pub mod affine;
+pub mod appearance;
 pub mod augmentation;
 pub mod average;
 pub mod calibration;
 pub mod checkpoint;
 pub mod classifier;
 pub mod config;
+pub mod copy_paste;
 pub mod curves;
-pub mod dataset;
+pub mod folds;
+pub mod freeze;
+pub mod image_classifier;
 pub mod loader;
 pub mod losses;
-pub mod matcher;
 pub mod recalibration;
 pub mod run;
-pub mod sampler;
 pub mod segmentation;
 pub mod targets;
+pub mod tensorboard;
+pub mod validation;
 
 pub use config::{Augmentation, SegmentationConfig};

@@ -7,28 +7,28 @@
 
 use burn::tensor::{Device, Tensor, TensorData};
 
-use super::dataset::lesions::LesionDataset;
-use super::loader::Order;
-use super::run::TrainError;
-use super::segmentation::TrainingSlice;
+use crate::dataset::lesions::LesionDataset;
+use crate::inference::ModelFile;
 use crate::network::batch_norm::Statistics;
 use crate::network::{MaskRcnnConfig, StateDict};
-use crate::predict::ModelFile;
+use crate::train::config::SegmentationConfig;
+use crate::train::run::TrainError;
+use crate::train::segmentation::{TrainingSlice, order};
 
-/// The weights of `model` with statistics averaged over `count` slices of `dataset`, every patient
-/// equally often if `order` says so.
+/// The weights of `model` with statistics averaged over `count` slices of `dataset`, drawn and changed as
+/// `config` says. The variance of the means, which PreciseBN adds, is left out: it is small.
 ///
 /// # Errors
 /// If a file or a weight cannot be used.
 pub fn recalibrate(
     model: &ModelFile,
     dataset: &LesionDataset,
-    order: Order,
+    config: &SegmentationConfig,
     count: usize,
     mut tick: impl FnMut(),
 ) -> Result<StateDict, TrainError> {
     let device = Device::flex();
-    let mut network = MaskRcnnConfig::new(model.architecture.clone())
+    let mut network = MaskRcnnConfig::new(model.detector()?.clone())
         .init_with(&model.state, &device)?
         .with_statistics(Statistics::Batch);
     // Every slice replaces the statistics of the one before.
@@ -36,8 +36,8 @@ pub fn recalibrate(
     let is_statistic = |name: &str| name.ends_with("running_mean") || name.ends_with("running_var");
     let mut state = model.state.clone();
     let mut sums: Option<StateDict> = None;
-    for (index, change) in order.from(0).take(count) {
-        let input = TrainingSlice::read(dataset, index, change)?.input;
+    for (index, number) in order(dataset, config).from(0).take(count) {
+        let input = TrainingSlice::read(dataset, config, index, number)?.input;
         let data = TensorData::new(input.values, [1, 3, input.height, input.width]);
         network.features(Tensor::from_data(data, &device));
         let found = network.state().filtered(is_statistic);

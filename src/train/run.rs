@@ -11,21 +11,27 @@ use burn::tensor::Device;
 use serde::{Deserialize, Serialize};
 use thiserror::Error;
 
-use super::adam::Adam;
-use super::average::WeightAverage;
-use super::checkpoint::{self, CheckpointError, Saved, write_whole};
-use super::config::SegmentationConfig;
-use super::curves::Curves;
-use super::dataset::DatasetError;
-use super::dataset::lesions::LesionDataset;
-use super::segmentation::{LOSS_NAMES, TrainingSlice, losses, slices};
+use crate::dataset::DatasetError;
+use crate::dataset::lesions::LesionDataset;
+use crate::inference::model::RESIZE;
 use crate::network::batch_norm::Statistics;
+use crate::network::pretrained::{BODY, BackboneError, Taken, load_backbone};
 use crate::network::{Architecture, MaskRcnn, MaskRcnnConfig, StateDict, Task, WeightsError};
+use crate::train::adam::Adam;
+use crate::train::average::WeightAverage;
+use crate::train::checkpoint::{self, CheckpointError, Saved, write_whole};
+use crate::train::config::{Norm, SegmentationConfig};
+use crate::train::curves::Curves;
+use crate::train::freeze::train_only;
+use crate::train::segmentation::{LOSS_NAMES, TrainingSlice, losses, slices};
+use crate::train::validation::{BEST, Look, Looks};
 
 /// File name of the model in the run's folder.
 pub const MODEL: &str = "model.bpk";
 /// Name of the model's metadata that holds the run's configuration.
 pub const TRAINING: &str = "training";
+/// Name of the model's metadata that holds the same of the runs before, first to last.
+pub const EARLIER_TRAINING: &str = "earlier_training";
 
 /// Why a run ended without a model.
 #[derive(Debug, Error)]
@@ -39,6 +45,14 @@ pub enum TrainError {
     /// The weights.
     #[error(transparent)]
     Weights(#[from] WeightsError),
+    /// Slices that are looked at while training lasts.
+    #[error("validation at step {step}: {what}")]
+    Validation {
+        /// When.
+        step: u64,
+        /// What went wrong.
+        what: String,
+    },
     /// A loss that is no number.
     #[error("the {name} loss became {value} at step {step}; lower the learning rate")]
     Diverged {
@@ -99,6 +113,22 @@ struct SavedProgress {
     config: SegmentationConfig,
     /// Seconds spent so far, over all resumptions.
     seconds: f64,
+    /// Looks at the validation slices so far.
+    #[serde(default)]
+    looks: Looks,
+}
+
+/// What was measured, by name, the first of which decides; or why nothing was.
+pub type Measures = Result<Vec<(String, f64)>, String>;
+
+/// Looking at slices that the run does not learn from.
+pub struct Validation<'a> {
+    /// Steps between two looks.
+    pub every: u64,
+    /// Looks without anything better after which the run ends. Default: any number
+    pub patience: Option<usize>,
+    /// Measures weights.
+    pub measure: &'a mut dyn FnMut(&StateDict) -> Measures,
 }
 
 /// How a run ended.
@@ -106,7 +136,7 @@ struct SavedProgress {
 pub struct Outcome {
     /// Steps done.
     pub step: u64,
-    /// Whether these are all.
+    /// Whether these are all, or validation ended the run.
     pub finished: bool,
     /// Seconds spent, over all resumptions.
     pub seconds: f64,
@@ -125,6 +155,55 @@ pub fn fresh_state(architecture: &Architecture, seed: u64) -> StateDict {
     let mut state = MaskRcnnConfig::new(architecture.clone()).init(&device).state();
     state.anchors = Some(architecture.anchors.clone());
     state
+}
+
+/// A fresh network for `config` whose body is the one in `backbone`.
+///
+/// # Errors
+/// If that is no backbone of the variant.
+pub fn state_with_backbone(
+    config: &SegmentationConfig,
+    backbone: &StateDict,
+) -> Result<(StateDict, Taken), BackboneError> {
+    let mut state = fresh_state(&architecture(config), config.seed);
+    let taken = load_backbone(&mut state, BODY, config.variant, backbone)?;
+    Ok((state, taken))
+}
+
+/// What is to be said of a model's training: its own, and the runs before, which `from` tells of.
+fn provenance(own: &serde_json::Value, from: Option<&StateDict>) -> BTreeMap<String, String> {
+    let mut metadata = BTreeMap::from([(TRAINING.to_owned(), own.to_string())]);
+    let said = |key: &str| -> Option<serde_json::Value> {
+        serde_json::from_str(from?.metadata.get(key)?).ok()
+    };
+    let mut earlier = match said(EARLIER_TRAINING) {
+        Some(serde_json::Value::Array(runs)) => runs,
+        _ => Vec::new(),
+    };
+    earlier.extend(said(TRAINING));
+    if !earlier.is_empty() {
+        metadata.insert(EARLIER_TRAINING.into(), serde_json::Value::Array(earlier).to_string());
+    }
+    metadata
+}
+
+/// The network of a run, its gradients recorded where it learns.
+fn network_of(
+    config: &SegmentationConfig,
+    state: &StateDict,
+    device: &Device,
+) -> Result<MaskRcnn, WeightsError> {
+    let statistics = match config.norm {
+        Norm::Batch => Statistics::Batch,
+        Norm::Running | Norm::Frozen => Statistics::Running,
+    };
+    let network = MaskRcnnConfig::new(architecture(config))
+        .init_with(state, device)?
+        .with_statistics(statistics);
+    Ok(train_only(network, |name| {
+        let body = name.strip_prefix(BODY);
+        !body.is_some_and(|name| config.freeze.holds(name) || config.norm.holds(name))
+    }))
 }
 
 /// The folder's run if it has one, checked to be the one that is asked for.
@@ -161,6 +240,7 @@ pub(super) fn difference<T: Serialize>(there: &T, here: &T) -> String {
 ///
 /// # Errors
 /// If data or folder fail, or a loss is no number any more. The last checkpoint then still stands.
+#[allow(clippy::too_many_arguments)]
 pub fn train_segmentation(
     dataset: LesionDataset,
     from: Option<&StateDict>,
@@ -168,52 +248,65 @@ pub fn train_segmentation(
     folder: &Path,
     device: &Device,
     limits: &Limits,
+    mut validation: Option<Validation<'_>>,
     mut report: impl FnMut(&Progress),
 ) -> Result<Outcome, TrainError> {
     let started = Instant::now();
     let architecture = architecture(config);
     let saved = take_up(folder, config)?.unwrap_or_else(|| {
         let weights = from.cloned().unwrap_or_else(|| fresh_state(&architecture, config.seed));
+        // Other networks of the file that a run starts from are no part of it.
+        let own = ["backbone.", "rpn.", "roi_heads."];
+        let weights = weights.filtered(|name| own.iter().any(|part| name.starts_with(part)));
         let average = if config.average > 0.0 { weights.clone() } else { StateDict::default() };
-        let progress = SavedProgress { step: 0, config: config.clone(), seconds: 0.0 };
+        let looks = Looks::default();
+        let progress = SavedProgress { step: 0, config: config.clone(), seconds: 0.0, looks };
         Saved { weights, average, optimizer: StateDict::default(), progress }
     });
     let (mut step, before) = (saved.progress.step, saved.progress.seconds);
-    let mut adam = Adam::resume(config.weight_decay, step, &saved.optimizer);
+    let mut looks = saved.progress.looks;
+    let mut adam = Adam::resume(config.optimizer(), step, &saved.optimizer);
     let mut average =
         (config.average > 0.0).then(|| WeightAverage::new(config.average, saved.average));
     // A folder that cannot be written to should say so now.
     let text = serde_json::to_string_pretty(config).unwrap_or_default();
     write_whole(&folder.join("config.json"), text.as_bytes())?;
 
-    let mut network = MaskRcnnConfig::new(architecture.clone())
-        .init_with(&saved.weights, device)?
-        .with_statistics(Statistics::Batch);
+    let mut network = network_of(config, &saved.weights, device)?;
     let mut curves = Curves::open(folder, &LOSS_NAMES, step);
     let batch = config.batch as u64;
     let source = slices(Arc::new(dataset), config, step * batch);
+    // What ships: the average where there is one.
+    let model = |network: &MaskRcnn, average: Option<&WeightAverage>, step: u64, seconds: f64| {
+        let mut model = average.map_or_else(|| network.state(), |average| average.state().clone());
+        model.anchors = Some(architecture.anchors.clone());
+        let training = serde_json::json!({ "config": config, "steps": step, "seconds": seconds });
+        model.metadata = provenance(&training, from);
+        model.metadata.insert(RESIZE.into(), config.resize.name().into());
+        model
+    };
     let save = |network: &MaskRcnn,
                 average: Option<&WeightAverage>,
                 adam: &Adam,
                 curves: &Curves,
+                looks: &Looks,
                 step: u64| {
         let mut weights = network.state();
         weights.anchors = Some(architecture.anchors.clone());
         let seconds = before + started.elapsed().as_secs_f64();
-        let progress = SavedProgress { step, config: config.clone(), seconds };
+        let looks = looks.clone();
+        let progress = SavedProgress { step, config: config.clone(), seconds, looks };
         curves.save()?;
-        let average = average.map(|average| average.state().clone());
-        let mut model = average.clone().unwrap_or_else(|| weights.clone());
-        model.anchors.clone_from(&weights.anchors);
-        let (average, optimizer) = (average.unwrap_or_default(), adam.state());
-        checkpoint::save(folder, Saved { weights, average, optimizer, progress })?;
-        let training = serde_json::json!({ "config": config, "steps": step, "seconds": seconds });
-        model.metadata = BTreeMap::from([(TRAINING.into(), training.to_string())]);
+        let model = model(network, average, step, seconds);
+        let average = average.map(|average| average.state().clone()).unwrap_or_default();
+        checkpoint::save(folder, Saved { weights, average, optimizer: adam.state(), progress })?;
         write_whole(&folder.join(MODEL), &model.to_pack()?)?;
         Ok::<_, TrainError>(seconds)
     };
 
-    while step < config.steps {
+    let patience = validation.as_ref().and_then(|validation| validation.patience);
+    let mut stalled = patience.is_some_and(|patience| looks.stalled(patience));
+    while step < config.steps && !stalled {
         let mut accumulator = GradientsAccumulator::new();
         let mut sums = [0.0f32; LOSS_NAMES.len()];
         for number in step * batch..(step + 1) * batch {
@@ -226,7 +319,7 @@ pub fn train_segmentation(
                 }
                 sums[index] += value / batch as f32;
             }
-            let total = losses.total() / batch as f64;
+            let total = losses.total(config.mask_weight) / batch as f64;
             let gradients = GradientsParams::from_grads(total.backward(), &network);
             accumulator.accumulate(&network, gradients);
         }
@@ -238,15 +331,31 @@ pub fn train_segmentation(
         }
         curves.push(step, rate, &sums);
         report(&Progress { step, steps: config.steps, losses: curves.latest_mean() });
+        let mut due = step.is_multiple_of(limits.checkpoint_every);
+        if let Some(validation) = &mut validation
+            && (step.is_multiple_of(validation.every) || step == config.steps)
+        {
+            let seconds = before + started.elapsed().as_secs_f64();
+            let model = model(&network, average.as_ref(), step, seconds);
+            let measures = (validation.measure)(&model)
+                .map_err(|what| TrainError::Validation { step, what })?;
+            let score = measures.first().map_or(0.0, |(_, value)| *value);
+            if looks.push(Look { step, score, measures }) {
+                write_whole(&folder.join(BEST), &model.to_pack()?)?;
+            }
+            looks.save(folder)?;
+            stalled = patience.is_some_and(|patience| looks.stalled(patience));
+            due = true;
+        }
         if limits.reached(started) {
             break;
         }
-        if step.is_multiple_of(limits.checkpoint_every) {
-            save(&network, average.as_ref(), &adam, &curves, step)?;
+        if due {
+            save(&network, average.as_ref(), &adam, &curves, &looks, step)?;
         }
     }
-    let seconds = save(&network, average.as_ref(), &adam, &curves, step)?;
-    Ok(Outcome { step, finished: step == config.steps, seconds })
+    let seconds = save(&network, average.as_ref(), &adam, &curves, &looks, step)?;
+    Ok(Outcome { step, finished: stalled || step == config.steps, seconds })
 }
 
 /// Milliseconds of `runs` steps on one slice by [`SegmentationConfig::practical`], after two that are not
@@ -261,16 +370,15 @@ pub fn step_times(
 ) -> Result<Vec<f64>, TrainError> {
     let config = SegmentationConfig::practical();
     let state = fresh_state(&architecture(&config), config.seed);
-    let mut network = MaskRcnnConfig::new(architecture(&config))
-        .init_with(&state, device)?
-        .with_statistics(Statistics::Batch);
-    let mut adam = Adam::new(config.weight_decay);
+    let mut network = network_of(&config, &state, device)?;
+    let mut adam = Adam::new(config.optimizer());
     let mut times = Vec::with_capacity(runs);
     for number in 0..runs as u64 + 2 {
         let started = Instant::now();
         let losses = losses(&network, &config, slice, number, device);
         losses.values();
-        let gradients = GradientsParams::from_grads(losses.total().backward(), &network);
+        let gradients =
+            GradientsParams::from_grads(losses.total(config.mask_weight).backward(), &network);
         network = adam.step(config.learning_rate.peak, network, gradients);
         if number >= 2 {
             times.push(started.elapsed().as_secs_f64() * 1e3);

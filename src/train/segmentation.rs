@@ -1,28 +1,30 @@
-//! Stage I: one slice, five losses (specification 1.4 to 1.6, 4).
+//! Stage I: one slice, five losses (docs/method.md, 1.4 to 1.6, 4).
 
 use std::sync::Arc;
 
 use burn::tensor::{Device, Tensor, TensorData};
+use rand::RngExt;
 use rayon::prelude::*;
 
-use super::augmentation::Change;
-use super::config::SegmentationConfig;
-use super::dataset::DatasetError;
-use super::dataset::lesions::{Instance, LesionDataset, LesionSlice};
-use super::loader::{purpose, rng};
-use super::losses;
-use super::matcher::match_boxes;
-use super::sampler::{Sample, sample};
-use super::targets::mask_target;
-use crate::geometry::roi_pooling::level_scale;
-use crate::geometry::{BBox, BoxCoder, Mask};
+use crate::dataset::DatasetError;
+use crate::dataset::lesions::{Instance, LesionDataset, LesionSlice};
+use crate::detection::matcher::{ignore_on, match_boxes};
+use crate::detection::proposals::{ProposalCounts, RpnMaps, select_proposals};
+use crate::detection::roi_align::bins::level_scale;
+use crate::detection::sampler::{Sample, sample};
+use crate::detection::{BBox, BoxCoder};
 use crate::image::NetworkInput;
 use crate::network::MaskRcnn;
+use crate::network::cpu_ops::roi_align::{PooledLayout, pool};
+use crate::network::cpu_values::to_cpu_vec;
 use crate::network::heads::{BOX_POOL, MASK_POOL, MASK_SIDE};
-use crate::network::host_ops::roi_align::{PooledLayout, pool};
-use crate::network::host_values::host_values;
 use crate::network::rpn::RpnLevel;
-use crate::predict::proposals::{ProposalCounts, RpnMaps, select_proposals};
+use crate::train::augmentation::Change;
+use crate::train::config::SegmentationConfig;
+use crate::train::copy_paste::copy_lesions;
+use crate::train::loader::{Order, OrderSlice, purpose, read_ahead, rng};
+use crate::train::losses;
+use crate::train::targets::mask_target;
 
 /// Names of the losses, in the order of the reference table.
 pub const LOSS_NAMES: [&str; 5] = ["roi_class", "roi_box", "mask", "objectness", "rpn_box"];
@@ -34,62 +36,55 @@ pub struct TrainingSlice {
     pub input: NetworkInput,
     /// The lesions.
     pub instances: Vec<Instance>,
+    /// Places that are neither lesion nor background.
+    pub ignored: Vec<BBox>,
 }
 
 impl TrainingSlice {
-    /// Reads, changes and prepares a slice of `dataset`.
+    /// Reads, changes and prepares slice `index` of `dataset` as draw `number` of a run.
     ///
     /// # Errors
     /// If its files changed.
     pub fn read(
         dataset: &LesionDataset,
+        config: &SegmentationConfig,
         index: usize,
-        change: Change,
+        number: u64,
     ) -> Result<Self, DatasetError> {
-        let read = dataset.read(&dataset.files[index])?;
-        Ok(Self::new(change.apply_with_lesions(read, dataset.minimum_area())))
+        let mut read = dataset.read(&dataset.files[index])?;
+        if config.copy_paste > 0.0 && dataset.files[index].lesions == 0 {
+            let mut rng = rng(config.seed, purpose::COPY_PASTE, number);
+            if rng.random_bool(config.copy_paste)
+                && let Some(donor) = dataset.any_with_lesions(&mut rng)
+            {
+                read = copy_lesions(read, &dataset.read(donor)?, &dataset.rules(), &mut rng);
+            }
+        }
+        let change = Change::draw(config.augmentation, config.seed, number);
+        Ok(Self::new(change.apply_with_lesions(
+            read,
+            config.resize,
+            config.cut,
+            config.minimum_area,
+        )))
     }
 
-    /// Prepares a slice.
+    /// Prepares a slice that has the network's scale.
     pub fn new(slice: LesionSlice) -> Self {
-        let input = NetworkInput::new(&slice.slice);
-        let size = (input.image_width, input.image_height);
-        let instances = slice
-            .instances
-            .into_iter()
-            .map(|instance| Instance {
-                bbox: instance.bbox.scale(1.0 / input.to_slice[0], 1.0 / input.to_slice[1]),
-                mask: resize_nearest(&instance.mask, size),
-                class: instance.class,
-            })
-            .collect();
-        Self { input, instances }
+        let input = NetworkInput::unscaled(&slice.slice);
+        let ignored = slice.ignored.iter().map(|place| place.bbox).collect();
+        Self { input, instances: slice.instances, ignored }
     }
-}
-
-fn resize_nearest(mask: &Mask, (width, height): (usize, usize)) -> Mask {
-    if (mask.width, mask.height) == (width, height) {
-        return mask.clone();
-    }
-    let source = |at: usize, from: usize, to: usize| (at * from / to).min(from - 1);
-    let pixels = (0..height)
-        .flat_map(|y| {
-            let row = source(y, mask.height, height) * mask.width;
-            (0..width).map(move |x| row + source(x, mask.width, width))
-        })
-        .map(|index| mask.pixels[index])
-        .collect();
-    Mask { width, height, pixels }
 }
 
 /// The five losses of a slice, in the order of [`LOSS_NAMES`].
 pub struct Losses(pub [Tensor<1>; 5]);
 
 impl Losses {
-    /// Their sum.
-    pub fn total(&self) -> Tensor<1> {
+    /// Their sum, the mask loss taken `mask_weight` times.
+    pub fn total(&self, mask_weight: f64) -> Tensor<1> {
         let [class, bbox, mask, objectness, rpn] = self.0.clone();
-        class + bbox + mask + objectness + rpn
+        class + bbox + mask * mask_weight + objectness + rpn
     }
 
     /// Their values.
@@ -119,7 +114,8 @@ pub fn losses(
         .iter()
         .flat_map(|maps| config.anchors.grid((maps.height, maps.width), padded))
         .collect();
-    let matches = match_boxes(&truth, &anchors, config.rpn, true);
+    let mut matches = match_boxes(&truth, &anchors, config.rpn, true);
+    ignore_on(&mut matches, &anchors, &slice.ignored, config.rpn.background);
     let chosen = sample(&matches, config.samples, config.positive_fraction, &mut rng);
     let per_location = config.anchors.anchors_per_location();
     let [objectness, rpn_box] =
@@ -129,8 +125,9 @@ pub fn losses(
     let counts = ProposalCounts::TRAINING;
     let mut proposals = select_proposals(&maps, &config.anchors, padded, image, counts);
     proposals.extend(&truth);
-    let matches = match_boxes(&truth, &proposals, config.roi, false);
-    let chosen = sample(&matches, config.samples, config.positive_fraction, &mut rng);
+    let mut matches = match_boxes(&truth, &proposals, config.roi, false);
+    ignore_on(&mut matches, &proposals, &slice.ignored, config.roi.background);
+    let chosen = sample(&matches, config.samples, config.roi_positive_fraction, &mut rng);
     let scales: Vec<f32> =
         levels.iter().map(|level| level_scale(level.dims()[2], input.height)).collect();
     let [class, bbox, mask] =
@@ -141,7 +138,7 @@ pub fn losses(
 /// The head's maps on the host.
 pub fn read_maps(level: &RpnLevel) -> RpnMaps {
     let [_, _, height, width] = level.objectness.dims();
-    let values = |tensor: &Tensor<4>| host_values(tensor.clone().detach());
+    let values = |tensor: &Tensor<4>| to_cpu_vec(tensor.clone().detach());
     RpnMaps { objectness: values(&level.objectness), deltas: values(&level.deltas), height, width }
 }
 
@@ -276,20 +273,30 @@ fn roi_losses(
     [class_loss, box_loss, losses::binary_cross_entropy(maps, targets)]
 }
 
+/// The order in which a run takes the slices of `dataset`.
+pub fn order(dataset: &LesionDataset, config: &SegmentationConfig) -> Order {
+    let slice = |file: &crate::dataset::lesions::LesionFile| OrderSlice {
+        patient: file.patient_key(),
+        source: file.source,
+        empty: file.lesions == 0,
+    };
+    Order {
+        slices: dataset.files.iter().map(slice).collect(),
+        weights: dataset.sources.iter().map(|source| source.weight).collect(),
+        empty: config.empty,
+        sampling: config.sampling,
+        seed: config.seed,
+    }
+}
+
 /// The slices of a run, read ahead from slice number `first` on.
 pub fn slices(
     dataset: Arc<LesionDataset>,
     config: &SegmentationConfig,
     first: u64,
 ) -> std::sync::mpsc::Receiver<Result<Arc<TrainingSlice>, DatasetError>> {
-    let patients = dataset.patient_names();
-    let order = super::loader::Order {
-        patients,
-        sampling: config.sampling,
-        augmentation: config.augmentation,
-        seed: config.seed,
-    };
-    super::loader::read_ahead(order.from(first), move |index, change| {
-        TrainingSlice::read(&dataset, index, change)
+    let (order, config) = (order(&dataset, config), config.clone());
+    read_ahead(order.from(first), move |index, number| {
+        TrainingSlice::read(&dataset, &config, index, number)
     })
 }

@@ -1,7 +1,7 @@
-//! Targets of the mask branch (specification 1.6).
+//! Targets of the mask branch (docs/method.md, 1.6).
 
-use crate::geometry::roi_sampling::{SamplingRatio, axis_matrix};
-use crate::geometry::{BBox, Mask};
+use crate::detection::roi_align::axis::{SamplingRatio, axis_matrix};
+use crate::detection::{BBox, Mask};
 use crate::network::heads::MASK_SIDE;
 
 /// The part of an instance's mask inside a proposal, `MASK_SIDE` x `MASK_SIDE`: RoIAlign of the

@@ -6,15 +6,15 @@ use wasm_bindgen_futures::spawn_local;
 use web_sys::{File, HtmlSelectElement};
 use yew::prelude::*;
 
-use super::components::{
-    About, Bench, Exports, LesionList, Probabilities, Regions, SeriesPanel, SliceCanvas,
-    SliceInput, Status,
-};
-use super::options::PageOptions;
-use super::session::Session;
-use super::state::{Action, Display, State, Step};
-use super::texts::{self, LANGUAGES, text};
 use crate::image::Window;
+use crate::web::components::{
+    About, Bench, Exports, LesionList, Probabilities, Regions, SeriesPanel, SliceCanvas,
+    SliceInput, Status, Troubles,
+};
+use crate::web::options::PageOptions;
+use crate::web::session::Session;
+use crate::web::state::{Action, Display, State, Step};
+use crate::web::texts::{self, LANGUAGES, text};
 
 /// Draws the page.
 pub fn run() {
@@ -72,6 +72,10 @@ fn App() -> Html {
             }
         })
     };
+    let on_force = {
+        let (session, shown) = (session.clone(), state.shown);
+        Callback::from(move |()| session.force(shown))
+    };
     let on_key = {
         let session = session.clone();
         Callback::from(move |event: KeyboardEvent| {
@@ -122,6 +126,9 @@ fn App() -> Html {
                 if let Some(error) = &state.error {
                     <p class="error" role="alert">{error}</p>
                 }
+                if state.troubles.len() > 1 {
+                    <Troubles troubles={state.troubles.clone()} />
+                }
                 if let Some(notice) = &state.notice {
                     <p class="session-notice">{notice}</p>
                 }
@@ -131,7 +138,7 @@ fn App() -> Html {
                 if state.contents.slices() > 1 {
                     <SeriesPanel state={state.clone()} session={(*session).clone()} />
                 }
-                { result(&state, on_highlight, on_display, on_threshold, on_window, on_step) }
+                { result(&state, on_highlight, on_display, on_threshold, on_window, on_step, on_force) }
                 if !state.reports.is_empty() {
                     <Exports state={state.clone()} session={(*session).clone()} />
                 }
@@ -161,6 +168,7 @@ fn result(
     on_threshold: Callback<f32>,
     on_window: Callback<Option<Window>>,
     on_step: Callback<Step>,
+    on_force: Callback<()>,
 ) -> Html {
     let Some(picture) = state.picture.clone() else { return Html::default() };
     let report = state.report().filter(|_| picture.slice == state.shown);
@@ -179,8 +187,12 @@ fn result(
             />
             if let Some(report) = report {
                 <div class="findings">
-                    if let Some(classes) = report.classes {
-                        <Probabilities {classes} />
+                    if report.classes.is_some() || report.refusal.is_some() {
+                        <Probabilities
+                            report={Rc::clone(&report)}
+                            {on_force}
+                            calibration={state.model.as_ref().and_then(|model| model.models.calibration.clone())}
+                        />
                     }
                     if !report.regions.is_empty() {
                         <Regions

@@ -2,8 +2,8 @@
 
 use std::fmt::Write;
 
-use super::environment;
-use super::state::State;
+use crate::web::environment;
+use crate::web::state::State;
 
 /// The text to copy.
 pub fn text(state: &State) -> String {

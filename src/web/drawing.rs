@@ -3,12 +3,12 @@
 use wasm_bindgen::{Clamped, JsCast, JsValue};
 use web_sys::{CanvasRenderingContext2d, HtmlCanvasElement, ImageData, Path2d};
 
+use crate::detection::mask::contour::{Polygon, contours};
+use crate::detection::mask::paste::paste_highest;
 use crate::export::overlay::{lesion_colour, score_colour};
-use crate::geometry::contour::{Polygon, contours};
-use crate::geometry::paste::paste_highest;
-use crate::geometry::view::View;
+use crate::image::view::View;
 use crate::network::heads::MASK_SIDE;
-use crate::predict::report::SliceReport;
+use crate::report::SliceReport;
 use crate::web::state::{Display, Picture};
 
 /// Canvas pixels per slice pixel, so that lines and figures stay sharp.

@@ -1,11 +1,17 @@
 //! What the browser tells: address, graphics adapter, downloads. Works in pages and workers.
 
+use gloo::timers::callback::Timeout;
 use js_sys::{Array, Function, Promise, Reflect, Uint8Array};
 use wasm_bindgen::{JsCast, JsValue};
 use wasm_bindgen_futures::JsFuture;
 use web_sys::{Blob, BlobPropertyBag, File, HtmlAnchorElement, Response, Url};
 
-use super::protocol::worker::Download;
+use crate::web::protocol::worker::Download;
+
+/// Time that a graphics driver has to say whether it is there.
+const ADAPTER_PATIENCE_MS: u32 = 10_000;
+/// Time that a browser has to take a file that is saved.
+const SAVE_PATIENCE_MS: u32 = 60_000;
 
 /// The text of a JavaScript error.
 pub fn describe(error: &JsValue) -> String {
@@ -16,10 +22,24 @@ pub fn describe(error: &JsValue) -> String {
         .unwrap_or_else(|| format!("{error:?}"))
 }
 
-/// Whether the browser offers a WebGPU adapter here.
+/// What computes behind the browser's WebGPU adapter.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Adapter {
+    /// There is none.
+    Missing,
+    /// A graphics card emulated on the CPU, which our own CPU worker beats by far.
+    Software,
+    /// A graphics card.
+    Hardware,
+}
+
+/// Names of software adapters, in lower case.
+const SOFTWARE: [&str; 3] = ["swiftshader", "llvmpipe", "basic render"];
+
+/// The WebGPU adapter that the browser offers here.
 ///
 /// web-sys keeps WebGPU behind a compiler flag, so it is asked by name.
-pub async fn has_gpu_adapter() -> bool {
+pub async fn gpu_adapter() -> Adapter {
     async fn adapter() -> Result<JsValue, JsValue> {
         let navigator = Reflect::get(&js_sys::global(), &"navigator".into())?;
         let gpu = Reflect::get(&navigator, &"gpu".into())?;
@@ -28,9 +48,27 @@ pub async fn has_gpu_adapter() -> bool {
         }
         let request: Function = Reflect::get(&gpu, &"requestAdapter".into())?.dyn_into()?;
         let promise: Promise = request.call0(&gpu)?.dyn_into()?;
-        JsFuture::from(promise).await
+        // A driver that hangs must not keep the page from the CPU.
+        let late = Promise::new(&mut |resolve, _| {
+            Timeout::new(ADAPTER_PATIENCE_MS, move || drop(resolve.call0(&JsValue::NULL))).forget();
+        });
+        JsFuture::from(Promise::race(&Array::of2(&promise, &late))).await
     }
-    adapter().await.is_ok_and(|adapter| adapter.is_truthy())
+    let Ok(adapter) = adapter().await else { return Adapter::Missing };
+    if adapter.is_falsy() {
+        return Adapter::Missing;
+    }
+    let of = |from: &JsValue, key: &str| Reflect::get(from, &key.into()).unwrap_or_default();
+    let info = of(&adapter, "info");
+    let named = ["vendor", "architecture", "device", "description"].iter().any(|key| {
+        let name = of(&info, key).as_string().unwrap_or_default().to_ascii_lowercase();
+        SOFTWARE.iter().any(|software| name.contains(software))
+    });
+    let is_fallback = |from: &JsValue| of(from, "isFallbackAdapter").is_truthy();
+    match named || is_fallback(&info) || is_fallback(&adapter) {
+        true => Adapter::Software,
+        false => Adapter::Hardware,
+    }
 }
 
 /// What this page or worker has downloaded.
@@ -75,8 +113,16 @@ pub fn save(name: &str, media_type: &str, bytes: &[u8]) -> Result<(), JsValue> {
     link.set_href(&url);
     link.set_download(name);
     link.click();
-    // The browser has taken the bytes when the click returns.
-    Url::revoke_object_url(&url)
+    // Some browsers take the bytes only after the click has returned.
+    Timeout::new(SAVE_PATIENCE_MS, move || drop(Url::revoke_object_url(&url))).forget();
+    Ok(())
+}
+
+/// An address of this site in full, as a worker that has none of its own needs it.
+pub fn absolute(path: &str) -> Result<String, JsValue> {
+    let document = web_sys::window().and_then(|window| window.document());
+    let base = document.and_then(|document| document.base_uri().ok().flatten()).unwrap_or_default();
+    Ok(Url::new_with_base(path, &base)?.href())
 }
 
 /// The contents of a file of this site.
@@ -109,7 +155,7 @@ pub fn program(file: &str) -> String {
 /// no network. Without a service worker nothing happens.
 pub fn keep_offline(programs: &[&str], model: &str) {
     let mut files: Vec<String> = programs.iter().map(|file| program(file)).collect();
-    files.push(program(&format!("texts/{}.json", super::texts::language())));
+    files.push(program(&format!("texts/{}.json", crate::web::texts::language())));
     files.extend(["models/manifest.json".to_owned(), format!("models/{model}.md")]);
     let Ok(navigator) = Reflect::get(&js_sys::global(), &"navigator".into()) else { return };
     let ready = Reflect::get(&navigator, &"serviceWorker".into())
@@ -119,12 +165,19 @@ pub fn keep_offline(programs: &[&str], model: &str) {
     wasm_bindgen_futures::spawn_local(async move {
         let sent: Result<(), JsValue> = async {
             let registration = JsFuture::from(ready).await?;
-            let active = Reflect::get(&registration, &"active".into())?;
-            let post: Function = Reflect::get(&active, &"postMessage".into())?.dyn_into()?;
             let message = js_sys::Object::new();
             let list: Array = files.iter().map(|file| JsValue::from_str(file)).collect();
             Reflect::set(&message, &"keep".into(), &list)?;
-            post.call1(&active, &message).map(|_| ())
+            // Of an update, the one that will be active hears of it, too.
+            for state in ["installing", "waiting", "active"] {
+                let worker = Reflect::get(&registration, &state.into())?;
+                if worker.is_truthy() {
+                    let post: Function =
+                        Reflect::get(&worker, &"postMessage".into())?.dyn_into()?;
+                    post.call1(&worker, &message)?;
+                }
+            }
+            Ok(())
         }
         .await;
         if let Err(error) = sent {

@@ -15,11 +15,11 @@ pub enum Device {
 }
 
 impl Device {
-    /// Names of its worker's files; the first is the script to start.
-    pub fn files(self) -> [&'static str; 3] {
+    /// Names of its worker's script and program.
+    pub fn files(self) -> [&'static str; 2] {
         match self {
-            Self::Gpu => ["worker_gpu_loader.js", "worker_gpu.js", "worker_gpu_bg.wasm"],
-            Self::Cpu => ["worker_cpu_loader.js", "worker_cpu.js", "worker_cpu_bg.wasm"],
+            Self::Gpu => ["worker_gpu.js", "worker_gpu_bg.wasm"],
+            Self::Cpu => ["worker_cpu.js", "worker_cpu_bg.wasm"],
         }
     }
 }
@@ -35,13 +35,11 @@ pub enum Reader {
 }
 
 impl Reader {
-    /// Names of its files; the first is the script to start.
-    pub fn files(self) -> [&'static str; 3] {
+    /// Names of its script and program.
+    pub fn files(self) -> [&'static str; 2] {
         match self {
-            Self::Pictures => {
-                ["reader_pictures_loader.js", "reader_pictures.js", "reader_pictures_bg.wasm"]
-            }
-            Self::AllFormats => ["reader_loader.js", "reader.js", "reader_bg.wasm"],
+            Self::Pictures => ["reader_pictures.js", "reader_pictures_bg.wasm"],
+            Self::AllFormats => ["reader.js", "reader_bg.wasm"],
         }
     }
 }

@@ -3,8 +3,8 @@
 use std::cell::RefCell;
 use std::collections::VecDeque;
 
-use super::state::Picture;
 use crate::image::Window;
+use crate::web::state::Picture;
 
 /// Pictures kept: a quarter of a megabyte each at 512 x 512.
 const MOST: usize = 48;

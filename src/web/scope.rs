@@ -6,8 +6,8 @@ use wasm_bindgen::JsCast;
 use wasm_bindgen::prelude::Closure;
 use web_sys::{DedicatedWorkerGlobalScope, MessageEvent};
 
-use super::environment;
-use super::protocol::{self, Beside, Envelope};
+use crate::web::environment;
+use crate::web::protocol::{self, Beside, Envelope};
 
 /// The worker's global scope.
 fn scope() -> DedicatedWorkerGlobalScope {

@@ -5,14 +5,14 @@ use std::rc::Rc;
 
 use yew::Reducible;
 
-use super::protocol::reader::Contents;
-use super::protocol::worker::Download;
-use super::texts::{self, counted};
-use crate::geometry::view::View;
 use crate::image::Window;
-use crate::predict::regions::RegionReference;
-use crate::predict::report::{ModelsInfo, Report};
-use crate::predict::{SeriesReport, Settings, SliceReport, Stage};
+use crate::image::view::View;
+use crate::inference::{Settings, Stage};
+use crate::report::regions::RegionReference;
+use crate::report::{ModelsInfo, Report, SeriesReport, SliceReport};
+use crate::web::protocol::reader::Contents;
+use crate::web::protocol::worker::Download;
+use crate::web::texts::{self, counted};
 
 /// A slice on the canvas.
 #[derive(Clone, Debug, PartialEq)]
@@ -85,6 +85,8 @@ pub enum Phase {
     Opening {
         /// How many.
         files: usize,
+        /// How many of them are behind the reader.
+        done: usize,
     },
     /// A slice is being predicted.
     Running {
@@ -120,6 +122,9 @@ pub struct ModelState {
     pub downloads: Vec<Download>,
 }
 
+/// Names and values of a file's elements.
+pub type Elements = Rc<Vec<(String, String)>>;
+
 /// Everything shown.
 #[derive(Clone, Debug, PartialEq)]
 pub struct State {
@@ -143,6 +148,8 @@ pub struct State {
     pub threshold: f32,
     /// What went wrong last.
     pub error: Option<String>,
+    /// Everything that could not be read or computed of the open files.
+    pub troubles: Rc<Vec<String>>,
     /// What the reader should know about this session, such as a change of device.
     pub notice: Option<String>,
     /// The lesion pointed at.
@@ -150,7 +157,8 @@ pub struct State {
     /// How the slice is shown.
     pub display: Display,
     /// What the shown file holds that identifies people, once asked for.
-    pub identifying: Option<Rc<Vec<(String, String)>>>,
+    /// Within it: `None` if it is no DICOM file.
+    pub identifying: Option<Option<Elements>>,
     /// The model's card, once there.
     pub card: Option<Rc<str>>,
     /// Whether the last job was cancelled.
@@ -174,6 +182,7 @@ impl Default for State {
             scores: Rc::default(),
             threshold: Settings::default().score_threshold,
             error: None,
+            troubles: Rc::default(),
             notice: None,
             highlighted: None,
             display: Display::default(),
@@ -198,7 +207,14 @@ pub enum Action {
         /// How many.
         files: usize,
     },
-    /// The worker opened them.
+    /// One of them is about to be opened.
+    Opening {
+        /// Its place.
+        file: usize,
+        /// Of how many.
+        files: usize,
+    },
+    /// All of them were opened.
     Opened(Rc<Contents>),
     /// Another slice, or another window, is wanted.
     Show {
@@ -236,8 +252,15 @@ pub enum Action {
     Highlight(Option<usize>),
     /// The slice is shown differently.
     Display(Display),
-    /// The shown file's elements that identify people; `None` if it is no DICOM file.
-    Identified(Option<Vec<(String, String)>>),
+    /// A file's elements that identify people; `None` if it is no DICOM file.
+    Identified {
+        /// The slice that was asked about.
+        slice: usize,
+        /// Names and values.
+        elements: Option<Vec<(String, String)>>,
+    },
+    /// Nothing is opened or runs any more.
+    Settled,
     /// The model's card.
     Card(Rc<str>),
     /// Another score threshold.
@@ -261,6 +284,13 @@ impl State {
     /// Whether slices are being predicted.
     pub fn is_running(&self) -> bool {
         matches!(self.phase, Phase::Running { .. })
+    }
+
+    /// Nothing of the visitor's is at work any more; a device that still starts, or is broken, stays so.
+    fn settle(&mut self) {
+        if matches!(self.phase, Phase::Opening { .. } | Phase::Running { .. }) {
+            self.phase = Phase::Idle;
+        }
     }
 
     /// The slice that a step leads to, within the shown series.
@@ -331,8 +361,9 @@ impl Reducible for State {
             Action::Submitted { files } => {
                 // A model that still loads says so for longer.
                 if matches!(state.phase, Phase::Idle | Phase::Running { .. }) {
-                    state.phase = Phase::Opening { files };
+                    state.phase = Phase::Opening { files, done: 0 };
                 }
+                state.troubles = Rc::default();
                 state.contents = Rc::default();
                 state.picture = None;
                 state.reports = Rc::default();
@@ -344,35 +375,49 @@ impl Reducible for State {
                 state.highlighted = None;
                 (state.cancelled, state.paused) = (false, false);
             }
-            Action::Opened(contents) => {
-                state.error = refusals(&contents);
-                if contents.slices() == 0 {
-                    state.phase = Phase::Idle;
+            Action::Opening { file, files } => {
+                if matches!(state.phase, Phase::Idle | Phase::Opening { .. }) {
+                    state.phase = Phase::Opening { files, done: file.min(files - 1) };
                 }
+            }
+            Action::Opened(contents) => {
+                let troubles = Rc::make_mut(&mut state.troubles);
+                troubles.extend(
+                    contents.refused.iter().map(|e| format!("{}: {}", e.source, e.message)),
+                );
+                state.error = refusals(&contents);
+                state.settle();
                 state.contents = contents;
             }
             Action::Show { slice, window } => {
                 if slice != state.shown {
                     state.highlighted = None;
+                    state.identifying = None;
                 }
                 state.shown = slice;
                 state.window = window;
             }
             Action::Shown(picture) => state.picture = Some(picture),
             Action::Queued => (state.cancelled, state.paused) = (false, false),
-            Action::Paused => state.paused = true,
+            Action::Paused => {
+                // What runs on says so again.
+                state.settle();
+                state.paused = true;
+            }
+            Action::Settled => state.settle(),
             Action::Done { slice, report, scores } => {
                 Rc::make_mut(&mut state.reports).insert(slice, report);
                 Rc::make_mut(&mut state.scores).insert(slice, scores);
                 state.phase = Phase::Idle;
             }
             Action::Cancelled => {
-                state.phase = Phase::Idle;
+                state.settle();
                 state.cancelled = true;
             }
             Action::Refused(message) => {
+                Rc::make_mut(&mut state.troubles).push(message.clone());
                 state.error = Some(message);
-                state.phase = Phase::Idle;
+                state.settle();
             }
             Action::Failed(message) => state.error = Some(message),
             Action::Broken(message) => {
@@ -382,7 +427,12 @@ impl Reducible for State {
             Action::Notice(notice) => state.notice = Some(notice),
             Action::Highlight(lesion) => state.highlighted = lesion,
             Action::Display(display) => state.display = display,
-            Action::Identified(elements) => state.identifying = elements.map(Rc::new),
+            Action::Identified { slice, elements } => {
+                // Another slice's patient is none of this one's.
+                if slice == state.shown {
+                    state.identifying = Some(elements.map(Rc::new));
+                }
+            }
             Action::Card(card) => state.card = Some(card),
             Action::Language(language) => state.language = language,
             Action::Threshold(threshold) => {

@@ -4,7 +4,7 @@
 //! `.one` and `.other` (or what else the language's plural rules know) where a number decides. English is
 //! part of the program and stands in for what another language lacks.
 
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 use std::collections::BTreeMap;
 use std::fmt::Display;
 
@@ -12,7 +12,7 @@ use js_sys::{Array, JSON, Object};
 use wasm_bindgen::JsValue;
 use yew::AttrValue;
 
-use super::environment;
+use crate::web::environment;
 
 /// Languages with their own names for themselves.
 pub const LANGUAGES: [(&str, &str); 2] = [("en", "English"), ("de", "Deutsch")];
@@ -29,6 +29,8 @@ struct Spoken {
 }
 
 thread_local! {
+    /// Number of the latest choice of a language.
+    static CHOICE: Cell<u32> = const { Cell::new(0) };
     static SPOKEN: RefCell<Spoken> = RefCell::new(Spoken {
         language: "en",
         own: Texts::new(),
@@ -61,6 +63,7 @@ pub fn preferred(asked: Option<&str>) -> &'static str {
 
 /// Speaks a language from now on. If its texts cannot be fetched, English is spoken.
 pub async fn speak(language: &'static str) {
+    let own_choice = CHOICE.replace(CHOICE.get() + 1) + 1;
     let mut own = Texts::new();
     if language != "en" {
         let address = environment::program(&format!("texts/{language}.json"));
@@ -68,6 +71,10 @@ pub async fn speak(language: &'static str) {
             Ok(bytes) => own = parse(&String::from_utf8_lossy(&bytes)).unwrap_or_default(),
             Err(error) => log::warn!("the language was not loaded: {error}"),
         }
+    }
+    // What was chosen later stands, even if its texts came first.
+    if CHOICE.get() != own_choice {
+        return;
     }
     let language = if own.is_empty() { "en" } else { language };
     SPOKEN.with_borrow_mut(|spoken| (spoken.language, spoken.own) = (language, own));

@@ -7,11 +7,11 @@ use wasm_bindgen::{JsCast, JsValue};
 use wasm_bindgen_futures::JsFuture;
 use web_sys::{Cache, CacheStorage, ReadableStreamDefaultReader, RequestInit, Response};
 
-use super::environment;
-use crate::predict::LoadedModel;
-use crate::predict::canary::Canary;
-use crate::predict::manifest::{MAX_BYTES, Manifest};
-use crate::predict::regions::RegionReference;
+use crate::inference::LoadedModel;
+use crate::inference::manifest::{MAX_BYTES, Manifest};
+use crate::inference::self_test::SelfTest;
+use crate::report::regions::RegionReference;
+use crate::web::environment;
 
 /// Name of the cache; raise the number if what is stored changes its meaning.
 const CACHE: &str = "groundglass-weights-1";
@@ -22,7 +22,7 @@ pub struct FetchedModel {
     /// The weights.
     pub model: LoadedModel,
     /// What the device must compute.
-    pub canary: Canary,
+    pub canary: SelfTest,
     /// Licence of the weights.
     pub licence: String,
     /// Regions of labelled slices.
@@ -105,18 +105,21 @@ fn cache_key(folder: &str, manifest: &Manifest, file: &str) -> Option<String> {
     Some(format!("{folder}/{file}?sha256={}", entry.sha256))
 }
 
-/// Removes weights that no model uses any more.
+/// Removes weights of this folder that no model uses any more; another site's of the same origin stay.
 async fn forget_old(cache: &Cache, folder: &str, manifest: &Manifest) {
     // The cache knows whole addresses, without the way up.
     let ending = |file: &String| {
         let key = cache_key(folder, manifest, file)?;
         Some(key.trim_start_matches("../").to_owned())
     };
+    let own = format!("{}/", folder.trim_start_matches("../"));
     let wanted: Vec<String> = manifest.files.keys().filter_map(ending).collect();
     let Ok(keys) = JsFuture::from(cache.keys()).await else { return };
     for request in js_sys::Array::from(&keys).iter() {
         let url = Reflect::get(&request, &"url".into()).ok().and_then(|url| url.as_string());
-        let known = url.is_some_and(|url| wanted.iter().any(|key| url.ends_with(key.as_str())));
+        let known = url.is_none_or(|url| {
+            !url.contains(own.as_str()) || wanted.iter().any(|key| url.ends_with(key.as_str()))
+        });
         if !known && let Ok(request) = request.dyn_into() {
             // Left-over weights only cost space: a failure to delete them changes nothing.
             JsFuture::from(cache.delete_with_request(&request)).await.ok();

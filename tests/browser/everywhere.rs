@@ -29,7 +29,7 @@ pub async fn offline() {
         let paths = visitor.client.execute(kept, Vec::new()).await.expect("the caches").to_string();
         let wanted = [
             "worker_cpu_bg.wasm",
-            "worker_cpu_loader.js",
+            "worker_cpu.js",
             "reader_bg.wasm",
             "app_bg.wasm",
             "manifest.json",
@@ -121,10 +121,10 @@ pub async fn german() {
     visitor.wait_for("Bereit. Öffnen Sie eine Schicht", SOON).await;
     assert_eq!(visitor.attribute("html", "lang").await, "de");
     visitor.press("Phantom COVID-19").await;
-    visitor.wait_for("Fertig: 1 Läsion", SOON).await;
-    for sheet in ["Tasten und Zeiger", "Warum diese Klasse"] {
-        visitor.unfold(sheet).await;
-    }
+    let found = native(&repository().join("www/samples/phantom-covid19.png")).lesions.len();
+    let lesions = if found == 1 { "Läsion" } else { "Läsionen" };
+    visitor.wait_for(&format!("Fertig: {found} {lesions}"), SOON).await;
+    visitor.unfold("Tasten und Zeiger").await;
     if axe().is_file() {
         assert_accessible(&visitor, "in German").await;
     }
@@ -132,7 +132,7 @@ pub async fn german() {
     let english = "const select = document.querySelector('footer select');
         select.selectedIndex = 0; select.dispatchEvent(new Event('change', { bubbles: true }));";
     visitor.client.execute(english, Vec::new()).await.expect("another language");
-    visitor.wait_for("Done: 1 lesion", SOON).await;
+    visitor.wait_for(&format!("Done: {found} lesion"), SOON).await;
     assert_eq!(visitor.attribute("html", "lang").await, "en");
     assert_shows(&visitor, &native(&repository().join("www/samples/phantom-covid19.png"))).await;
     visitor.leave().await;
@@ -145,10 +145,10 @@ pub async fn package() {
     visitor.open(&site.url("package/example.html")).await;
     visitor.wait_for("Ready: resnet18t1", SOON).await;
     visitor.press("Find lesions").await;
-    visitor.wait_for("lesions: 1, ", SOON).await;
+    let expected = native(&repository().join("www/samples/phantom-covid19.png"));
+    visitor.wait_for(&format!("lesions: {}, ", expected.lesions.len()), SOON).await;
     let report = visitor.text("#report").await.expect("the report");
     let report: Value = serde_json::from_str(&report).expect("JSON");
-    let expected = native(&repository().join("www/samples/phantom-covid19.png"));
     let close = |shown: &Value, value: f32| {
         (shown.as_f64().unwrap_or_default() - f64::from(value)).abs() < 1e-3
     };
@@ -214,6 +214,8 @@ pub async fn sizes() {
     let gpu = sent(&[&page[..], &["worker_gpu"]].concat());
     println!("a first visit with pictures: {cpu} bytes on the CPU, {gpu} on a GPU, weights apart");
     assert!(cpu > 100_000, "the files were found");
-    assert!(cpu < 600_000, "{cpu}");
+    // 0.6 MB was the goal; verdicts and the classifier that sees the slice cost 18 kB, refusals, the supervised
+    // reader and one lesion once another 13, checksums, names that never meet and what follows a failure 8.
+    assert!(cpu < 638_000, "{cpu}");
     assert!(gpu < 3_000_000, "{gpu}");
 }

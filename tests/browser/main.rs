@@ -5,10 +5,12 @@
 
 #![allow(clippy::expect_used, clippy::panic, reason = "a test fails by panicking")]
 
+mod attack;
 #[path = "../common/mod.rs"]
 mod common;
 mod everywhere;
 mod examinations;
+mod policy;
 mod robustness;
 mod site;
 mod visitor;
@@ -20,8 +22,9 @@ use std::process::ExitCode;
 
 use groundglass::image::decode_slice;
 use groundglass::image::phantom::{SliceClass, draw};
-use groundglass::predict::manifest::Manifest;
-use groundglass::predict::{Predictor, Settings, SliceReport, Unattended};
+use groundglass::inference::manifest::Manifest;
+use groundglass::inference::{NoProgress, Predictor, Settings};
+use groundglass::report::SliceReport;
 use libtest_mimic::{Arguments, Trial};
 use site::Site;
 use visitor::{Visitor, WebGpu};
@@ -61,6 +64,34 @@ fn main() -> ExitCode {
         trial("every_format_is_opened_and_transfer_syntaxes_agree", examinations::formats)
             .with_ignored_flag(!common::reference().is_dir()),
         trial("after_a_visit_the_page_works_without_a_network", everywhere::offline),
+        trial("after_an_update_the_page_works_without_a_network", policy::updates),
+        trial("other_applications_of_the_origin_are_left_alone", policy::neighbours),
+        trial("no_program_reaches_another_origin_or_makes_code", policy::every_program_is_bound),
+        trial("a_file_that_hangs_the_reader_is_refused_by_name", policy::a_hanging_file),
+        trial("what_is_chosen_later_is_not_replaced_by_what_comes_late", policy::a_late_sample),
+        trial(
+            "files_that_changed_are_neither_shown_nor_saved_under_old_names",
+            policy::changed_files,
+        ),
+        trial("findings_are_not_drawn_on_a_file_written_over", policy::overwritten_files),
+        trial("an_export_under_way_outlives_what_is_opened_next", policy::an_export_under_way),
+        trial(
+            "a_model_that_could_not_be_had_is_asked_for_again",
+            policy::a_network_that_comes_back,
+        ),
+        trial(
+            "findings_of_two_models_never_stand_under_one",
+            policy::a_site_that_changes_its_model,
+        ),
+        trial(
+            "a_pause_between_two_slices_leaves_nothing_running",
+            policy::a_pause_between_two_slices,
+        ),
+        trial("of_what_is_no_chest_nothing_is_said_unless_it_is_forced", policy::no_chest),
+        trial(
+            "whatever_a_visitor_does_nothing_stands_under_another_name",
+            attack::everything_at_once,
+        ),
         trial("no_accessibility_rule_is_violated", everywhere::accessibility)
             .with_ignored_flag(!everywhere::axe().is_file()),
         trial("a_first_visit_stays_within_its_size", everywhere::sizes)
@@ -84,6 +115,7 @@ fn main() -> ExitCode {
         trial("files_that_are_no_slices_are_named_and_the_page_goes_on", bad_files),
         trial("without_webgpu_the_cpu_computes_and_the_page_says_so", without_web_gpu),
         trial("webgpu_passes_the_start_up_check_and_a_lost_device_is_replaced", a_lost_device),
+        trial("a_graphics_card_emulated_in_software_is_left_alone", a_software_gpu),
         trial("webgpu_gives_the_native_result_on_a_full_slice", a_full_slice_on_web_gpu),
         trial("a_device_that_computes_wrong_values_is_not_believed", a_wrong_device),
         trial("damaged_weights_are_refused", damaged_weights),
@@ -140,7 +172,7 @@ fn native(file: &Path) -> SliceReport {
     let predictor = Predictor::on_cpu(&model, "cpu").expect("a predictor");
     let bytes = std::fs::read(file).expect("the slice");
     let slice = decode_slice("slice", &bytes, None).expect("a slice");
-    pollster::block_on(predictor.predict(&slice, &Settings::default(), &mut Unattended))
+    pollster::block_on(predictor.predict(&slice, &Settings::default(), &mut NoProgress))
         .expect("a report")
 }
 
@@ -318,7 +350,7 @@ async fn without_web_gpu() {
 async fn a_lost_device() {
     let site = Site::serve(BTreeMap::new());
     let visitor = Visitor::new(WebGpu::On).await;
-    visitor.open(&site.url("")).await;
+    visitor.open(&site.url("?device=gpu")).await;
     visitor.wait_for("Ready.", GPU_SOON).await;
     // Ready means that WebGPU's answer on the canary agrees with the stored values.
     let body = visitor.text("body").await.unwrap_or_default();
@@ -332,6 +364,17 @@ async fn a_lost_device() {
     let report = native(&repository().join("www/samples/phantom-covid19.png"));
     assert_shows(&visitor, &report).await;
     visitor.picture("lost-device").await;
+    visitor.leave().await;
+}
+
+/// SwiftShader is no graphics card: the CPU is faster by far.
+async fn a_software_gpu() {
+    let site = Site::serve(BTreeMap::new());
+    let visitor = Visitor::new(WebGpu::On).await;
+    visitor.open(&site.url("")).await;
+    visitor.wait_for("emulated in software", GPU_SOON).await;
+    visitor.wait_for("Ready.", SOON).await;
+    assert!(visitor.text(".device").await.unwrap_or_default().starts_with("cpu"));
     visitor.leave().await;
 }
 
@@ -365,7 +408,7 @@ async fn a_wrong_device() {
         }
     });
     let visitor = Visitor::new(WebGpu::On).await;
-    visitor.open(&site.url("")).await;
+    visitor.open(&site.url("?device=gpu")).await;
     visitor.wait_for("The graphics card is no longer used", GPU_SOON).await;
     visitor.wait_for("Nothing can be computed here", SOON).await;
     let alert = visitor.alert().await.expect("an alert");

@@ -1,9 +1,9 @@
 //! What can go wrong around the page: storage, other tabs, the background, many slices.
 
 use std::collections::BTreeMap;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
-use groundglass::predict::Report;
+use groundglass::report::Report;
 use serde_json::json;
 
 use super::common::dicom::write_series;
@@ -90,16 +90,16 @@ pub async fn many_slices() {
 /// Keeps every worker that the page starts within reach, as `workers`.
 const REACHABLE: &str = "window.workers = [];
     window.Worker = class extends Worker {
-        constructor(...given) { super(...given); window.workers.push([given[0], this]); }
+        constructor(...given) { super(...given); window.workers.push([given[1].name, this]); }
     };";
 
 /// Ends the last worker of a program as an exhausted browser does.
-const KILL: &str =
+pub const KILL: &str =
     "const [name, worker] = window.workers.filter(([name]) => name.includes(arguments[0])).pop();
     worker.terminate();
     worker.dispatchEvent(new ErrorEvent('error', { message: 'out of memory' }));";
 
-async fn with_reachable_workers(site: &Site) -> Visitor {
+pub async fn with_reachable_workers(site: &Site) -> Visitor {
     let visitor = Visitor::new(WebGpu::Off).await;
     let source = json!({ "source": REACHABLE });
     visitor.devtools("Page.addScriptToEvaluateOnNewDocument", source).await;
@@ -127,6 +127,15 @@ pub async fn killed_programs() {
     }
     visitor.wait_for("of 6 slices have lesions.", SOON).await;
     assert_shows(&visitor, &native(&files[3])).await;
+    // One that breaks while nothing runs leaves nothing that seems to run.
+    visitor.client.execute(KILL, vec![json!("reader")]).await.expect("a killed reader");
+    let is_at_rest = || async {
+        let status = visitor.status().await;
+        !status.contains("Opening")
+            && visitor.text("body").await.unwrap_or_default().contains("Done:")
+    };
+    tokio::time::sleep(Duration::from_secs(2)).await;
+    visitor.until("nothing seems to run", SOON, is_at_rest).await;
     assert_eq!(visitor.alert().await, None);
     visitor.leave().await;
 }
@@ -188,7 +197,7 @@ pub async fn gpu_memory() {
             });
             return device;
         };";
-    let site = Site::with_program_after("worker_gpu_loader.js", told);
+    let site = Site::with_program_after("worker_gpu.js", told);
     let visitor = Visitor::new(WebGpu::On).await;
     visitor.open(&site.url("?device=gpu")).await;
     visitor.wait_for("Ready.", GPU_SOON).await;

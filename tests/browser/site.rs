@@ -13,6 +13,8 @@ const BELOW: &str = "/some/project/";
 pub struct Site {
     server: Arc<Server>,
     requested: Arc<Mutex<Vec<String>>>,
+    /// Where the files are read from.
+    root: Arc<Mutex<PathBuf>>,
 }
 
 /// The folder of the built site: `$GROUNDGLASS_SITE`, or `dist/`.
@@ -38,6 +40,8 @@ impl Site {
         let requested = Arc::new(Mutex::new(Vec::new()));
         let (listener, log) = (server.clone(), requested.clone());
         let replaced = Arc::new(replaced);
+        let root = Arc::new(Mutex::new(folder()));
+        let shown = root.clone();
         std::thread::spawn(move || {
             for request in listener.incoming_requests() {
                 let url = request.url().to_owned();
@@ -46,13 +50,14 @@ impl Site {
                 log.lock().expect("the log").push(within.to_owned());
                 let within = if within.is_empty() { "index.html" } else { within };
                 let (within, replaced) = (within.to_owned(), replaced.clone());
+                let root = shown.lock().expect("the root").clone();
                 // Each by itself, as real hosts do: a browser may leave one answer unread for long.
                 std::thread::spawn(move || {
                     let within = within.as_str();
                     let body = replaced
                         .get(within)
                         .cloned()
-                        .or_else(|| std::fs::read(folder().join(within)).ok());
+                        .or_else(|| std::fs::read(root.join(within)).ok());
                     let sent = match body {
                         Some(body) => {
                             let kind = Header::from_bytes("Content-Type", content_type(within));
@@ -66,7 +71,49 @@ impl Site {
                 });
             }
         });
-        Self { server, requested }
+        Self { server, requested, root }
+    }
+
+    /// Puts another version of the site in the place of this one.
+    pub fn deploy(&self, folder: &Path) {
+        *self.root.lock().expect("the root") = folder.to_owned();
+    }
+
+    /// Writes a version of the site to `folder` that differs by the name of its programs' folder.
+    pub fn write_version(folder: &Path, version: &str) {
+        let copy = |from: &Path, to: &Path| {
+            std::fs::create_dir_all(to.parent().expect("a folder")).expect("a folder");
+            std::fs::copy(from, to).expect("a copy");
+        };
+        let mut folders = vec![self::folder()];
+        while let Some(next) = folders.pop() {
+            for entry in std::fs::read_dir(&next).expect("the site").flatten() {
+                let path = entry.path();
+                if path.is_dir() {
+                    folders.push(path);
+                    continue;
+                }
+                let within = path.strip_prefix(self::folder()).expect("a path within");
+                let mut parts = within.to_string_lossy().into_owned();
+                if let Some((_, rest)) = parts.strip_prefix("app-").and_then(|p| p.split_once('/'))
+                {
+                    parts = format!("app-{version}/{rest}");
+                }
+                copy(&path, &folder.join(parts));
+            }
+        }
+        let old = std::fs::read_dir(self::folder()).expect("the site").flatten();
+        let mut old = old.map(|entry| entry.file_name().to_string_lossy().into_owned());
+        let old = old.find(|name| name.starts_with("app-")).expect("the programs");
+        for file in ["index.html", "service-worker.js"] {
+            let text = std::fs::read_to_string(folder.join(file)).expect("a file");
+            let mut text = text.replace(&old, &format!("app-{version}"));
+            if let Some(start) = text.find("const VERSION = \"") {
+                let end = text[start..].find(';').expect("its end");
+                text.replace_range(start..start + end, &format!("const VERSION = \"{version}\""));
+            }
+            std::fs::write(folder.join(file), text).expect("a written file");
+        }
     }
 
     /// Address of the page with a query such as `?device=cpu`.

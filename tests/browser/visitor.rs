@@ -235,6 +235,17 @@ impl Visitor {
         }
     }
 
+    /// All that was saved with this ending.
+    pub fn saved_so_far(&self, ending: &str) -> Vec<Vec<u8>> {
+        let folder = self.profile.path().join("downloads");
+        let entries = std::fs::read_dir(folder).into_iter().flatten().flatten();
+        let paths = entries.map(|entry| entry.path());
+        paths
+            .filter(|path| path.to_string_lossy().ends_with(ending))
+            .map(|path| std::fs::read(path).expect("the saved file"))
+            .collect()
+    }
+
     /// Moves a slider to a value, as a key or a finger would.
     pub async fn slide(&self, label: &str, value: &str) {
         let script = "const input = [...document.querySelectorAll('label')]

@@ -5,7 +5,7 @@
 
 pub mod dicom;
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use safetensors::{Dtype, SafeTensors};
 
@@ -24,8 +24,19 @@ pub struct Golden {
 impl Golden {
     /// Opens `golden/NAME.safetensors`.
     pub fn open(name: &str) -> Self {
-        let path = reference().join("golden").join(format!("{name}.safetensors"));
-        Self { bytes: std::fs::read(&path).unwrap_or_else(|e| panic!("{}: {e}", path.display())) }
+        Self::at(&reference().join("golden").join(format!("{name}.safetensors")))
+    }
+
+    /// Opens a file.
+    pub fn at(path: &Path) -> Self {
+        Self { bytes: std::fs::read(path).unwrap_or_else(|e| panic!("{}: {e}", path.display())) }
+    }
+
+    /// A text of the file's metadata.
+    pub fn metadata(&self, key: &str) -> String {
+        let (_, header) = SafeTensors::read_metadata(&self.bytes).expect("a safetensors file");
+        let texts = header.metadata().as_ref().expect("metadata");
+        texts.get(key).unwrap_or_else(|| panic!("no {key}")).clone()
     }
 
     /// Values as f32, whatever they are stored as, and the shape.
@@ -35,6 +46,9 @@ impl Golden {
         let data = view.data();
         let values = match view.dtype() {
             Dtype::F32 => data.as_chunks().0.iter().map(|b| f32::from_le_bytes(*b)).collect(),
+            Dtype::I32 => {
+                data.as_chunks().0.iter().map(|b| i32::from_le_bytes(*b) as f32).collect()
+            }
             Dtype::I64 => {
                 data.as_chunks().0.iter().map(|b| i64::from_le_bytes(*b) as f32).collect()
             }
@@ -50,7 +64,7 @@ impl Golden {
     }
 
     /// Rows of four as boxes.
-    pub fn boxes(&self, name: &str) -> Vec<groundglass::geometry::BBox> {
+    pub fn boxes(&self, name: &str) -> Vec<groundglass::detection::BBox> {
         self.values(name).as_chunks::<4>().0.iter().map(|b| (*b).into()).collect()
     }
 }

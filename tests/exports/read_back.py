@@ -79,9 +79,10 @@ def affine():
     ])
 
 
-def predict(program, source, out, more=()):
+def predict(program, source, out, more=(), code=0):
     arguments = [*more, "--json", out / "r.json", "--csv", out / "r.csv", "--coco", out / "r.coco.json", "--html", out / "r.html", "--masks", out / "masks", "--nifti", out / "nifti", "--score-threshold", "0.3"]
-    subprocess.run([program, "predict", source, *arguments], check=True, stdout=subprocess.DEVNULL)
+    ended = subprocess.run([program, "predict", source, *arguments], stdout=subprocess.DEVNULL)
+    assert ended.returncode == code, ended
     return json.loads((out / "r.json").read_text())
 
 
@@ -282,7 +283,7 @@ def check_frames(program, folder):
 
 
 def check_gaps(program, folder):
-    """Where a slice is missing, there is a warning and no volume."""
+    """Where a slice is missing, there is a warning and no volume; what else is asked for is written."""
     (folder / "ct").mkdir()
     write_series(folder / "ct")
     for path in (folder / "ct").iterdir():
@@ -290,7 +291,9 @@ def check_gaps(program, folder):
         if data.ImagePositionPatient[2] == ORIGIN[2] + 2 * DISTANCE:
             data.ImagePositionPatient[2] += DISTANCE
             data.save_as(path)
-    report = predict(program, folder / "ct", folder / "out")
+    report = predict(program, folder / "ct", folder / "out", code=1)
+    assert not list((folder / "out" / "nifti").iterdir())
+    assert len(list((folder / "out" / "masks").iterdir())) == len(report["slices"])
     (series,) = report["series"]
     assert series["distance_mm"] is None and series["lesion_volume_ml"] is None
     assert any("from 5.00 to 10.00 mm apart" in warning for warning in series["warnings"]), series

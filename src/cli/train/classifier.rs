@@ -2,19 +2,18 @@
 
 use std::path::PathBuf;
 use std::process::ExitCode;
-use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
 use clap::Args;
 
-use super::{Display, serde_value, stop_on_interrupt};
-use crate::cli::model::{DeviceArgument, read_weights, training_device};
-use crate::predict::report::NOTICE;
+use crate::cli::model::read_weights;
+use crate::cli::train::{Display, RunArguments, serde_value};
+use crate::dataset::classes::ClassDataset;
+use crate::report::NOTICE;
 use crate::train::Augmentation;
 use crate::train::classifier::{LOSS_NAMES, train_classifier};
 use crate::train::config::{ClassifierConfig, LearningRate, Schedule, Trainable};
-use crate::train::dataset::classes::ClassDataset;
-use crate::train::run::{Limits, MODEL};
+use crate::train::run::MODEL;
 
 /// Arguments of `train classifier`. Defaults are the paper's.
 #[derive(Debug, Args)]
@@ -28,9 +27,6 @@ pub struct TrainClassifier {
     /// COVIDx-CT list or names, one a line. Default: every picture named by class
     #[arg(long)]
     list: Option<PathBuf>,
-    /// Folder of the run: configuration, curves, checkpoint, model. An unfinished run goes on
-    #[arg(long)]
-    out: PathBuf,
     /// What is trained: s+bn (module S and the affine batch norm), or s (module S alone, so that
     /// segmentation and classifier share one trunk)
     #[arg(long, value_parser = serde_value::<Trainable>, default_value = "s+bn")]
@@ -69,31 +65,17 @@ pub struct TrainClassifier {
     /// Share of the patients held out to fit the softmax temperature; 0 fits none
     #[arg(long, default_value_t = 0.2)]
     holdout: f64,
-    /// What computes
-    #[arg(long, value_enum, default_value_t)]
-    device: DeviceArgument,
-    /// Require an unfinished run in the folder
-    #[arg(long)]
-    resume: bool,
-    /// Stop with a checkpoint after so many minutes
-    #[arg(long)]
-    minutes: Option<f64>,
-    /// Steps between checkpoints
-    #[arg(long, default_value_t = 100)]
-    checkpoint_every: u64,
+    #[command(flatten)]
+    run: RunArguments,
 }
 
 impl TrainClassifier {
     /// Runs the command.
     pub fn run(self) -> Result<ExitCode> {
         ensure!(self.batch > 0, "--batch must be at least 1");
-        ensure!(self.checkpoint_every > 0, "--checkpoint-every must be at least 1");
+        self.run.check()?;
         ensure!((2..=1000).contains(&self.roi_batch), "--roi-batch must lie between 2 and 1000");
         ensure!((0.0..0.9).contains(&self.holdout), "--holdout must lie between 0 and 0.9");
-        if self.resume {
-            let checkpoint = self.out.join(crate::train::checkpoint::FILE);
-            ensure!(checkpoint.is_file(), "{}: no checkpoint to resume", checkpoint.display());
-        }
         let base = read_weights(&self.from)?;
         let dataset = ClassDataset::open(&self.data, self.list.as_deref())?;
         println!("{}", dataset.report());
@@ -113,19 +95,22 @@ impl TrainClassifier {
             augmentation: self.augment,
             holdout: self.holdout,
         };
-        let device = training_device(self.device)?;
-        let limits = Limits {
-            checkpoint_every: self.checkpoint_every,
-            time: self.minutes.map(|minutes| Duration::from_secs_f64(minutes.max(0.0) * 60.0)),
-            stop: stop_on_interrupt()?,
-        };
+        let device = self.run.device()?;
+        let limits = self.run.limits()?;
         let mut display = Display::new(&LOSS_NAMES);
-        let outcome =
-            train_classifier(&dataset, &base, &config, &self.out, &device, &limits, |progress| {
+        let outcome = train_classifier(
+            &dataset,
+            &base,
+            &config,
+            &self.run.out,
+            &device,
+            &limits,
+            |progress| {
                 display.show(progress);
-            });
+            },
+        );
         display.finish();
-        let found = outcome.with_context(|| format!("training into {}", self.out.display()))?;
+        let found = outcome.with_context(|| format!("training into {}", self.run.out.display()))?;
         let state = if found.outcome.finished { "finished" } else { "stopped; run again to go on" };
         let (step, minutes) = (found.outcome.step, found.outcome.seconds / 60.0);
         println!("{state} at step {step} after {minutes:.1} minutes");
@@ -135,7 +120,7 @@ impl TrainClassifier {
         if let Some(warning) = found.warning {
             println!("warning: {warning}");
         }
-        println!("{}\n{NOTICE}", self.out.join(MODEL).display());
+        println!("{}\n{NOTICE}", self.run.out.join(MODEL).display());
         Ok(ExitCode::SUCCESS)
     }
 }

@@ -1,18 +1,27 @@
 //! `groundglass train`.
 
 mod classifier;
+mod image_classifier;
 mod segmentation;
 
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
-use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+
 use std::time::{Duration, Instant};
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, ensure};
+use burn::tensor::Device;
 use clap::{Args, Subcommand};
 use indicatif::{ProgressBar, ProgressStyle};
 
-use crate::train::run::Progress;
+use crate::cli::files;
+use crate::cli::interrupt::stop_on_interrupt;
+use crate::cli::model::{DeviceArgument, training_device};
+use crate::train::folds::{Fold, FoldBy};
+use crate::train::run::{Limits, Progress};
+
+/// Largest configuration that is read.
+const MAX_CONFIG: u64 = 1 << 20;
 
 /// Arguments of `train`.
 #[derive(Debug, Args)]
@@ -27,6 +36,8 @@ enum Stage {
     Segmentation(segmentation::TrainSegmentation),
     /// Stage II: classify slices by their regions.
     Classifier(classifier::TrainClassifier),
+    /// A network that judges slices as a whole, beside the paper's stage II.
+    ImageClassifier(image_classifier::TrainImageClassifier),
 }
 
 impl Train {
@@ -35,8 +46,96 @@ impl Train {
         match self.stage {
             Stage::Segmentation(command) => command.run(),
             Stage::Classifier(command) => command.run(),
+            Stage::ImageClassifier(command) => command.run(),
         }
     }
+}
+
+/// Where a run lies and how long it may take.
+#[derive(Debug, Args)]
+struct RunArguments {
+    /// Folder of the run: configuration, curves, checkpoint, model. An unfinished run goes on
+    #[arg(long)]
+    out: PathBuf,
+    /// What computes
+    #[arg(long, value_enum, default_value_t)]
+    device: DeviceArgument,
+    /// Require an unfinished run in the folder
+    #[arg(long)]
+    resume: bool,
+    /// Stop with a checkpoint after so many minutes
+    #[arg(long)]
+    minutes: Option<f64>,
+    /// Steps between checkpoints
+    #[arg(long, default_value_t = 100)]
+    checkpoint_every: u64,
+}
+
+impl RunArguments {
+    fn check(&self) -> Result<()> {
+        ensure!(self.checkpoint_every > 0, "--checkpoint-every must be at least 1");
+        if self.resume {
+            let checkpoint = self.out.join(crate::train::checkpoint::FILE);
+            ensure!(checkpoint.is_file(), "{}: no checkpoint to resume", checkpoint.display());
+        }
+        Ok(())
+    }
+
+    fn device(&self) -> Result<Device> {
+        training_device(self.device)
+    }
+
+    fn limits(&self) -> Result<Limits> {
+        Ok(Limits {
+            checkpoint_every: self.checkpoint_every,
+            time: self.minutes.map(|minutes| Duration::from_secs_f64(minutes.max(0.0) * 60.0)),
+            stop: stop_on_interrupt("stopping after this step, with a checkpoint")?,
+        })
+    }
+}
+
+/// Which part of the data is held out, and how often it is looked at.
+#[derive(Debug, Args)]
+struct FoldArguments {
+    /// Divide the data into so many parts and hold one out
+    #[arg(long, requires = "fold")]
+    folds: Option<usize>,
+    /// Which part is held out, from 0
+    #[arg(long, requires = "folds")]
+    fold: Option<usize>,
+    /// What stays together: patient, source
+    #[arg(long, value_parser = serde_value::<FoldBy>, default_value = "patient")]
+    fold_by: FoldBy,
+    /// Steps between two looks at what is held out; the best weights are kept in best.bpk
+    #[arg(long, requires = "folds")]
+    validate: Option<u64>,
+    /// End the run after so many looks without anything better
+    #[arg(long, requires = "validate")]
+    patience: Option<usize>,
+}
+
+impl FoldArguments {
+    fn check(&self) -> Result<()> {
+        if let Some(Fold { folds, fold, .. }) = self.fold() {
+            ensure!(folds >= 2, "--folds must be at least 2");
+            ensure!(fold < folds, "--fold must be below --folds");
+        }
+        ensure!(self.validate.is_none_or(|every| every > 0), "--validate must be at least 1");
+        ensure!(self.patience.is_none_or(|looks| looks > 0), "--patience must be at least 1");
+        Ok(())
+    }
+
+    fn fold(&self) -> Option<Fold> {
+        let (folds, fold) = self.folds.zip(self.fold)?;
+        Some(Fold { folds, fold, by: self.fold_by })
+    }
+}
+
+/// Reads a configuration that a run wrote.
+fn read_config<T: serde::de::DeserializeOwned>(path: &Path) -> Result<T> {
+    let text = files::read(path, MAX_CONFIG)?;
+    serde_json::from_slice(&text)
+        .with_context(|| format!("{}: not the configuration of such a run", path.display()))
 }
 
 /// Reads a word as serde does.
@@ -83,20 +182,6 @@ impl Display {
     fn finish(self) {
         self.bar.finish_and_clear();
     }
-}
-
-/// Turns true at Ctrl-C (or a polite kill); a second one ends the program at once.
-fn stop_on_interrupt() -> Result<Arc<AtomicBool>> {
-    let stop = Arc::new(AtomicBool::new(false));
-    let flag = stop.clone();
-    ctrlc::set_handler(move || {
-        if flag.swap(true, Ordering::Relaxed) {
-            std::process::exit(130);
-        }
-        eprintln!("stopping after this step, with a checkpoint; once more to stop at once");
-    })
-    .context("Ctrl-C cannot be caught")?;
-    Ok(stop)
 }
 
 fn progress_bar(steps: u64) -> ProgressBar {

@@ -2,184 +2,371 @@
 
 use std::path::PathBuf;
 use std::process::ExitCode;
-use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
-use clap::Args;
+use clap::{Args, ValueEnum};
 
-use super::{Display, serde_value, stop_on_interrupt};
-use crate::cli::model::{DeviceArgument, read_weights, training_device};
-use crate::geometry::AnchorGenerator;
-use crate::network::Variant;
-use crate::predict::report::NOTICE;
-use crate::train::config::{LearningRate, MatchThresholds, Sampling, Schedule};
-use crate::train::dataset::lesions::{LesionClasses, LesionDataset};
-use crate::train::run::{Limits, MODEL, train_segmentation};
+use crate::cli::model::{read_state, read_weights};
+use crate::cli::train::{Display, FoldArguments, RunArguments, read_config, serde_value};
+use crate::dataset::lesions::{LesionClasses, LesionDataset};
+use crate::dataset::source::DataSource;
+use crate::evaluate::segmentation;
+use crate::image::preprocess::Resize;
+use crate::inference::{CpuBackend, LoadedModel, ModelFile, Predictor, Settings};
+use crate::network::{StateDict, Variant};
+use crate::report::NOTICE;
+use crate::train::config::{Freeze, Norm, Sampling, Schedule};
+use crate::train::folds::Origin;
+use crate::train::run::{MODEL, Validation, state_with_backbone, train_segmentation};
 use crate::train::segmentation::LOSS_NAMES;
 use crate::train::{Augmentation, SegmentationConfig};
+
+/// Slices of a patient that validation looks at.
+const VALIDATION_SLICES: usize = 6;
+
+/// Values that options have unless they are given.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+enum Preset {
+    /// The paper's.
+    Paper,
+    /// For few patients and a --backbone: --learning-rate 3e-4 --warmup 150 --schedule cosine --optimizer adamw
+    /// --weight-decay 0.02 --body-rate 0.5 --clip 5 --norm running --freeze stem --steps 9000 --augment strong
+    /// --sampling source --empty 0.25 --resize long-side --cut 384 --average 0.998 --anchors 8,16,32,64,128
+    /// --roi-foreground 0.5 --roi-background 0.5 --rpn-positives 0.5 --roi-positives 0.25 --minimum-area 60
+    /// --ignore-small true
+    SmallData,
+}
+
+/// Whether decay goes through the gradient.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+enum Optimizer {
+    /// Decay as an L2 term of the gradient.
+    Adam,
+    /// Decoupled decay that spares biases and batch norm.
+    Adamw,
+}
 
 /// Arguments of `train segmentation`. Defaults are the paper's.
 #[derive(Debug, Args)]
 pub struct TrainSegmentation {
-    /// Folder with `imgs` and `masks`; several are joined
+    /// Where slices come from; several are joined, each with its weight (PATH:WEIGHT). A folder with `imgs` and
+    /// `masks`; a COCO file (.json); a folder with `imagesTr` and `labelsTr` of NIfTI volumes; a COVIDx-CT list
+    /// (.txt), of which the healthy slices are taken
     #[arg(long, required = true, num_args = 1..)]
-    data: Vec<PathBuf>,
-    /// Folder of the run: configuration, curves, checkpoint, model. An unfinished run goes on
-    #[arg(long)]
-    out: PathBuf,
-    /// Weights to start from (.bpk or .pth), with their anchors. Default: fresh ones
-    #[arg(long)]
+    data: Vec<DataSource>,
+    /// Weights to start from (.bpk, .pth, .safetensors), with their anchors. Default: fresh ones
+    #[arg(long, conflicts_with = "backbone")]
     from: Option<PathBuf>,
-    /// Network
-    #[arg(long, default_value = "resnet18t1")]
-    variant: Variant,
-    /// Which lesions: all as one class, ground glass alone, or two classes
-    #[arg(long, default_value = "merge")]
-    masks: LesionClasses,
-    /// Passes over the slices
-    #[arg(long, default_value_t = 100, conflicts_with = "steps")]
-    epochs: u64,
+    /// A ResNet18 or 34 to begin the body with (.safetensors or .pth, as torchvision and timm name it); batch
+    /// norm's statistics come along. A ResNet18 may begin a ResNet34
+    #[arg(long)]
+    backbone: Option<PathBuf>,
+    /// Values of all options that are not given
+    #[arg(long, value_enum, default_value = "paper")]
+    preset: Preset,
+    /// The same from a run's config.json
+    #[arg(long, conflicts_with = "preset")]
+    config: Option<PathBuf>,
+    /// Network [paper: resnet18t1]
+    #[arg(long)]
+    variant: Option<Variant>,
+    /// Which lesions: merge (all as one class), ggo (ground glass alone), both (two classes) [paper: merge]
+    #[arg(long)]
+    masks: Option<LesionClasses>,
+    /// Passes over the slices with lesions [paper: 100]
+    #[arg(long, conflicts_with = "steps")]
+    epochs: Option<u64>,
     /// Steps, instead of epochs
     #[arg(long)]
     steps: Option<u64>,
-    /// Highest learning rate
-    #[arg(long, default_value_t = 1e-5)]
-    learning_rate: f64,
-    /// Steps of linear warm-up
-    #[arg(long, default_value_t = 0)]
-    warmup: u64,
-    /// What the learning rate does after the warm-up
-    #[arg(long, value_parser = serde_value::<Schedule>, default_value = "constant")]
-    schedule: Schedule,
-    /// L2 term of Adam
-    #[arg(long, default_value_t = 1e-3)]
-    weight_decay: f64,
-    /// Slices per step
-    #[arg(long, default_value_t = 1)]
-    batch: usize,
-    /// Seed of weights, order, sampling and augmentation
-    #[arg(long, default_value_t = 0)]
-    seed: u64,
-    /// Random changes of the slices: none, flip, jitter (flips, brightness, contrast,
-    /// gamma), affine (jitter, turns, zoom, shifts)
-    #[arg(long, value_parser = serde_value::<Augmentation>, default_value = "none")]
-    augment: Augmentation,
+    /// Highest learning rate [paper: 1e-5]
+    #[arg(long)]
+    learning_rate: Option<f64>,
+    /// Steps of linear warm-up [paper: 0]
+    #[arg(long)]
+    warmup: Option<u64>,
+    /// What the learning rate does after the warm-up: constant, cosine [paper: constant]
+    #[arg(long, value_parser = serde_value::<Schedule>)]
+    schedule: Option<Schedule>,
+    /// How the decay is applied [paper: adam]
+    #[arg(long, value_enum)]
+    optimizer: Option<Optimizer>,
+    /// Weight decay [paper: 1e-3]
+    #[arg(long)]
+    weight_decay: Option<f64>,
+    /// Factor of the learning rate in the body [paper: 1]
+    #[arg(long)]
+    body_rate: Option<f64>,
+    /// Largest norm of a step's gradient [paper: any]
+    #[arg(long)]
+    clip: Option<f64>,
+    /// Batch norm: batch (each slice's own statistics), running (those of the start, scale and shift trained),
+    /// frozen (nothing trained) [paper: batch]
+    #[arg(long, value_parser = serde_value::<Norm>)]
+    norm: Option<Norm>,
+    /// What stays as it is: none, stem, layer1 (with the stem) [paper: none]
+    #[arg(long, value_parser = serde_value::<Freeze>)]
+    freeze: Option<Freeze>,
+    /// Share of the slices without lesions (--empty) that lesions of others are copied onto [paper: 0]
+    #[arg(long)]
+    copy_paste: Option<f64>,
+    /// Weight of the mask loss [paper: 1]
+    #[arg(long)]
+    mask_weight: Option<f64>,
+    /// Slices per step [paper: 1]
+    #[arg(long)]
+    batch: Option<usize>,
+    /// Seed of weights, order, sampling and augmentation [paper: 0]
+    #[arg(long)]
+    seed: Option<u64>,
+    /// Random changes of the slices: none, flip, jitter (flips, brightness, contrast, gamma), affine (jitter,
+    /// turns, zoom, shifts), strong (wider, and bends, equalisation, resolution, blur, noise) [paper: none]
+    #[arg(long, value_parser = serde_value::<Augmentation>)]
+    augment: Option<Augmentation>,
     /// Share that a moving average of the weights keeps at a step, such as 0.998; the average
-    /// becomes the model. 0: none
-    #[arg(long, default_value_t = 0.0)]
-    average: f64,
-    /// Order: slice (every slice once an epoch), patient (every patient equally often)
-    #[arg(long, value_parser = serde_value::<Sampling>, default_value = "slice")]
-    sampling: Sampling,
-    /// Anchor sizes in pixels
-    #[arg(long, value_delimiter = ',', default_value = "2,4,8,16,32")]
-    anchors: Vec<f32>,
-    /// IoU from which a proposal is a lesion
-    #[arg(long, default_value_t = 0.75)]
-    roi_foreground: f32,
-    /// IoU under which a proposal is background
-    #[arg(long, default_value_t = 0.5)]
-    roi_background: f32,
-    /// Keep lesions of any size; the default removes those of 100 pixels or fewer
+    /// becomes the model. 0: none [paper: 0]
     #[arg(long)]
+    average: Option<f64>,
+    /// Order: slice (every slice once an epoch), patient (every patient equally often), source (sources by
+    /// weight, then patients by the root of their slices) [paper: slice]
+    #[arg(long, value_parser = serde_value::<Sampling>)]
+    sampling: Option<Sampling>,
+    /// Share of the draws that are slices without lesions [paper: 0, which leaves them out]
+    #[arg(long)]
+    empty: Option<f64>,
+    /// Which side of a slice becomes 512 px: short-side, long-side; stored with the model [paper: short-side]
+    #[arg(long)]
+    resize: Option<Resize>,
+    /// Side of the part cut out of a slice at random, in network pixels [paper: the whole slice]
+    #[arg(long)]
+    cut: Option<usize>,
+    /// Anchor sizes in pixels [paper: 2,4,8,16,32]
+    #[arg(long, value_delimiter = ',')]
+    anchors: Option<Vec<f32>>,
+    /// Largest share of anchors in the loss that are lesions [paper: 0.75]
+    #[arg(long)]
+    rpn_positives: Option<f64>,
+    /// Largest share of proposals in the loss that are lesions [paper: 0.75]
+    #[arg(long)]
+    roi_positives: Option<f64>,
+    /// IoU from which a proposal is a lesion [paper: 0.75]
+    #[arg(long)]
+    roi_foreground: Option<f32>,
+    /// IoU under which a proposal is background [paper: 0.5]
+    #[arg(long)]
+    roi_background: Option<f32>,
+    /// Lesions of so many pixels or fewer do not count, where a slice's long side has 512 [paper: 100]
+    #[arg(long)]
+    minimum_area: Option<usize>,
+    /// Keep lesions of any size: --minimum-area 0
+    #[arg(long, conflicts_with = "minimum_area")]
     keep_small: bool,
-    /// What computes
-    #[arg(long, value_enum, default_value_t)]
-    device: DeviceArgument,
-    /// Require an unfinished run in the folder
+    /// Whether lesions that are too small to count are ignored; else they are background [paper: false]
     #[arg(long)]
-    resume: bool,
-    /// Stop with a checkpoint after so many minutes
-    #[arg(long)]
-    minutes: Option<f64>,
-    /// Steps between checkpoints
-    #[arg(long, default_value_t = 100)]
-    checkpoint_every: u64,
+    ignore_small: Option<bool>,
+    #[command(flatten)]
+    folds: FoldArguments,
+    #[command(flatten)]
+    run: RunArguments,
 }
 
 impl TrainSegmentation {
     /// Runs the command.
     pub fn run(self) -> Result<ExitCode> {
-        ensure!(self.batch > 0, "--batch must be at least 1");
-        ensure!(self.checkpoint_every > 0, "--checkpoint-every must be at least 1");
-        ensure!(
-            self.roi_background <= self.roi_foreground,
-            "--roi-background is above --roi-foreground"
-        );
-        ensure!((0.0..1.0).contains(&self.average), "--average must be at least 0 and below 1");
-        ensure!(self.anchors.iter().all(|size| *size > 0.0), "--anchors must be positive");
-        if self.resume {
-            let checkpoint = self.out.join(crate::train::checkpoint::FILE);
-            ensure!(checkpoint.is_file(), "{}: no checkpoint to resume", checkpoint.display());
-        }
-        let dataset = self.open_data()?;
+        self.run.check()?;
+        self.folds.check()?;
+        let mut config = self.config()?;
+        let dataset = LesionDataset::open(&self.data, config.rules())?;
         println!("{}", dataset.report());
-        let dataset = dataset.with_lesions()?;
-        println!("training on the {} slices with lesions", dataset.files.len());
-        let from = self.from.as_deref().map(read_weights).transpose()?;
-        let mut config = self.config(dataset.files.len() as u64);
-        if let Some(from) = &from {
-            config.variant = from.architecture.variant;
-            config.anchors = from.architecture.anchors.clone();
-            config.from = Some(from.info.sha256.clone());
-            let masks = from.architecture.masks;
-            ensure!(masks == self.masks.masks(), "--from has other classes ({masks}) than --masks");
+        let (dataset, held_out) = self.split(dataset)?;
+        let with_lesions = dataset.files.iter().filter(|file| file.lesions > 0).count();
+        let dataset = if config.empty > 0.0 { dataset } else { dataset.with_lesions()? };
+        ensure!(with_lesions > 0, "no slice has a lesion that counts");
+        println!("training on {} slices, {with_lesions} of them with lesions", dataset.files.len());
+        if self.steps.is_none() && (self.epochs.is_some() || config.steps == 0) {
+            let steps_per_epoch = (with_lesions as u64).div_ceil(config.batch as u64);
+            config.steps = self.epochs.unwrap_or(100) * steps_per_epoch;
         }
-        let device = training_device(self.device)?;
-        let limits = Limits {
-            checkpoint_every: self.checkpoint_every,
-            time: self.minutes.map(|minutes| Duration::from_secs_f64(minutes.max(0.0) * 60.0)),
-            stop: stop_on_interrupt()?,
+        config.data = dataset.records();
+        let start = self.starting_state(&mut config)?;
+        let device = self.run.device()?;
+        let limits = self.run.limits()?;
+        let mut measure = |state: &StateDict| match &held_out {
+            Some(held_out) => measure(state, held_out).map_err(|error| format!("{error:#}")),
+            None => Ok(Vec::new()),
         };
-        let state = from.as_ref().map(|from| &from.state);
+        let validation = self.folds.validate.zip(held_out.as_ref()).map(|(every, _)| Validation {
+            every,
+            patience: self.folds.patience,
+            measure: &mut measure,
+        });
         let mut display = Display::new(&LOSS_NAMES);
-        let outcome =
-            train_segmentation(dataset, state, &config, &self.out, &device, &limits, |progress| {
-                display.show(progress);
-            });
+        let outcome = train_segmentation(
+            dataset,
+            start.as_ref(),
+            &config,
+            &self.run.out,
+            &device,
+            &limits,
+            validation,
+            |progress| display.show(progress),
+        );
         display.finish();
-        let outcome = outcome.with_context(|| format!("training into {}", self.out.display()))?;
+        let outcome =
+            outcome.with_context(|| format!("training into {}", self.run.out.display()))?;
         let state = if outcome.finished { "finished" } else { "stopped; run again to go on" };
         println!("{state} at step {} after {:.1} minutes", outcome.step, outcome.seconds / 60.0);
-        println!("{}\n{NOTICE}", self.out.join(MODEL).display());
+        println!("{}\n{NOTICE}", self.run.out.join(MODEL).display());
         Ok(ExitCode::SUCCESS)
     }
 
-    fn open_data(&self) -> Result<LesionDataset> {
-        let minimum_area = if self.keep_small { 1 } else { 100 };
-        let open = |folder| LesionDataset::open(folder, self.masks, minimum_area);
-        let mut datasets = self.data.iter().map(|folder| open(folder));
-        let first = datasets.next().context("--data names no folder")??;
-        datasets.try_fold(first, |all, next| Ok(all.extended(next?)))
+    /// The training slices, and those that are held out.
+    fn split(&self, dataset: LesionDataset) -> Result<(LesionDataset, Option<LesionDataset>)> {
+        let Some(fold) = self.folds.fold() else { return Ok((dataset, None)) };
+        let origin = |file: &crate::dataset::lesions::LesionFile| Origin {
+            source: file.source.to_string(),
+            stratum: 0,
+            patient: file.patient_key(),
+        };
+        let origins: Vec<Origin> = dataset.files.iter().map(origin).collect();
+        let (training, mut validation) = dataset.divided(&fold.held_out(&origins))?;
+        // Neighbouring slices tell the same: a few of every patient are enough.
+        validation.thin_out(VALIDATION_SLICES);
+        println!("{} slices are held out for validation", validation.files.len());
+        Ok((training, Some(validation)))
     }
 
-    fn config(&self, slices: u64) -> SegmentationConfig {
-        let steps_per_epoch = slices.div_ceil(self.batch as u64);
-        SegmentationConfig {
-            variant: self.variant,
-            classes: self.masks,
-            anchors: AnchorGenerator { sizes: self.anchors.clone(), ..AnchorGenerator::default() },
-            rpn: MatchThresholds { foreground: 0.7, background: 0.3 },
-            roi: MatchThresholds {
-                foreground: self.roi_foreground,
-                background: self.roi_background,
-            },
-            samples: 256,
-            positive_fraction: 0.75,
-            learning_rate: LearningRate {
-                peak: self.learning_rate,
-                warmup: self.warmup,
-                schedule: self.schedule,
-            },
-            weight_decay: self.weight_decay,
-            batch: self.batch,
-            steps: self.steps.unwrap_or(self.epochs * steps_per_epoch),
-            from: None,
-            seed: self.seed,
-            augmentation: self.augment,
-            sampling: self.sampling,
-            minimum_area: if self.keep_small { 1 } else { 100 },
-            average: self.average,
+    fn starting_state(&self, config: &mut SegmentationConfig) -> Result<Option<StateDict>> {
+        for (option, named, given) in [
+            ("--backbone", config.backbone.take().is_some(), self.backbone.is_some()),
+            ("--from", config.from.take().is_some(), self.from.is_some()),
+        ] {
+            ensure!(
+                !named || given,
+                "the configuration is of a run with {option}: give the file again"
+            );
         }
+        let begun = self.backbone.is_some() || self.from.is_some();
+        ensure!(
+            begun || (config.norm == Norm::Batch && config.freeze == Freeze::None),
+            "--norm {} and --freeze keep what a --backbone or --from has learnt; without one train with --norm batch --freeze none",
+            serde_json::to_string(&config.norm)?.trim_matches('"')
+        );
+        if let Some(path) = &self.backbone {
+            let (state, hash) = read_state(path)?;
+            let (state, taken) = state_with_backbone(config, &state)
+                .with_context(|| format!("{}", path.display()))?;
+            println!(
+                "{}: {} parameters of the body; {} blocks that it does not have start as the identity",
+                path.display(),
+                taken.parameters,
+                taken.identity_blocks
+            );
+            ensure!(
+                taken.identity_blocks == 0
+                    || (config.norm != Norm::Frozen && config.freeze != Freeze::Layer1),
+                "{}: blocks that start as the identity must be able to learn; use --norm running and --freeze stem or none",
+                path.display()
+            );
+            config.backbone = Some(hash);
+            return Ok(Some(state));
+        }
+        let Some(path) = &self.from else { return Ok(None) };
+        let from = read_weights(path)?;
+        let detector = from.detector().with_context(|| format!("{}", path.display()))?;
+        config.variant = detector.variant;
+        config.anchors = detector.anchors.clone();
+        config.from = Some(from.info.sha256.clone());
+        let (masks, wanted) = (detector.masks, config.classes.masks());
+        ensure!(masks == wanted, "--from has other classes ({masks}) than --masks");
+        Ok(Some(from.state))
     }
+
+    /// The preset or file with the options that are given on top.
+    fn config(&self) -> Result<SegmentationConfig> {
+        let mut config = match (&self.config, self.preset) {
+            (Some(path), _) => read_config(path)?,
+            (None, Preset::Paper) => SegmentationConfig::paper(0),
+            (None, Preset::SmallData) => {
+                SegmentationConfig { seed: 0, ..SegmentationConfig::small_data() }
+            }
+        };
+        fn set<T: Clone>(target: &mut T, given: &Option<T>) {
+            if let Some(given) = given {
+                target.clone_from(given);
+            }
+        }
+        set(&mut config.variant, &self.variant);
+        set(&mut config.classes, &self.masks);
+        set(&mut config.steps, &self.steps);
+        set(&mut config.learning_rate.peak, &self.learning_rate);
+        set(&mut config.learning_rate.warmup, &self.warmup);
+        set(&mut config.learning_rate.schedule, &self.schedule);
+        let decoupled = self.optimizer.map(|optimizer| optimizer == Optimizer::Adamw);
+        set(&mut config.decoupled_decay, &decoupled);
+        set(&mut config.weight_decay, &self.weight_decay);
+        set(&mut config.body_rate, &self.body_rate);
+        config.clip = self.clip.or(config.clip);
+        set(&mut config.norm, &self.norm);
+        set(&mut config.freeze, &self.freeze);
+        set(&mut config.copy_paste, &self.copy_paste);
+        set(&mut config.mask_weight, &self.mask_weight);
+        set(&mut config.batch, &self.batch);
+        set(&mut config.seed, &self.seed);
+        set(&mut config.augmentation, &self.augment);
+        set(&mut config.average, &self.average);
+        set(&mut config.sampling, &self.sampling);
+        set(&mut config.empty, &self.empty);
+        set(&mut config.resize, &self.resize);
+        config.cut = self.cut.or(config.cut);
+        set(&mut config.anchors.sizes, &self.anchors);
+        set(&mut config.positive_fraction, &self.rpn_positives);
+        set(&mut config.roi_positive_fraction, &self.roi_positives);
+        set(&mut config.roi.foreground, &self.roi_foreground);
+        set(&mut config.roi.background, &self.roi_background);
+        set(&mut config.minimum_area, &self.minimum_area);
+        if self.keep_small {
+            config.minimum_area = 0;
+        }
+        set(&mut config.ignore_small, &self.ignore_small);
+        let positive = |value: f64| value.is_finite() && value > 0.0;
+        ensure!(config.batch > 0, "--batch must be at least 1");
+        ensure!(
+            config.roi.background <= config.roi.foreground,
+            "--roi-background is above --roi-foreground"
+        );
+        ensure!((0.0..1.0).contains(&config.average), "--average must be at least 0 and below 1");
+        ensure!((0.0..1.0).contains(&config.empty), "--empty must be at least 0 and below 1");
+        ensure!(config.cut.is_none_or(|side| side >= 64), "--cut must be at least 64");
+        ensure!(config.clip.is_none_or(positive), "--clip must be positive");
+        let anchors = &config.anchors.sizes;
+        ensure!(anchors.iter().all(|size| *size > 0.0), "--anchors must be positive");
+        for (name, share) in [
+            ("--rpn-positives", config.positive_fraction),
+            ("--roi-positives", config.roi_positive_fraction),
+            ("--copy-paste", config.copy_paste),
+        ] {
+            ensure!((0.0..=1.0).contains(&share), "{name} must lie between 0 and 1");
+        }
+        Ok(config)
+    }
+}
+
+/// Average precision on held-out slices; the first value decides which weights are best.
+fn measure(state: &StateDict, held_out: &LesionDataset) -> Result<Vec<(String, f64)>> {
+    let bytes = state.to_pack()?;
+    let file = ModelFile::read("validation", &bytes)?;
+    let model = LoadedModel::new(Some(file), None)?;
+    let predictor: Predictor<CpuBackend> = Predictor::on_cpu(&model, "cpu")?;
+    let settings = Settings { score_threshold: 0.05, nms_threshold: 0.5, ..Settings::reference() };
+    let slices = segmentation::predict(&predictor, held_out, &settings, || {})?;
+    let result = segmentation::evaluate(&slices, held_out, &settings)?;
+    let measured = [
+        ("coco_masks_ap50", result.coco_masks.ap50),
+        ("coco_masks_ap", result.coco_masks.ap),
+        ("per_image_ap", result.mean_ap.map(|estimate| estimate.value)),
+        ("froc_mean", result.froc_mean.map(|estimate| estimate.value)),
+        ("union_dice", result.union_dice.map(|estimate| estimate.value)),
+    ];
+    Ok(measured.into_iter().map(|(name, value)| (name.into(), value.unwrap_or(0.0))).collect())
 }

@@ -1,6 +1,6 @@
 //! Codes that segmentation and structured report share.
 
-use super::elements::Code;
+use crate::export::dicom::elements::Code;
 
 /// Any lesion. DICOM's own context groups have no code for a consolidation.
 pub const LESION: Code = ("52988006", "SCT", "Lesion");

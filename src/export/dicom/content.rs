@@ -5,8 +5,8 @@ use dicom_dictionary_std::tags;
 use dicom_object::InMemDicomObject;
 use dicom_object::mem::InMemElement;
 
-use super::context::reference;
-use super::elements::{Code, code, decimals, item, sequence, text};
+use crate::export::dicom::context::reference;
+use crate::export::dicom::elements::{Code, code, decimals, item, sequence, text};
 use crate::image::decode::dicom_source::DicomSource;
 
 /// How an item stands to the one that holds it.

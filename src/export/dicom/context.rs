@@ -7,10 +7,11 @@ use dicom_object::mem::InMemElement;
 use dicom_object::{FileMetaTableBuilder, InMemDicomObject, Tag};
 use web_time::SystemTime;
 
-use super::Identity;
-use super::elements::{item, sequence, text};
+use crate::export::ExportError;
+use crate::export::dicom::elements::{Code, code_item, item, sequence, text};
+use crate::export::dicom::{Identity, Uids};
 use crate::image::decode::dicom_source::DicomSource;
-use crate::predict::report::{ModelInfo, SliceReport};
+use crate::report::{ModelInfo, SliceReport};
 
 /// A moment as DICOM writes it: eight digits of the date, then the time.
 pub fn stamp(now: SystemTime) -> String {
@@ -19,13 +20,28 @@ pub fn stamp(now: SystemTime) -> String {
     now.unwrap_or_default().format("%Y%m%d%H%M%S%.6f").to_string()
 }
 
+/// Codes of what was done to hide the patient (PS3.15 annex E, PS3.16 CID 7050).
+const BASIC_PROFILE: Code = ("113100", "DCM", "Basic Application Confidentiality Profile");
+const RETAIN_UIDS: Code = ("113110", "DCM", "Retain UIDs Option");
+
 /// Patient and study of a source.
-pub fn patient_and_study(source: &DicomSource, identity: Identity) -> Vec<InMemElement> {
+///
+/// # Errors
+/// If they are to be kept and are written in characters that are not read here.
+pub fn patient_and_study(
+    source: &DicomSource,
+    identity: Identity,
+) -> Result<Vec<InMemElement>, ExportError> {
     let blank = Default::default();
     let patient = match identity {
-        Identity::Removed => &blank,
+        Identity::Removed(_) => &blank,
         Identity::Kept => &source.patient,
     };
+    if let (Identity::Kept, Some(unread)) = (identity, &source.unread_characters) {
+        return Err(ExportError::Source(format!(
+            "patient and study are written in the character set {unread}, which is not read here; leave out the identity"
+        )));
+    }
     let value = |value: &Option<String>| value.clone().unwrap_or_default();
     let mut elements = vec![
         text(tags::SPECIFIC_CHARACTER_SET, VR::CS, "ISO_IR 192"),
@@ -40,12 +56,19 @@ pub fn patient_and_study(source: &DicomSource, identity: Identity) -> Vec<InMemE
         text(tags::ACCESSION_NUMBER, VR::SH, value(&patient.accession_number)),
         text(tags::REFERRING_PHYSICIAN_NAME, VR::PN, value(&patient.referring_physician)),
     ];
-    if identity == Identity::Removed {
+    if let Identity::Removed(uids) = identity {
+        let (how, codes) = match uids {
+            Uids::Kept => {
+                ("Patient and study left blank; UIDs kept", vec![BASIC_PROFILE, RETAIN_UIDS])
+            }
+            Uids::Remapped => ("Patient and study left blank; UIDs remapped", vec![BASIC_PROFILE]),
+        };
         elements.push(text(tags::PATIENT_IDENTITY_REMOVED, VR::CS, "YES"));
-        let how = "Patient and study left blank; UIDs kept";
         elements.push(text(tags::DEIDENTIFICATION_METHOD, VR::LO, how));
+        let items = codes.into_iter().map(code_item).collect();
+        elements.push(sequence(tags::DEIDENTIFICATION_METHOD_CODE_SEQUENCE, items));
     }
-    elements
+    Ok(elements)
 }
 
 /// Maker and time of an object made with `model`.
@@ -91,14 +114,15 @@ pub fn by_series(slices: &[(&SliceReport, DicomSource)], instances: Tag) -> Vec<
 /// An object as a file.
 ///
 /// # Errors
-/// If it cannot be written, in words.
-pub fn file(object: InMemDicomObject, class: &str, instance: &str) -> Result<Vec<u8>, String> {
+/// If it cannot be written.
+pub fn file(object: InMemDicomObject, class: &str, instance: &str) -> Result<Vec<u8>, ExportError> {
     let meta = FileMetaTableBuilder::new()
         .transfer_syntax(uids::EXPLICIT_VR_LITTLE_ENDIAN)
         .media_storage_sop_class_uid(class)
         .media_storage_sop_instance_uid(instance);
-    let object = object.with_meta(meta).map_err(|error| error.to_string())?;
+    let object =
+        object.with_meta(meta).map_err(|error| ExportError::Encoding(error.to_string()))?;
     let mut bytes = Vec::new();
-    object.write_all(&mut bytes).map_err(|error| error.to_string())?;
+    object.write_all(&mut bytes).map_err(|error| ExportError::Encoding(error.to_string()))?;
     Ok(bytes)
 }

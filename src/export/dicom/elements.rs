@@ -49,14 +49,18 @@ fn decimal(value: f64) -> String {
 pub type Code = (&'static str, &'static str, &'static str);
 
 /// A sequence of one code.
-pub fn code(tag: Tag, (value, scheme, meaning): Code) -> InMemElement {
+pub fn code(tag: Tag, code: Code) -> InMemElement {
+    sequence(tag, vec![code_item(code)])
+}
+
+/// An item of such a sequence.
+pub fn code_item((value, scheme, meaning): Code) -> InMemDicomObject {
     use dicom_dictionary_std::tags;
-    let elements = [
+    item([
         text(tags::CODE_VALUE, VR::SH, value),
         text(tags::CODING_SCHEME_DESIGNATOR, VR::SH, scheme),
         text(tags::CODE_MEANING, VR::LO, meaning),
-    ];
-    sequence(tag, vec![item(elements)])
+    ])
 }
 
 /// A unique identifier made from what it identifies: `2.25.` and the number of a UUID (version 8,

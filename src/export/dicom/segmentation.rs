@@ -7,12 +7,17 @@ use dicom_object::InMemDicomObject;
 use dicom_object::mem::InMemElement;
 use web_time::SystemTime;
 
-use super::Identity;
-use super::codes::{GROUND_GLASS, LESION, LUNG};
-use super::context::{by_series, equipment, file, patient_and_study, reference, stamp};
-use super::elements::{Code, code, decimals, item, sequence, short, text, uid};
+use crate::export::ExportError;
+use crate::export::dicom::Identity;
+use crate::export::dicom::codes::{GROUND_GLASS, LESION, LUNG};
+use crate::export::dicom::context::{
+    by_series, equipment, file, patient_and_study, reference, stamp,
+};
+use crate::export::dicom::elements::{Code, code, decimals, item, sequence, short, text, uid};
+use crate::export::dicom::referable;
 use crate::image::decode::dicom_source::DicomSource;
-use crate::predict::report::{ModelsInfo, NOTICE, SliceReport};
+use crate::image::plane::is_same_spacing;
+use crate::report::{ModelsInfo, NOTICE, SliceReport};
 
 const ABNORMAL: Code = ("49755003", "SCT", "Morphologically Abnormal Structure");
 const DERIVED_BY_SEGMENTATION: Code = ("113076", "DCM", "Segmentation");
@@ -71,25 +76,34 @@ struct Frame<'a> {
 /// Writes the masks of a series, whose slices come with their sources in the order of their places.
 ///
 /// # Errors
-/// If there is no lesion, or the slices do not belong together, in words.
+/// If there is no lesion, or the slices do not belong together.
 pub fn segmentation(
     slices: &[(&SliceReport, DicomSource)],
     models: &ModelsInfo,
     identity: Identity,
     now: SystemTime,
-) -> Result<Vec<u8>, String> {
-    let (first, source) = slices.first().ok_or("there is no slice")?;
+) -> Result<Vec<u8>, ExportError> {
+    let unfit = |reason: &str| ExportError::Slices(reason.to_owned());
+    let slices = &referable(slices, identity)?[..];
+    let (first, source) = slices.first().ok_or(ExportError::Empty)?;
     let size = (first.width, first.height);
-    let orientation = source.plane.ok_or("the file does not say where the slice lies")?;
+    let orientation =
+        source.plane.ok_or_else(|| unfit("the file does not say where the slice lies"))?;
     for (slice, other) in slices {
         if (slice.width, slice.height) != size || other.study != source.study {
-            return Err("the slices differ in size or come from several studies".into());
+            return Err(unfit("the slices differ in size or come from several studies"));
         }
         if !other.plane.is_some_and(|plane| plane.is_parallel_to(&orientation)) {
-            return Err("the slices are not parallel".into());
+            return Err(unfit("the slices are not parallel"));
+        }
+        if !is_same_spacing(other.spacing_mm, source.spacing_mm) {
+            return Err(unfit("the slices have pixels of different sizes"));
+        }
+        if other.frame_of_reference != source.frame_of_reference {
+            return Err(unfit("the slices lie in different frames of reference"));
         }
     }
-    let side = |length| u16::try_from(length).map_err(|_| "the slices are too large".to_owned());
+    let side = |length| u16::try_from(length).map_err(|_| unfit("the slices are too large"));
     let (columns, rows) = (side(size.0)?, side(size.1)?);
     let mut segments = Vec::new();
     let mut frames = Vec::new();
@@ -108,18 +122,17 @@ pub fn segmentation(
         }
     }
     if frames.is_empty() {
-        return Err(
-            "no lesion lies over the threshold, and a DICOM segmentation cannot be empty".into()
-        );
+        return Err(ExportError::NoLesions);
     }
     let stamp = stamp(now);
     let content = frames.iter().map(|frame| fingerprint(frame)).collect::<Vec<_>>().join(" ");
     let instance = uid(&["SEG", &source.series, &stamp, &content]);
-    let mut object = item(patient_and_study(source, identity));
+    let mut object = item(patient_and_study(source, identity)?);
     for element in equipment(models.segmentation.as_ref(), &stamp) {
         object.put(element);
     }
-    for element in series(source, &stamp, &content) {
+    let is_lossy = slices.iter().any(|(_, source)| source.lossy);
+    for element in series(source, &stamp, &content, is_lossy) {
         object.put(element);
     }
     for element in [
@@ -178,7 +191,7 @@ fn fingerprint(frame: &Frame<'_>) -> String {
     format!("{} {} {}", frame.segment, frame.source.instance, uid(&[&text]))
 }
 
-fn series(source: &DicomSource, stamp: &str, content: &str) -> Vec<InMemElement> {
+fn series(source: &DicomSource, stamp: &str, content: &str, is_lossy: bool) -> Vec<InMemElement> {
     let frame_of_reference = source.frame_of_reference.clone();
     // Slices with places but no name for their coordinates share those of their series.
     let frame_of_reference =
@@ -205,7 +218,8 @@ fn series(source: &DicomSource, stamp: &str, content: &str) -> Vec<InMemElement>
         short(tags::BITS_STORED, 1),
         short(tags::HIGH_BIT, 0),
         short(tags::PIXEL_REPRESENTATION, 0),
-        text(tags::LOSSY_IMAGE_COMPRESSION, VR::CS, "00"),
+        // What is made from pictures that lost something has lost it too (PS3.3 C.7.6.1.1.5).
+        text(tags::LOSSY_IMAGE_COMPRESSION, VR::CS, if is_lossy { "01" } else { "00" }),
         text(tags::SEGMENTATION_TYPE, VR::CS, "BINARY"),
         text(tags::SEGMENTS_OVERLAP, VR::CS, "UNDEFINED"),
     ]

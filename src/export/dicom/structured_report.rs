@@ -6,16 +6,18 @@ use dicom_dictionary_std::{tags, uids};
 use dicom_object::InMemDicomObject;
 use web_time::SystemTime;
 
-use super::Identity;
-use super::codes::{self, LUNG};
-use super::content::{
+use crate::detection::mask::contour::{Polygon, contours};
+use crate::export::ExportError;
+use crate::export::dicom::Identity;
+use crate::export::dicom::codes::{self, LUNG};
+use crate::export::dicom::content::{
     Relation, coded, container, container_elements, identifier, image, measured, outline, words,
 };
-use super::context::{by_series, equipment, file, patient_and_study, stamp};
-use super::elements::{Code, item, sequence, text, uid};
-use crate::geometry::contour::{Polygon, contours};
+use crate::export::dicom::context::{by_series, equipment, file, patient_and_study, stamp};
+use crate::export::dicom::elements::{Code, item, sequence, text, uid};
+use crate::export::dicom::referable;
 use crate::image::decode::dicom_source::DicomSource;
-use crate::predict::report::{Lesion, ModelsInfo, NOTICE, SliceReport};
+use crate::report::{Lesion, ModelsInfo, NOTICE, SliceReport};
 
 const REPORT: Code = ("126000", "DCM", "Imaging Measurement Report");
 const LANGUAGE: Code = ("121049", "DCM", "Language of Content Item and Descendants");
@@ -47,24 +49,26 @@ const COVID: Code = ("covid19", "99GROUNDGLASS", "Probability of COVID-19");
 /// Writes what was found on a series, whose slices come with their sources.
 ///
 /// # Errors
-/// If there is no slice or the slices come from several studies, in words.
+/// If there is no slice or the slices come from several studies.
 pub fn structured_report(
     slices: &[(&SliceReport, DicomSource)],
     models: &ModelsInfo,
     identity: Identity,
     now: SystemTime,
-) -> Result<Vec<u8>, String> {
-    let (_, source) = slices.first().ok_or("there is no slice")?;
+) -> Result<Vec<u8>, ExportError> {
+    let slices = &referable(slices, identity)?[..];
+    let (_, source) = slices.first().ok_or(ExportError::Empty)?;
     if slices.iter().any(|(_, other)| other.study != source.study) {
-        return Err("the slices come from several studies".into());
+        return Err(ExportError::Slices("the slices come from several studies".into()));
     }
     let stamp = stamp(now);
     let groups: Vec<InMemDicomObject> = slices
         .iter()
         .flat_map(|(slice, source)| {
             let lesions = slice.lesions.iter().enumerate();
-            let lesions = lesions.filter_map(|(index, lesion)| group(index, lesion, source));
-            lesions.chain(class_of(slice, source)).collect::<Vec<_>>()
+            let lesions =
+                lesions.filter_map(|(index, lesion)| group(index, lesion, source, models));
+            lesions.chain(class_of(slice, source, models)).collect::<Vec<_>>()
         })
         .collect();
     let instances: Vec<&str> = slices.iter().map(|(_, s)| s.instance.as_str()).collect();
@@ -87,7 +91,7 @@ pub fn structured_report(
         coded(modifier, PROCEDURE, CHEST_CT),
         container(MEASUREMENTS, None, groups),
     ];
-    let mut object = item(patient_and_study(source, identity));
+    let mut object = item(patient_and_study(source, identity)?);
     for element in equipment(model, &stamp)
         .into_iter()
         .chain(container_elements(REPORT, Some("1500"), content))
@@ -115,15 +119,24 @@ pub fn structured_report(
 }
 
 /// The group of a lesion; `None` for one without a mask, which has no outline.
-fn group(index: usize, lesion: &Lesion, source: &DicomSource) -> Option<InMemDicomObject> {
-    let mask = lesion.mask.as_ref()?.decode().ok()?;
+fn group(
+    index: usize,
+    lesion: &Lesion,
+    source: &DicomSource,
+    models: &ModelsInfo,
+) -> Option<InMemDicomObject> {
+    let outline_of = lesion.mask.as_ref()?;
+    let mask = outline_of.decode().ok()?;
     let outlines = contours(&mask);
     // A lesion in several parts is outlined by the largest; its area counts all of them.
     let largest = outlines.iter().max_by(|a, b| enclosed(a).total_cmp(&enclosed(b)))?;
     let points: Vec<(f32, f32)> = largest.iter().map(|(x, y)| (*x as f32, *y as f32)).collect();
     let place = source.frame.map(|frame| format!(" {frame}")).unwrap_or_default();
     let number = (index + 1).to_string();
-    let tracked = uid(&["lesion", &source.instance, &place, &number]);
+    // Another model, threshold or mask is another finding: nothing may link the two.
+    let model = models.segmentation.as_ref().map_or("", |model| &model.sha256);
+    let drawn = format!("{outline_of:?} {}", lesion.score);
+    let tracked = uid(&["lesion", &source.instance, &place, &number, model, &lesion.label, &drawn]);
     let mut items = vec![
         words(Relation::ObservationContext, TRACKING, &format!("Lesion {number}")),
         identifier(Relation::ObservationContext, TRACKING_UID, &tracked),
@@ -143,20 +156,30 @@ fn group(index: usize, lesion: &Lesion, source: &DicomSource) -> Option<InMemDic
 }
 
 /// The group of a slice's class.
-fn class_of(slice: &SliceReport, source: &DicomSource) -> Option<InMemDicomObject> {
-    let classes = slice.classes?;
+fn class_of(
+    slice: &SliceReport,
+    source: &DicomSource,
+    models: &ModelsInfo,
+) -> Option<InMemDicomObject> {
+    let verdict = slice.verdict_in_words()?;
     let place = source.frame.map(|frame| format!(" {frame}")).unwrap_or_default();
-    let tracked = uid(&["class", &source.instance, &place]);
+    let model = models.classifier.as_ref().map_or("", |model| &model.sha256);
+    let tracked = uid(&["class", &source.instance, &place, model, &verdict]);
     let probability = |concept, value: f32| measured(concept, f64::from(value), NO_UNITS);
-    let items = vec![
+    let mut items = vec![
         words(Relation::ObservationContext, TRACKING, "Class of the slice"),
         identifier(Relation::ObservationContext, TRACKING_UID, &tracked),
         coded(Relation::ConceptModifier, SITE, LUNG),
         image(Relation::Contains, Some(SOURCE), source),
-        probability(CONTROL, classes.control),
-        probability(PNEUMONIA, classes.common_pneumonia),
-        probability(COVID, classes.covid19),
     ];
+    if let Some(classes) = slice.classes {
+        items.extend([
+            probability(CONTROL, classes.control),
+            probability(PNEUMONIA, classes.common_pneumonia),
+            probability(COVID, classes.covid19),
+        ]);
+    }
+    items.push(words(Relation::Contains, COMMENT, &verdict));
     Some(container(GROUP, Some("1501"), items))
 }
 

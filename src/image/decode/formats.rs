@@ -1,22 +1,27 @@
 //! Which formats a program reads. A program of the page links only what it reads, so that a visitor with a
 //! picture does not download DICOM.
 
-use super::dicom_source::DicomSource;
-use super::nifti::NiftiSlices;
-use super::{
-    ImageError, Opened, RawSlice, SliceHeader, archive, dicom, dicom_source, nifti, raster,
+use crate::image::decode::dicom_source::DicomSource;
+use crate::image::decode::nifti::NiftiSlices;
+use crate::image::decode::{
+    Budget, DicomFile, ImageError, Opened, RawSlice, SliceHeader, archive, dicom, nifti, raster,
 };
 
 /// A set of formats.
 pub trait Formats {
+    /// Whether nothing is ever left to another set.
+    const TAKES_ALL: bool;
+
     /// Whether a file that begins with `head` is left to this set, be it to refuse it by name.
     fn takes(head: &[u8]) -> bool;
 
-    /// Opens a file. The format is told by the content, not the name.
+    /// Opens a file. The format is told by the content, not the name. What stays in memory, unpacked, is
+    /// taken from `budget`.
     ///
     /// # Errors
-    /// If the bytes are of no format of the set, are damaged, or hold pictures of unfit size.
-    fn open(bytes: &[u8]) -> Result<Opened, ImageError>;
+    /// If the bytes are of no format of the set, are damaged, hold pictures of unfit size, or exceed the
+    /// budget.
+    fn open(bytes: &[u8], budget: &mut Budget) -> Result<Opened, ImageError>;
 
     /// Decodes frame `frame` of a DICOM file, or a picture.
     ///
@@ -29,6 +34,18 @@ pub trait Formats {
     /// # Errors
     /// If there is no such slice.
     fn read_volume(volume: &NiftiSlices, slice: usize) -> Result<RawSlice, ImageError>;
+
+    /// A frame of an opened file.
+    ///
+    /// # Errors
+    /// If there is no such frame, or it is damaged.
+    fn read_frame(file: &DicomFile, frame: usize) -> Result<RawSlice, ImageError>;
+
+    /// What a frame of an opened file can be referred to by.
+    ///
+    /// # Errors
+    /// If the file has no identifiers.
+    fn frame_source(file: &DicomFile, frame: usize) -> Result<DicomSource, ImageError>;
 
     /// What frame `frame` of a DICOM file can be referred to by.
     ///
@@ -46,26 +63,39 @@ pub struct AllFormats;
 pub struct PicturesOnly;
 
 impl Formats for AllFormats {
+    const TAKES_ALL: bool = true;
+
     fn takes(_: &[u8]) -> bool {
         true
     }
 
-    fn open(bytes: &[u8]) -> Result<Opened, ImageError> {
+    fn open(bytes: &[u8], budget: &mut Budget) -> Result<Opened, ImageError> {
         if dicom::is_dicom(bytes) {
-            return Ok(Opened::Slices(dicom::headers(bytes)?));
+            let file = DicomFile::open(bytes)?;
+            let headers = file.headers();
+            // Parsed once for all its frames, if there is room.
+            let is_kept = headers.len() > 1 && budget.take(file.size()).is_ok();
+            return Ok(match is_kept {
+                true => Opened::Frames(Box::new(file)),
+                false => Opened::Slices(headers),
+            });
         }
         if archive::is_zip(bytes) {
-            return Ok(Opened::Archive(archive::unpack(bytes)?));
+            return Ok(Opened::Archive(archive::unpack(bytes, budget)?));
+        }
+        if nifti::is_second_version(bytes) {
+            let reason = "NIfTI-2 is not read; convert it to NIfTI-1".into();
+            return Err(ImageError::Damaged { format: "NIfTI", reason });
         }
         if nifti::is_nifti(bytes) {
-            return Ok(Opened::Volume(Box::new(nifti::open(bytes)?)));
+            return Ok(Opened::Volume(Box::new(nifti::open(bytes, budget)?)));
         }
-        PicturesOnly::open(bytes)
+        PicturesOnly::open(bytes, budget)
     }
 
     fn decode(bytes: &[u8], frame: usize) -> Result<RawSlice, ImageError> {
         if dicom::is_dicom(bytes) {
-            return dicom::decode(bytes, frame);
+            return DicomFile::open(bytes)?.read(frame);
         }
         PicturesOnly::decode(bytes, frame)
     }
@@ -74,20 +104,30 @@ impl Formats for AllFormats {
         volume.read(slice)
     }
 
+    fn read_frame(file: &DicomFile, frame: usize) -> Result<RawSlice, ImageError> {
+        file.read(frame)
+    }
+
+    fn frame_source(file: &DicomFile, frame: usize) -> Result<DicomSource, ImageError> {
+        file.source(frame)
+    }
+
     fn dicom_source(bytes: &[u8], frame: usize) -> Result<DicomSource, ImageError> {
         if !dicom::is_dicom(bytes) {
             return Err(ImageError::NotDicom);
         }
-        dicom_source::source(bytes, frame)
+        DicomFile::open(bytes)?.source(frame)
     }
 }
 
 impl Formats for PicturesOnly {
+    const TAKES_ALL: bool = false;
+
     fn takes(head: &[u8]) -> bool {
         head.is_empty() || raster::is_picture(head)
     }
 
-    fn open(bytes: &[u8]) -> Result<Opened, ImageError> {
+    fn open(bytes: &[u8], _: &mut Budget) -> Result<Opened, ImageError> {
         if bytes.is_empty() {
             return Err(ImageError::Empty);
         }
@@ -104,6 +144,14 @@ impl Formats for PicturesOnly {
 
     fn read_volume(_: &NiftiSlices, _: usize) -> Result<RawSlice, ImageError> {
         Err(ImageError::UnknownFormat)
+    }
+
+    fn read_frame(_: &DicomFile, _: usize) -> Result<RawSlice, ImageError> {
+        Err(ImageError::UnknownFormat)
+    }
+
+    fn frame_source(_: &DicomFile, _: usize) -> Result<DicomSource, ImageError> {
+        Err(ImageError::NotDicom)
     }
 
     fn dicom_source(_: &[u8], _: usize) -> Result<DicomSource, ImageError> {

@@ -2,24 +2,21 @@
 
 pub mod archive;
 mod dicom;
-mod dicom_lengths;
-pub mod dicom_source;
 mod formats;
+pub mod limits;
 pub mod nifti;
 mod raster;
+pub mod wall;
 
 use thiserror::Error;
 
+pub use self::dicom::{DicomFile, source as dicom_source};
 pub use self::formats::{AllFormats, Formats, PicturesOnly};
+pub use self::limits::{Budget, MAX_SIDE, MIN_SIDE};
 use self::nifti::NiftiSlices;
 pub use self::raster::from_rgba;
-use super::slice::{RawSlice, SliceHeader, Values};
-use super::{CtSlice, Window};
-
-/// Longest side accepted; CT slices have 512, sometimes 1024 pixels.
-pub const MAX_SIDE: usize = 4096;
-/// Shortest side accepted: the coarsest network has a stride of 32 px.
-pub const MIN_SIDE: usize = 32;
+use crate::image::slice::{RawSlice, SliceHeader, Values};
+use crate::image::{CtSlice, Window};
 
 /// Why a file is not a slice. The message does not name the file: the caller does.
 #[derive(Debug, Error)]
@@ -49,7 +46,7 @@ pub enum ImageError {
         height: u64,
     },
     /// Compressed data that would fill the memory.
-    #[error("unpacked it has more than {} MB, which is more than is read", limit >> 20)]
+    #[error("unpacked, and with what was opened beside it, it has more than {} MB, which is more than is read", limit >> 20)]
     TooLarge {
         /// Most bytes accepted.
         limit: u64,
@@ -57,14 +54,17 @@ pub enum ImageError {
     /// An archive in an archive.
     #[error("this is an archive within an archive, which is not read; unpack it first")]
     Nested,
+    /// A file of an archive behind a password.
+    #[error("it is encrypted; unpack the archive with its password first")]
+    Encrypted,
     /// Many slices where one was expected.
     #[error("this holds {slices} slices; one was expected here")]
     ManySlices {
         /// How many.
         slices: usize,
     },
-    /// A file that cannot be read again.
-    #[error("the file can no longer be read: {reason}")]
+    /// A file that cannot be read, or is not the one any more that was opened.
+    #[error("the file cannot be read: {reason}")]
     Gone {
         /// Why.
         reason: String,
@@ -79,11 +79,23 @@ pub enum ImageError {
     NoPixelData,
     /// A DICOM encoding not decoded here.
     #[error(
-        "the DICOM transfer syntax {uid} is not supported; read are uncompressed little endian, RLE, JPEG baseline and lossless, and JPEG 2000"
+        "the DICOM transfer syntax {uid} is not supported; read are uncompressed and deflated, RLE, JPEG baseline, extended and lossless, JPEG-LS, and JPEG 2000"
     )]
     TransferSyntax {
         /// Its identifier, with a name where one is known.
         uid: String,
+    },
+    /// A reader that does not come to an end.
+    #[error("its reader had not finished after {seconds} s; please report it")]
+    Slow {
+        /// How long it had.
+        seconds: u64,
+    },
+    /// A reader that panicked.
+    #[error("its reader broke ({reason}); please report it")]
+    Broken {
+        /// What it said.
+        reason: String,
     },
     /// A picture or volume that is no CT.
     #[error("this is not a grey-value slice: {reason}")]
@@ -93,15 +105,43 @@ pub enum ImageError {
     },
 }
 
+impl ImageError {
+    /// An encoding that is not read, with its name where the standard has one.
+    fn transfer_syntax(uid: &str) -> Self {
+        use dicom_encoding::TransferSyntaxIndex;
+        let known = dicom_transfer_syntax_registry::TransferSyntaxRegistry.get(uid);
+        let uid = match known {
+            Some(syntax) => format!("{uid} ({})", syntax.name()),
+            None => uid.to_owned(),
+        };
+        Self::TransferSyntax { uid }
+    }
+
+    /// The error of a reader that panicked.
+    pub fn broken(reason: String) -> Self {
+        Self::Broken { reason }
+    }
+}
+
+/// A file of an archive: its path there, and its bytes or what is wrong with it.
+pub type Member = (String, Result<Vec<u8>, ImageError>);
+
 /// A file as far as it must be read to know its slices.
 #[derive(Debug)]
 pub enum Opened {
     /// Slices to be decoded from the file's bytes one by one.
     Slices(Vec<SliceHeader>),
+    /// A DICOM file of several frames, parsed.
+    Frames(Box<DicomFile>),
     /// A volume, unpacked.
     Volume(Box<NiftiSlices>),
     /// The files of an archive.
-    Archive(Vec<(String, Vec<u8>)>),
+    Archive(Vec<Member>),
+}
+
+/// Whether a file that begins with `head` is a picture, a DICOM file or a volume, whatever it is called.
+pub fn is_slice(head: &[u8]) -> bool {
+    raster::is_picture(head) || dicom::is_dicom(head) || nifti::is_nifti(head)
 }
 
 /// Decodes the file `source`, which holds one slice.
@@ -117,10 +157,13 @@ pub fn decode_slice(
     bytes: &[u8],
     window: Option<Window>,
 ) -> Result<CtSlice, ImageError> {
-    let slice = match AllFormats::open(bytes)? {
+    let slice = match AllFormats::open(bytes, &mut Budget::default())? {
         Opened::Slices(headers) if headers.len() == 1 => AllFormats::decode(bytes, 0)?,
         Opened::Slices(headers) => {
             return Err(ImageError::ManySlices { slices: headers.len() });
+        }
+        Opened::Frames(file) => {
+            return Err(ImageError::ManySlices { slices: file.headers().len() });
         }
         Opened::Volume(volume) => match volume.headers().len() {
             1 => volume.read(0)?,
@@ -129,9 +172,4 @@ pub fn decode_slice(
         Opened::Archive(files) => return Err(ImageError::ManySlices { slices: files.len() }),
     };
     Ok(slice.windowed(source, window))
-}
-
-fn check_size(width: u64, height: u64) -> Result<(), ImageError> {
-    let fits = |side: u64| (MIN_SIDE as u64..=MAX_SIDE as u64).contains(&side);
-    if fits(width) && fits(height) { Ok(()) } else { Err(ImageError::Size { width, height }) }
 }

@@ -5,9 +5,9 @@ use std::io::Read;
 use nifti::volume::inmem::InMemNiftiVolume;
 use nifti::{NiftiHeader, NiftiVolume, RandomAccessNiftiVolume};
 
-use super::archive::MAX_UNPACKED;
-use super::{ImageError, RawSlice, SliceHeader, Values, check_size};
 use crate::image::Plane;
+use crate::image::decode::limits::{MAX_SIDE, check_size};
+use crate::image::decode::{Budget, ImageError, RawSlice, SliceHeader, Values};
 use crate::image::plane::unit;
 
 const HEADER: usize = 348;
@@ -28,17 +28,24 @@ pub struct NiftiSlices {
     sizes: [usize; 3],
     /// Millimetres along each of them.
     spacing: [f64; 3],
+    /// From a slice to the next, in patient millimetres: not along the normal where the volume is sheared.
+    step: [f64; 3],
     /// Place of the first slice, if the file tells.
     first: Option<Plane>,
     /// What the reader should know about all slices.
     warnings: Vec<String>,
 }
 
+/// Whether the bytes are a volume of the second version, which is not read.
+pub fn is_second_version(bytes: &[u8]) -> bool {
+    bytes.starts_with(&[0x1c, 2, 0, 0]) && bytes.get(4..7) == Some(b"n+2")
+}
+
 /// Whether the bytes are a volume, compressed or not.
 pub fn is_nifti(bytes: &[u8]) -> bool {
     let mut header = Vec::new();
     if is_gzip(bytes) {
-        let mut unpacked = flate2::read::GzDecoder::new(bytes).take(HEADER as u64);
+        let mut unpacked = flate2::read::MultiGzDecoder::new(bytes).take(HEADER as u64);
         if unpacked.read_to_end(&mut header).is_err() {
             return false;
         }
@@ -52,52 +59,111 @@ fn is_gzip(bytes: &[u8]) -> bool {
     bytes.starts_with(&[0x1f, 0x8b])
 }
 
+/// What the crate says; of its own it quotes Rust.
+fn from_crate(error: nifti::NiftiError) -> ImageError {
+    match error {
+        nifti::NiftiError::Io(error) => damaged(error),
+        error => damaged(error),
+    }
+}
+
 fn damaged(reason: impl ToString) -> ImageError {
     ImageError::Damaged { format: "NIfTI", reason: reason.to_string() }
 }
 
-/// Reads a volume.
-pub fn open(bytes: &[u8]) -> Result<NiftiSlices, ImageError> {
-    if is_gzip(bytes) {
-        let mut unpacked = Vec::new();
-        let mut volume = flate2::read::GzDecoder::new(bytes).take(MAX_UNPACKED + 1);
-        volume.read_to_end(&mut unpacked).map_err(damaged)?;
-        if unpacked.len() as u64 > MAX_UNPACKED {
-            return Err(ImageError::TooLarge { limit: MAX_UNPACKED });
-        }
-        return open_plain(&unpacked);
-    }
-    open_plain(bytes)
+/// By so much deflated data grow at most, with room.
+const MOST_GROWTH: u64 = 1100;
+/// Where the voxels begin in a file without extensions.
+const FIRST_VOXEL: f32 = 352.0;
+/// Bytes behind the voxels that are read to reach the checksum of a compressed file.
+const MAX_REST: u64 = 64 << 20;
+/// Most bytes of extensions between header and voxels.
+const MAX_EXTENSIONS: f32 = (16 << 20) as f32;
+
+/// Reads a volume. A compressed one is unpacked as far as its header says it goes.
+///
+/// # Errors
+/// If it is damaged, no volume of slices, or larger than `budget`.
+pub fn open(bytes: &[u8], budget: &mut Budget) -> Result<NiftiSlices, ImageError> {
+    let before = budget.left();
+    let most = bytes.len() as u64 * if is_gzip(bytes) { MOST_GROWTH } else { 1 };
+    let volume = match is_gzip(bytes) {
+        true => open_stream(&mut flate2::read::MultiGzDecoder::new(bytes), most, budget),
+        false => open_stream(&mut &*bytes, most, budget),
+    };
+    // What is refused leaves room for the volumes after it.
+    volume.inspect_err(|_| budget.give_back(before - budget.left()))
 }
 
-fn open_plain(bytes: &[u8]) -> Result<NiftiSlices, ImageError> {
-    let start = bytes.get(..HEADER).ok_or_else(|| damaged("the header is cut off"))?;
+/// `most` is what the stream can hold at all.
+fn open_stream(
+    stream: &mut impl Read,
+    most: u64,
+    budget: &mut Budget,
+) -> Result<NiftiSlices, ImageError> {
+    let mut start = [0; HEADER];
+    stream.read_exact(&mut start).map_err(|_| damaged("the header is cut off"))?;
     if start[MAGIC..].starts_with(b"ni1") {
         return Err(damaged("the voxels are in another file (.img); convert the pair to one .nii"));
     }
-    let header = NiftiHeader::from_reader(start).map_err(damaged)?;
-    let dim = header.dim().map_err(damaged)?;
+    let mut header = NiftiHeader::from_reader(&start[..]).map_err(from_crate)?;
+    if !header.scl_slope.is_finite() {
+        // As other readers do: such a slope scales nothing.
+        (header.scl_slope, header.scl_inter) = (0.0, 0.0);
+    }
+    if !header.scl_inter.is_finite() {
+        return Err(damaged(format!("its values are shifted by {}", header.scl_inter)));
+    }
+    in_millimetres(&mut header);
+    let used = usize::from(header.dim[0].min(7));
+    if header.dim[1..=used].iter().any(|size| *size > i16::MAX as u16) {
+        return Err(damaged("a size is negative"));
+    }
+    let dim = header.dim().map_err(from_crate)?;
     let size = |axis: usize| dim.get(axis).map_or(1, |size| usize::from(*size));
     if dim.len() < 2 || dim.iter().skip(3).any(|size| *size > 1) {
         let reason = format!("the volume has the dimensions {dim:?}; three are read");
         return Err(ImageError::NotGrey { reason });
     }
     let voxels = [size(0), size(1), size(2)];
-    let offset = header.vox_offset;
-    if !(0.0..=bytes.len() as f32).contains(&offset) {
+    // Whatever lies across, two axes are those of a picture.
+    if voxels.iter().filter(|side| **side > MAX_SIDE).count() > 1 {
+        let [width, height, _] = voxels.map(|side| side as u64);
+        return Err(ImageError::Size { width, height });
+    }
+    // None, or where the header ends: right behind it and its four bytes of extensions.
+    let offset = if header.vox_offset == 0.0 { FIRST_VOXEL } else { header.vox_offset };
+    if !(FIRST_VOXEL..=MAX_EXTENSIONS).contains(&offset) {
         return Err(damaged(format!("the voxels would begin at byte {offset}")));
     }
-    let data = bytes.get((offset as usize).max(HEADER)..).unwrap_or_default();
-    let volume = InMemNiftiVolume::from_reader(data, &header).map_err(damaged)?;
     // The crate counts bytes by `bitpix` and reads voxels by the type: both are in the file.
-    let bytes_per_voxel = header.data_type().map_err(damaged)?.size_of();
-    let needed = voxels.iter().product::<usize>().saturating_mul(bytes_per_voxel);
-    if volume.raw_data().len() < needed {
-        let found = volume.raw_data().len();
-        return Err(damaged(format!("the voxels take {needed} bytes, {found} were read")));
+    let bytes_per_voxel = header.data_type().map_err(from_crate)?.size_of();
+    if usize::from(header.bitpix.unsigned_abs()) != bytes_per_voxel * 8 {
+        let bits = header.bitpix;
+        return Err(damaged(format!("{bits} bits a voxel, and a type of {bytes_per_voxel} bytes")));
     }
+    let needed = voxels.iter().try_fold(bytes_per_voxel, |bytes, side| bytes.checked_mul(*side));
+    let needed = needed.ok_or_else(|| damaged("its size is no number"))? as u64;
+    if needed > most {
+        return Err(damaged(format!("its voxels take {needed} bytes, which the file cannot hold")));
+    }
+    budget.take(needed)?;
+    let gap = (offset as u64).saturating_sub(HEADER as u64);
+    let volume = std::io::copy(&mut stream.by_ref().take(gap), &mut std::io::sink())
+        .map_err(damaged)
+        .and_then(|_| InMemNiftiVolume::from_reader(stream.by_ref(), &header).map_err(from_crate));
+    let volume = volume?;
+    // The checksum of a compressed file lies at its end.
+    let rest = match std::io::copy(&mut stream.take(MAX_REST), &mut std::io::sink()) {
+        // Padding behind a whole stream, as some tools leave it: the checksum has been read.
+        Err(error) if error.to_string().contains("gzip header") => Ok(MAX_REST),
+        rest => rest.map_err(damaged),
+    }?;
 
     let mut warnings = Vec::new();
+    if rest == MAX_REST {
+        warnings.push("the file goes on behind its volume; what lies there is not read".into());
+    }
     let affine = affine(&header);
     let pixdim = [1, 2, 3].map(|k| f64::from(header.pixdim[k].abs()));
     let columns = match &affine {
@@ -133,8 +199,25 @@ fn open_plain(bytes: &[u8]) -> Result<NiftiSlices, ImageError> {
         })
     });
     warnings.extend(first.as_ref().and_then(Plane::warning));
-    let slices = NiftiSlices { volume, axes, flipped, sizes, spacing, first, warnings };
+    let step = columns[axes[2]].map(|x| x * signs[2]);
+    let slices = NiftiSlices { volume, axes, flipped, sizes, spacing, step, first, warnings };
     slices.checked()
+}
+
+/// Lengths in metres or micrometres become millimetres.
+fn in_millimetres(header: &mut NiftiHeader) {
+    let factor = match header.xyzt_units & 7 {
+        1 => 1000.0,
+        3 => 0.001,
+        _ => return,
+    };
+    header.pixdim[1..4].iter_mut().for_each(|length| *length *= factor);
+    for row in [&mut header.srow_x, &mut header.srow_y, &mut header.srow_z] {
+        row.iter_mut().for_each(|length| *length *= factor);
+    }
+    for length in [&mut header.quatern_x, &mut header.quatern_y, &mut header.quatern_z] {
+        *length *= factor;
+    }
 }
 
 /// For left, back and head: the voxel axis closest to it, and whether it runs there (1) or away (-1).
@@ -199,18 +282,17 @@ impl NiftiSlices {
                 width: self.sizes[0],
                 height: self.sizes[1],
                 frame,
-                series: None,
                 number: Some(frame as i64 + 1),
                 plane: self.plane(frame),
+                spacing_mm: Some([self.spacing[1], self.spacing[0]]),
+                ..SliceHeader::default()
             })
             .collect()
     }
 
     fn plane(&self, frame: usize) -> Option<Plane> {
         let first = self.first?;
-        let normal = first.normal();
-        let step = self.spacing[2] * frame as f64;
-        let origin = [0, 1, 2].map(|k| first.origin[k] + normal[k] * step);
+        let origin = [0, 1, 2].map(|k| first.origin[k] + self.step[k] * frame as f64);
         Some(Plane { origin, ..first })
     }
 
@@ -229,7 +311,7 @@ impl NiftiSlices {
                 at[self.axes[0]] = walk(0, x);
                 let mut place = [0u16; 8];
                 place[..3].copy_from_slice(&at);
-                values.push(self.volume.get_f32(&place[..rank]).map_err(damaged)?);
+                values.push(self.volume.get_f32(&place[..rank]).map_err(from_crate)?);
             }
         }
         Ok(values)
@@ -250,6 +332,7 @@ impl NiftiSlices {
             values: Values::Hounsfield(self.values(frame)?),
             inverted: false,
             window: None,
+            not_chest_ct: None,
             spacing_mm: Some([self.spacing[1], self.spacing[0]]),
             warnings: self.warnings.clone(),
         })
@@ -290,6 +373,22 @@ mod tests {
         bytes
     }
 
+    fn read(bytes: &[u8]) -> Result<NiftiSlices, ImageError> {
+        open(bytes, &mut Budget::default())
+    }
+
+    #[test]
+    fn of_a_compressed_volume_no_more_is_unpacked_than_its_header_says() {
+        use std::io::Write;
+        let mut whole = volume(None);
+        whole.resize(50 << 20, 0);
+        let mut packer = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::fast());
+        packer.write_all(&whole).unwrap();
+        let mut budget = Budget::new(10_000);
+        let slices = open(&packer.finish().unwrap(), &mut budget).unwrap();
+        assert_eq!((slices.headers().len(), budget.left()), (3, 10_000 - 8640));
+    }
+
     fn corner(slices: &NiftiSlices, frame: usize) -> f32 {
         match slices.read(frame).unwrap().values {
             Values::Hounsfield(values) => values[0],
@@ -302,15 +401,15 @@ mod tests {
         // Found by fuzzing: five bits a voxel by one field, two bytes by another.
         let mut bytes = volume(None);
         bytes[72..74].copy_from_slice(&5i16.to_le_bytes());
-        let refused = open(&bytes).unwrap_err().to_string();
-        assert!(refused.contains("8640 bytes"), "{refused}");
+        let refused = read(&bytes).unwrap_err().to_string();
+        assert!(refused.contains("5 bits a voxel"), "{refused}");
     }
 
     #[test]
     fn rows_run_to_the_left_columns_to_the_back_slices_to_the_head() {
         // Voxels count towards right, front and head: both picture axes are walked backwards.
         let ras = [[0.5, 0.0, 0.0, -10.0], [0.0, 0.75, 0.0, -20.0], [0.0, 0.0, 2.0, 30.0]];
-        let slices = open(&volume(Some(ras))).unwrap();
+        let slices = read(&volume(Some(ras))).unwrap();
         assert_eq!(corner(&slices, 0), 39.0 + 3500.0);
         assert_eq!(corner(&slices, 2), 39.0 + 3500.0 + 20000.0);
         let plane = slices.headers()[1].plane.unwrap();
@@ -323,12 +422,12 @@ mod tests {
     fn a_coronal_volume_is_cut_axially() {
         // Voxel axes: left, head, back. Rows of 40, columns of 3, 36 slices would be too small to read.
         let coronal = [[-0.5, 0.0, 0.0, 0.0], [0.0, 0.0, -2.0, 0.0], [0.0, 0.75, 0.0, 0.0]];
-        assert!(matches!(open(&volume(Some(coronal))), Err(ImageError::Size { height: 3, .. })));
+        assert!(matches!(read(&volume(Some(coronal))), Err(ImageError::Size { height: 3, .. })));
     }
 
     #[test]
     fn a_volume_without_orientation_is_read_with_a_warning() {
-        let slices = open(&volume(None)).unwrap();
+        let slices = read(&volume(None)).unwrap();
         assert!(slices.warnings[0].contains("left and right"), "{:?}", slices.warnings);
         assert_eq!(slices.headers()[0].plane, None);
     }
@@ -337,10 +436,10 @@ mod tests {
     fn cut_off_volumes_and_pairs_are_refused() {
         let whole = volume(None);
         for length in [0, 300, 352, whole.len() - 1] {
-            assert!(open(&whole[..length]).is_err(), "{length}");
+            assert!(read(&whole[..length]).is_err(), "{length}");
         }
         let mut pair = whole;
         pair[345] = b'i';
-        assert!(open(&pair).is_err_and(|error| error.to_string().contains(".img")));
+        assert!(read(&pair).is_err_and(|error| error.to_string().contains(".img")));
     }
 }

@@ -5,7 +5,8 @@ use std::io::Cursor;
 use libjpeg_turbo_rs::{Decoder, PixelFormat};
 use png::{BitDepth, Transformations};
 
-use super::{ImageError, RawSlice, Values, check_size};
+use crate::image::decode::limits::check_size;
+use crate::image::decode::{ImageError, RawSlice, Values};
 
 /// Largest difference between colour channels that still counts as grey.
 const GREY_TOLERANCE: u8 = 24;
@@ -135,6 +136,7 @@ impl Picture {
             values: Values::Grey(grey),
             inverted: false,
             window: None,
+            not_chest_ct: None,
             spacing_mm: None,
             warnings,
         }

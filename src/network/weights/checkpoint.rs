@@ -1,13 +1,13 @@
-//! The author's `.pth` files: legacy pickles (torch 1.1) and zip archives (specification 7).
+//! The author's `.pth` files: legacy pickles (torch 1.1) and zip archives (docs/method.md, 7).
 
 use std::collections::HashMap;
 use std::io::{Cursor as IoCursor, Read};
 
 use half::{bf16, f16};
 
-use super::pickle::{self, Cursor, Id, Pickle, Value};
-use super::{Parameter, StateDict, WeightsError};
-use crate::geometry::AnchorGenerator;
+use crate::detection::AnchorGenerator;
+use crate::network::weights::pickle::{self, Cursor, Id, Pickle, Value};
+use crate::network::weights::{Parameter, StateDict, WeightsError};
 
 /// `0x1950a86a20f9469cfc6c`, as the pickle reader spells long integers.
 const LEGACY_MAGIC: &str = "1950a86a20f9469cfc6c";

@@ -5,6 +5,8 @@ mod checkpoint;
 mod pack;
 #[cfg(not(target_arch = "wasm32"))]
 mod pickle;
+#[cfg(not(target_arch = "wasm32"))]
+mod safetensors;
 
 use std::collections::BTreeMap;
 
@@ -12,13 +14,13 @@ use thiserror::Error;
 
 use self::pack::Precision;
 
-use crate::geometry::AnchorGenerator;
+use crate::detection::AnchorGenerator;
 
 /// Why weights could not be used. The messages leave out the file: the caller knows its name.
 #[derive(Debug, Error)]
 pub enum WeightsError {
-    /// Neither a `.bpk` nor a PyTorch checkpoint.
-    #[error("this is neither a .bpk nor a .pth file: {what}")]
+    /// Neither a `.bpk` nor a PyTorch checkpoint nor a safetensors file.
+    #[error("this is neither a .bpk nor a .pth nor a .safetensors file: {what}")]
     Format {
         /// What was found.
         what: String,
@@ -82,7 +84,7 @@ pub struct Parameter {
     pub values: Vec<f32>,
 }
 
-/// A network's parameters and buffers by the author's names (specification 7.4).
+/// A network's parameters and buffers by the author's names (docs/method.md, 7.4).
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct StateDict {
     /// Name to values. Counters (`num_batches_tracked`) are left out.
@@ -94,7 +96,7 @@ pub struct StateDict {
 }
 
 impl StateDict {
-    /// Reads `.bpk` or, natively, an author's `.pth`, whichever `bytes` are.
+    /// Reads `.bpk` or, natively, an author's `.pth` or `.safetensors`, whichever `bytes` are.
     ///
     /// # Errors
     /// If the bytes are neither, are damaged, or are too large.
@@ -122,6 +124,15 @@ impl StateDict {
     /// If the container cannot be written.
     pub fn to_exact_pack(&self) -> Result<Vec<u8>, WeightsError> {
         pack::write(self, Precision::Full)
+    }
+
+    /// Writes `.safetensors`: every value as f32 under the author's names, anchors and metadata as texts.
+    ///
+    /// # Errors
+    /// If the container cannot be written.
+    #[cfg(not(target_arch = "wasm32"))]
+    pub fn to_safetensors(&self) -> Result<Vec<u8>, WeightsError> {
+        safetensors::write(self)
     }
 
     /// Only the tensors that `keep` accepts by name.
@@ -177,6 +188,9 @@ impl StateDict {
 
 #[cfg(not(target_arch = "wasm32"))]
 fn read_checkpoint(bytes: &[u8]) -> Result<StateDict, WeightsError> {
+    if safetensors::is_safetensors(bytes) {
+        return safetensors::read(bytes);
+    }
     checkpoint::read(bytes)
 }
 

@@ -4,7 +4,7 @@ use burn::tensor::{Bytes, DType, Shape};
 use burn_pack::{Reader, Tensor, Writer};
 use half::f16;
 
-use super::{Parameter, StateDict, WeightsError};
+use crate::network::weights::{Parameter, StateDict, WeightsError};
 
 const ANCHORS: &str = "groundglass.anchors";
 /// Metadata key of everything else that is known of the weights.
@@ -97,7 +97,7 @@ pub fn write(state: &StateDict, precision: Precision) -> Result<Vec<u8>, Weights
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::geometry::AnchorGenerator;
+    use crate::detection::AnchorGenerator;
 
     fn state() -> StateDict {
         let mut state =

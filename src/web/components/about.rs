@@ -3,7 +3,7 @@
 use wasm_bindgen_futures::spawn_local;
 use yew::prelude::*;
 
-use super::gestures::help;
+use crate::web::components::gestures::help;
 use crate::web::state::State;
 use crate::web::texts::text;
 use crate::web::{diagnostics, environment};

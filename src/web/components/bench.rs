@@ -6,8 +6,8 @@ use std::rc::Rc;
 use wasm_bindgen_futures::spawn_local;
 use yew::prelude::*;
 
-use crate::predict::Stage;
-use crate::predict::report::SliceReport;
+use crate::inference::Stage;
+use crate::report::SliceReport;
 use crate::web::environment::{self, fetch_bytes};
 use crate::web::protocol::worker::Download;
 use crate::web::session::Session;

@@ -1,10 +1,12 @@
 //! Files to save.
 
+use js_sys::Reflect;
+use wasm_bindgen::JsValue;
 use yew::prelude::*;
 
 use crate::export::Format;
 use crate::export::dicom::Identity;
-use crate::predict::report::Report;
+use crate::report::Report;
 use crate::web::session::Session;
 use crate::web::state::State;
 use crate::web::texts::text;
@@ -76,7 +78,12 @@ pub fn Exports(props: &Props) -> Html {
     };
     let on_list = {
         let session = props.session.clone();
-        Callback::from(move |_: MouseEvent| session.identify())
+        Callback::from(move |event: Event| {
+            let list = event.target().map(JsValue::from).unwrap_or_default();
+            session.list_identity(
+                Reflect::get(&list, &"open".into()).is_ok_and(|open| open.is_truthy()),
+            );
+        })
     };
     let button = |format: Format| {
         let is_possible = match format {
@@ -87,7 +94,7 @@ pub fn Exports(props: &Props) -> Html {
         };
         let (state, session) = (state.clone(), props.session.clone());
         let on_click = Callback::from(move |_: MouseEvent| {
-            let identity = if keeps { Identity::Kept } else { Identity::Removed };
+            let identity = if keeps { Identity::Kept } else { Identity::default() };
             let card = state.card.as_ref().map(ToString::to_string);
             session.export(format, extract(&state, format), identity, card);
         });
@@ -96,15 +103,15 @@ pub fn Exports(props: &Props) -> Html {
         }
     };
     html! {
-        <section class="exports" aria-label="Save">
+        <section class="exports" aria-label={text!("export.title")}>
             <h2>{text!("export.title")}</h2>
             <div class="buttons">
                 for format in Format::ALL {
                     { button(format) }
                 }
             </div>
-            <details class="identity">
-                <summary onclick={on_list}>{text!("export.identity")}</summary>
+            <details class="identity" ontoggle={on_list}>
+                <summary>{text!("export.identity")}</summary>
                 {identity(state)}
                 if is_dicom {
                     <label>
@@ -124,12 +131,15 @@ pub fn Exports(props: &Props) -> Html {
 fn identity(state: &State) -> Html {
     match &state.identifying {
         None => {
+            html! { <p>{text!("export.identity.asked")}</p> }
+        }
+        Some(None) => {
             html! { <p>{text!("export.identity.no_dicom")}</p> }
         }
-        Some(elements) if elements.is_empty() => {
+        Some(Some(elements)) if elements.is_empty() => {
             html! { <p>{text!("export.identity.none")}</p> }
         }
-        Some(elements) => html! {
+        Some(Some(elements)) => html! {
             <>
                 <p>{text!("export.identity.some")}</p>
                 <table>

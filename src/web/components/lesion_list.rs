@@ -5,7 +5,7 @@ use std::rc::Rc;
 use web_sys::HtmlInputElement;
 use yew::prelude::*;
 
-use crate::predict::report::{Lesion, SliceReport};
+use crate::report::{Lesion, SliceReport};
 use crate::web::texts::text;
 
 /// What to show.
@@ -65,7 +65,9 @@ pub fn LesionList(props: &Props) -> Html {
                 />
                 <output>{format!("{:.2}", props.threshold)}</output>
             </label>
-            if props.report.lesions.is_empty() {
+            if !props.report.segmented {
+                <p>{text!("lesions.not_looked")}</p>
+            } else if props.report.lesions.is_empty() {
                 <p>{text!("lesions.none", threshold = format_args!("{:.2}", props.threshold))}</p>
             }
             <ul aria-labelledby="lesions-title">

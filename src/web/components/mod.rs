@@ -12,6 +12,7 @@ mod series_panel;
 mod slice_canvas;
 mod slice_input;
 mod status;
+mod troubles;
 
 pub use about::About;
 pub use bench::Bench;
@@ -23,3 +24,4 @@ pub use series_panel::SeriesPanel;
 pub use slice_canvas::SliceCanvas;
 pub use slice_input::SliceInput;
 pub use status::Status;
+pub use troubles::Troubles;

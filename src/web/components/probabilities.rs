@@ -1,15 +1,53 @@
-//! Three bars: the probabilities of the classes.
+//! The verdict on a slice, what it is worth, and the probabilities behind it.
+
+use std::rc::Rc;
 
 use yew::prelude::*;
 
-use crate::predict::report::ClassProbabilities;
+use crate::report::verdict::{Calibration, Finding, Measured};
+use crate::report::{ClassProbabilities, Contradiction, SliceReport};
 use crate::web::texts::text;
 
 /// What to show.
 #[derive(Properties, PartialEq)]
 pub struct Props {
-    /// The probabilities.
-    pub classes: ClassProbabilities,
+    /// The report of the slice.
+    pub report: Rc<SliceReport>,
+    /// What verdicts are worth, if that is known.
+    pub calibration: Option<Calibration>,
+    /// Called to look at a slice all the same of which nothing is said.
+    pub on_force: Callback<()>,
+}
+
+fn finding(finding: Finding) -> AttrValue {
+    match finding {
+        Finding::Uncertain => text!("verdict.uncertain"),
+        Finding::NoPneumonia => text!("verdict.none"),
+        Finding::Pneumonia => text!("verdict.pneumonia"),
+        Finding::CommonPneumonia => text!("verdict.common"),
+        Finding::Covid19 => text!("verdict.covid19"),
+    }
+}
+
+fn contradiction(contradiction: Contradiction) -> AttrValue {
+    match contradiction {
+        Contradiction::SignsWithoutLesions => text!("verdict.without_lesions"),
+        Contradiction::LesionsWithoutSigns => text!("verdict.with_lesions"),
+    }
+}
+
+fn measured(measured: &Measured) -> AttrValue {
+    let percent = |share: f32| format!("{:.0}", share * 100.0);
+    text!(
+        "verdict.measured",
+        right = percent(measured.accuracy),
+        slices = measured.slices,
+        patients = measured.patients,
+        sensitivity = percent(measured.sensitivity),
+        specificity = percent(measured.specificity),
+        named = percent(measured.named),
+        named_right = percent(measured.named_accuracy)
+    )
 }
 
 /// Names of the classes in their order.
@@ -17,34 +55,68 @@ pub fn class_names() -> [AttrValue; 3] {
     [text!("class.control"), text!("class.pneumonia"), text!("class.covid19")]
 }
 
-/// One meter for each class.
+/// Verdict, meters, and what they are worth.
 #[component]
 pub fn Probabilities(props: &Props) -> Html {
-    let ClassProbabilities { control, common_pneumonia, covid19 } = props.classes;
-    let bars = class_names().into_iter().zip([control, common_pneumonia, covid19]);
+    let report = &props.report;
+    let worth = props.calibration.as_ref().and_then(|known| known.measured);
     html! {
         <section class="probabilities" aria-label={text!("class.label")}>
             <h2>{text!("class.title")}</h2>
-            for (label, probability) in bars {
-                <div class="probability">
-                    <span class="label">{label.clone()}</span>
-                    <div
-                        class="meter"
-                        role="meter"
-                        aria-label={label}
-                        aria-valuemin="0"
-                        aria-valuemax="100"
-                        aria-valuenow={format!("{:.1}", probability * 100.0)}
-                        aria-valuetext={text!("class.percent", percent = format_args!("{:.1}", probability * 100.0))}
-                    >
-                        // A presentation attribute and no style: inline styles are forbidden here.
-                        <svg viewBox="0 0 100 1" preserveAspectRatio="none" aria-hidden="true">
-                            <rect width={format!("{:.2}", probability * 100.0)} height="1" />
-                        </svg>
-                    </div>
-                    <span class="value">{format!("{:.1} %", probability * 100.0)}</span>
-                </div>
+            if let Some(refusal) = &report.refusal {
+                if report.segmented {
+                    <p class="verdict">{text!("verdict.refused", reason = refusal)}</p>
+                } else {
+                    <p class="verdict">{text!("verdict.nothing", reason = refusal)}</p>
+                    <button type="button" onclick={props.on_force.reform(|_| ())}>
+                        {text!("verdict.force")}
+                    </button>
+                }
+            }
+            if report.forced {
+                <p class="contradiction">{text!("verdict.forced")}</p>
+            }
+            if let Some(verdict) = report.verdict {
+                <p class="verdict">{finding(verdict.finding)}</p>
+                <p>{text!("verdict.probability", percent = format_args!("{:.1}", verdict.pneumonia * 100.0))}</p>
+            }
+            if let Some(found) = report.contradiction() {
+                <p class="contradiction">{contradiction(found)}</p>
+            }
+            if let Some(classes) = report.classes {
+                { meters(&classes) }
+            }
+            if let Some(worth) = worth.filter(|_| report.classes.is_some()) {
+                <p class="worth">{measured(&worth)}</p>
             }
         </section>
+    }
+}
+
+/// One meter for each class.
+fn meters(classes: &ClassProbabilities) -> Html {
+    let ClassProbabilities { control, common_pneumonia, covid19 } = *classes;
+    let bars = class_names().into_iter().zip([control, common_pneumonia, covid19]);
+    html! {
+        for (label, probability) in bars {
+            <div class="probability">
+                <span class="label">{label.clone()}</span>
+                <div
+                    class="meter"
+                    role="meter"
+                    aria-label={label}
+                    aria-valuemin="0"
+                    aria-valuemax="100"
+                    aria-valuenow={format!("{:.1}", probability * 100.0)}
+                    aria-valuetext={text!("class.percent", percent = format_args!("{:.1}", probability * 100.0))}
+                >
+                    // A presentation attribute and no style: inline styles are forbidden here.
+                    <svg viewBox="0 0 100 1" preserveAspectRatio="none" aria-hidden="true">
+                        <rect width={format!("{:.2}", probability * 100.0)} height="1" />
+                    </svg>
+                </div>
+                <span class="value">{format!("{:.1} %", probability * 100.0)}</span>
+            </div>
+        }
     }
 }

@@ -4,9 +4,9 @@ use std::rc::Rc;
 
 use yew::prelude::*;
 
-use super::probabilities::class_names;
-use crate::predict::regions::{RankedRegion, RegionReference, THRESHOLDS, slots_over};
-use crate::predict::report::SliceReport;
+use crate::report::SliceReport;
+use crate::report::regions::{RankedRegion, RegionReference, THRESHOLDS, slots_over};
+use crate::web::components::probabilities::class_names;
 use crate::web::texts::text;
 
 /// Bars of the histogram.

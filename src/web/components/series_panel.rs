@@ -4,7 +4,7 @@ use wasm_bindgen::JsCast;
 use web_sys::{HtmlInputElement, HtmlSelectElement};
 use yew::prelude::*;
 
-use crate::predict::SliceReport;
+use crate::report::SliceReport;
 use crate::web::protocol::reader::SeriesContents;
 use crate::web::session::Session;
 use crate::web::state::State;

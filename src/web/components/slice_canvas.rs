@@ -9,9 +9,9 @@ use web_sys::{
 };
 use yew::prelude::*;
 
-use super::gestures::{Gesture, Hand, key};
 use crate::image::Window;
-use crate::predict::report::SliceReport;
+use crate::report::SliceReport;
+use crate::web::components::gestures::{Gesture, Hand, key};
 use crate::web::drawing::{draw, draw_scores, outlines};
 use crate::web::environment;
 use crate::web::state::{Display, Picture, Step};
@@ -55,7 +55,8 @@ fn windows(picture: &Picture) -> Vec<(AttrValue, Option<Window>)> {
 
 fn summary(props: &Props) -> AttrValue {
     let source = &props.picture.source;
-    match props.report.as_ref().map(|report| report.lesions.len()) {
+    let report = props.report.as_ref().filter(|report| report.segmented);
+    match report.map(|report| report.lesions.len()) {
         None => text!("slice.alone", source = source),
         Some(count) => counted!("slice.lesions", count, source = source),
     }

@@ -1,12 +1,14 @@
 //! Ways to bring a slice: choose, drop, or take a sample.
 
+use std::cell::Cell;
+
 use js_sys::Reflect;
 use wasm_bindgen::JsCast;
 use wasm_bindgen_futures::spawn_local;
 use web_sys::{File, FileList, HtmlInputElement};
 use yew::prelude::*;
 
-use super::dropped;
+use crate::web::components::dropped;
 use crate::web::environment::{self, fetch_bytes};
 use crate::web::texts::text;
 
@@ -24,6 +26,17 @@ fn samples() -> [(AttrValue, &'static str); 3] {
 pub struct Props {
     /// Called with files and their names, or with what went wrong.
     pub on_files: Callback<Result<Vec<(String, File)>, String>>,
+}
+
+thread_local! {
+    /// Number of the latest choice. Not the component's own: that begins anew in another language.
+    static LATEST: Cell<u32> = const { Cell::new(0) };
+}
+
+/// Something is chosen: what was chosen before and comes later is not wanted any more. Gives its number.
+fn choose() -> u32 {
+    LATEST.set(LATEST.get() + 1);
+    LATEST.get()
 }
 
 /// The files of a list, by their path within a chosen folder where there is one.
@@ -46,6 +59,7 @@ pub fn SliceInput(props: &Props) -> Html {
         let on_files = props.on_files.clone();
         Callback::from(move |files: Vec<(String, File)>| {
             if !files.is_empty() {
+                choose();
                 on_files.emit(Ok(files));
             }
         })
@@ -63,6 +77,7 @@ pub fn SliceInput(props: &Props) -> Html {
     };
     let on_drop = {
         let (over, on_files) = (over.clone(), props.on_files.clone());
+        let take = take.clone();
         Callback::from(move |event: DragEvent| {
             event.prevent_default();
             over.set(false);
@@ -70,8 +85,13 @@ pub fn SliceInput(props: &Props) -> Html {
             // Entries are only there while the event is handled.
             let (entries, files) = (dropped::entries(&data), all(data.files()));
             let (take, on_files) = (take.clone(), on_files.clone());
+            let own = choose();
             spawn_local(async move {
-                match dropped::files(entries).await {
+                let found = dropped::files(entries).await;
+                if LATEST.get() != own {
+                    return;
+                }
+                match found {
                     Ok(found) if !found.is_empty() => take.emit(found),
                     Ok(_) => take.emit(files),
                     Err(error) => on_files
@@ -90,13 +110,15 @@ pub fn SliceInput(props: &Props) -> Html {
     let sample = |url: &'static str| {
         let on_files = props.on_files.clone();
         Callback::from(move |_: MouseEvent| {
-            let on_files = on_files.clone();
+            let (on_files, own) = (on_files.clone(), choose());
             spawn_local(async move {
                 let name = url.rsplit('/').next().unwrap_or(url).to_owned();
                 let file = fetch_bytes(url).await.and_then(|bytes| {
                     environment::file(&name, &bytes).map_err(|error| environment::describe(&error))
                 });
-                on_files.emit(file.map(|file| vec![(name, file)]));
+                if LATEST.get() == own {
+                    on_files.emit(file.map(|file| vec![(name, file)]));
+                }
             });
         })
     };

@@ -2,7 +2,7 @@
 
 use yew::prelude::*;
 
-use crate::predict::Stage;
+use crate::inference::Stage;
 use crate::web::state::{Phase, State};
 use crate::web::texts::{counted, text};
 
@@ -51,7 +51,10 @@ fn message(state: &State) -> AttrValue {
             text!("status.loading", received = megabytes(*received), total = megabytes(*total))
         }
         Phase::WarmingUp => text!("status.checking"),
-        Phase::Opening { files } => counted!("status.opening", *files),
+        Phase::Opening { files, done } if *files > 1 => {
+            text!("status.opening.at", file = done + 1, files = files)
+        }
+        Phase::Opening { files, .. } => counted!("status.opening", *files),
         Phase::Running { waiting, at_once, .. } if *at_once > 1 => {
             let left = time_left(state, waiting + at_once, *at_once);
             text!("status.at_once", at_once = at_once, waiting = waiting, left = left)
@@ -72,6 +75,9 @@ fn message(state: &State) -> AttrValue {
                 let milliseconds = report.milliseconds.get("total").copied().unwrap_or_default();
                 let milliseconds = format!("{milliseconds:.0}");
                 match report.lesions.len() {
+                    _ if !report.segmented && report.refusal.is_some() => {
+                        text!("status.done.refused")
+                    }
                     0 => text!("status.done.none", milliseconds = milliseconds),
                     count => counted!("status.done", count, milliseconds = milliseconds),
                 }
@@ -85,6 +91,7 @@ fn message(state: &State) -> AttrValue {
 fn progress(phase: &Phase) -> Option<f64> {
     match phase {
         Phase::Loading { received, total } if *total > 0.0 => Some(received / total),
+        Phase::Opening { files, done } if *files > 1 => Some(*done as f64 / *files as f64),
         Phase::Running { stage: Some(stage), .. } => {
             let position = Stage::ALL.iter().position(|s| s == stage)?;
             Some(position as f64 / Stage::ALL.len() as f64)
@@ -96,7 +103,7 @@ fn progress(phase: &Phase) -> Option<f64> {
 /// Status line, progress bar and the button that cancels.
 #[component]
 pub fn Status(props: &Props) -> Html {
-    let running = matches!(props.state.phase, Phase::Running { .. });
+    let running = matches!(props.state.phase, Phase::Running { .. } | Phase::Opening { .. });
     let busy = !matches!(props.state.phase, Phase::Idle | Phase::Broken);
     let has_waiting = matches!(props.state.phase, Phase::Running { waiting: 1.., .. });
     let on_cancel = props.on_cancel.reform(|_| ());

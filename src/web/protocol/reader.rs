@@ -5,7 +5,7 @@ use serde::{Deserialize, Serialize};
 use crate::export::Format;
 use crate::export::dicom::Identity;
 use crate::image::{CtSlice, Window};
-use crate::predict::report::{FileError, Report};
+use crate::report::{FileError, Report};
 
 /// Page to reader.
 #[derive(Clone, Debug, Serialize, Deserialize)]
@@ -16,6 +16,8 @@ pub enum Request {
         batch: u32,
         /// Their names or paths.
         names: Vec<String>,
+        /// Files that broke a reader before, by place, and why: they are refused unread.
+        refused: Vec<(usize, String)>,
     },
     /// Send the grey values of a slice.
     Show {
@@ -35,6 +37,8 @@ pub enum Request {
     },
     /// Write a file.
     Export {
+        /// Number of the batch.
+        batch: u32,
         /// What kind.
         format: Format,
         /// What it says.
@@ -64,6 +68,8 @@ pub struct SeriesContents {
     pub name: String,
     /// Names of its slices, in order.
     pub slices: Vec<String>,
+    /// Checksums of their files.
+    pub checksums: Vec<u32>,
     /// Millimetres between them, if they lie evenly.
     pub distance_mm: Option<f64>,
     /// Whether DICOM objects can refer to them.
@@ -130,6 +136,8 @@ pub struct PreparedSlice {
     pub height: usize,
     /// Millimetres between rows and between columns.
     pub spacing_mm: Option<[f64; 2]>,
+    /// Why it is no axial slice of a chest CT, if its file says so.
+    pub not_chest_ct: Option<String>,
     /// How the file was read.
     pub warnings: Vec<String>,
 }
@@ -137,14 +145,14 @@ pub struct PreparedSlice {
 impl PreparedSlice {
     /// Takes a slice apart.
     pub fn apart(slice: CtSlice) -> (Self, Vec<u8>) {
-        let CtSlice { source, width, height, pixels, spacing_mm, warnings } = slice;
-        (Self { source, width, height, spacing_mm, warnings }, pixels)
+        let CtSlice { source, width, height, pixels, spacing_mm, not_chest_ct, warnings } = slice;
+        (Self { source, width, height, spacing_mm, not_chest_ct, warnings }, pixels)
     }
 
     /// Puts it together again.
     pub fn with_pixels(self, pixels: Vec<u8>) -> CtSlice {
-        let Self { source, width, height, spacing_mm, warnings } = self;
-        CtSlice { source, width, height, pixels, spacing_mm, warnings }
+        let Self { source, width, height, spacing_mm, not_chest_ct, warnings } = self;
+        CtSlice { source, width, height, pixels, spacing_mm, not_chest_ct, warnings }
     }
 }
 
@@ -157,6 +165,15 @@ pub enum Event {
     NeedsAllFormats {
         /// Number of the batch.
         batch: u32,
+    },
+    /// The reader is at work.
+    Busy,
+    /// A file is about to be opened.
+    Opening {
+        /// Number of the batch.
+        batch: u32,
+        /// Its place among the files; their number once all are opened and sorted into series.
+        file: usize,
     },
     /// Files were opened.
     Opened {
@@ -213,8 +230,15 @@ pub enum Event {
     Identified {
         /// Number of the batch.
         batch: u32,
+        /// Which slice was asked about.
+        slice: usize,
         /// Name and value of each element; `None` for files other than DICOM.
         elements: Option<Vec<(String, String)>>,
+    },
+    /// It cannot be said.
+    NotIdentified {
+        /// Why.
+        message: String,
     },
     /// A file to save; the buffer holds it.
     Exported {

@@ -2,16 +2,18 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::reader::PreparedSlice;
-use crate::predict::regions::RegionReference;
-use crate::predict::report::{ModelsInfo, SliceReport};
-use crate::predict::{Settings, Stage};
+use crate::inference::{Settings, Stage};
+use crate::report::regions::RegionReference;
+use crate::report::{ModelsInfo, SliceReport};
+use crate::web::protocol::reader::PreparedSlice;
 
 /// Page to worker.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub enum Request {
     /// Fetch, check and load a model, and check the device with it.
     Load {
+        /// Address of the models' folder.
+        models: String,
         /// Name in the manifest; `None` for its default.
         model: Option<String>,
     },

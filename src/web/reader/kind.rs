@@ -2,27 +2,26 @@
 
 use web_time::SystemTime;
 
-use crate::export::Format;
 use crate::export::dicom::segmentation::segmentation;
 use crate::export::dicom::structured_report::structured_report;
 use crate::export::dicom::{Identity, Writer};
+use crate::export::{ExportError, Format};
 use crate::image::decode::{AllFormats, Formats, PicturesOnly};
 use crate::image::examination::{FileBytes, SeriesSlice};
-use crate::predict::SliceReport;
-use crate::predict::report::ModelsInfo;
+use crate::report::{ModelsInfo, SliceReport};
 
 /// What a reader links beyond what all of them need.
 pub trait Kind: Formats + 'static {
     /// A DICOM object about slices.
     ///
     /// # Errors
-    /// In words, if they are no DICOM slices.
+    /// If they are no DICOM slices.
     fn dicom<F: FileBytes>(
         format: Format,
         slices: &[(&SliceReport, &SeriesSlice<F>)],
         models: &ModelsInfo,
         identity: Identity,
-    ) -> Result<Vec<u8>, String>;
+    ) -> Result<Vec<u8>, ExportError>;
 }
 
 impl Kind for AllFormats {
@@ -31,10 +30,10 @@ impl Kind for AllFormats {
         slices: &[(&SliceReport, &SeriesSlice<F>)],
         models: &ModelsInfo,
         identity: Identity,
-    ) -> Result<Vec<u8>, String> {
+    ) -> Result<Vec<u8>, ExportError> {
         let mut with_sources = Vec::with_capacity(slices.len());
         for (slice, place) in slices {
-            with_sources.push((*slice, place.dicom_source().map_err(|error| error.to_string())?));
+            with_sources.push((*slice, place.dicom_source()?));
         }
         let write: Writer = match format {
             Format::DicomSr => structured_report,
@@ -50,7 +49,7 @@ impl Kind for PicturesOnly {
         _: &[(&SliceReport, &SeriesSlice<F>)],
         _: &ModelsInfo,
         _: Identity,
-    ) -> Result<Vec<u8>, String> {
-        Err("a picture has nothing that a DICOM object could refer to".into())
+    ) -> Result<Vec<u8>, ExportError> {
+        Err(ExportError::Source("a picture has nothing that a DICOM object could refer to".into()))
     }
 }

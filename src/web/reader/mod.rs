@@ -9,13 +9,13 @@ use std::cell::RefCell;
 pub use kind::Kind;
 
 use self::files::{BrowserFile, head};
-use super::protocol::reader::{Contents, Event, PreparedSlice, Request, SeriesContents};
-use super::protocol::{Beside, Envelope};
-use super::scope;
-use crate::image::examination::SeriesSlice;
+use crate::image::examination::{Opening, SeriesSlice};
 use crate::image::slice::RawSlice;
 use crate::image::{Examination, ImageError, Window};
-use crate::predict::report::FileError;
+use crate::report::FileError;
+use crate::web::protocol::reader::{Contents, Event, PreparedSlice, Request, SeriesContents};
+use crate::web::protocol::{Beside, Envelope};
+use crate::web::scope;
 
 /// Starts listening. `K` is what this binary reads.
 pub fn run<K: Kind>() {
@@ -41,20 +41,18 @@ impl<K: Kind> Default for Opened<K> {
 }
 
 impl<K: Kind> Opened<K> {
-    fn slice(&self, number: usize) -> Option<&SeriesSlice<BrowserFile<K>>> {
-        self.examination.series.iter().flat_map(|series| &series.slices).nth(number)
-    }
-
     fn slice_of(&self, batch: u32, number: usize) -> Option<&SeriesSlice<BrowserFile<K>>> {
-        self.slice(number).filter(|_| self.batch == batch)
+        let mut slices = self.examination.series.iter().flat_map(|series| &series.slices);
+        slices.nth(number).filter(|_| self.batch == batch)
     }
 
     fn contents(&self) -> Contents {
         let series = self.examination.series.iter().map(|series| SeriesContents {
             name: series.name.clone(),
             slices: series.slices.iter().map(|slice| slice.name.clone()).collect(),
+            checksums: series.slices.iter().map(|slice| slice.checksum).collect(),
             distance_mm: series.distance_mm,
-            is_dicom: series.slices.first().is_some_and(|slice| slice.dicom_source().is_ok()),
+            is_dicom: series.slices.first().is_some_and(|slice| slice.header.instance.is_some()),
             warnings: series.warnings.clone(),
         });
         let refused = self.examination.refused.iter().map(|(source, error)| FileError {
@@ -63,6 +61,24 @@ impl<K: Kind> Opened<K> {
         });
         Contents { series: series.collect(), refused: refused.collect() }
     }
+}
+
+/// Said where a slice is asked for that is not there: every question has an answer.
+const NO_SLICE: &str = "there is no such slice any more";
+
+/// Whether `K` reads all files. Even a head may never come, so each is announced.
+fn all_are_taken<K: Kind>(
+    batch: u32,
+    files: &[web_sys::File],
+    refused: &[(usize, String)],
+) -> bool {
+    files.iter().enumerate().all(|(place, file)| {
+        if refused.iter().any(|(broken, _)| *broken == place) {
+            return true;
+        }
+        post(&Event::Opening { batch, file: place }, Beside::Nothing);
+        K::takes(&head(file))
+    })
 }
 
 struct Reader<K: Kind> {
@@ -80,27 +96,49 @@ impl<K: Kind> Default for Reader<K> {
 impl<K: Kind> Reader<K> {
     fn hear(&self, Envelope { message, files, .. }: Envelope<Request>) {
         match message {
-            Request::Open { batch, names } => {
-                if !files.iter().all(|file| K::takes(&head(file))) {
+            Request::Open { batch, names, refused } => {
+                if !K::TAKES_ALL && !all_are_taken::<K>(batch, &files, &refused) {
                     return post(&Event::NeedsAllFormats { batch }, Beside::Nothing);
                 }
-                let files = names.into_iter().zip(files.into_iter().map(BrowserFile::new));
-                let opened = Opened { batch, examination: Examination::open(files) };
+                let count = files.len();
+                let mut opening = Opening::default();
+                for (place, (name, file)) in names.into_iter().zip(files).enumerate() {
+                    if let Some((_, reason)) = refused.iter().find(|(broken, _)| *broken == place) {
+                        opening.refuse(name, ImageError::broken(reason.clone()));
+                        continue;
+                    }
+                    // Should this file break the reader, the page knows which it was.
+                    post(&Event::Opening { batch, file: place }, Beside::Nothing);
+                    opening.add(name, BrowserFile::new(file));
+                }
+                post(&Event::Opening { batch, file: count }, Beside::Nothing);
+                let opened = Opened { batch, examination: opening.finish() };
                 post(&Event::Opened { batch, contents: opened.contents() }, Beside::Nothing);
                 *self.opened.borrow_mut() = opened;
             }
             Request::Show { batch, slice, window } => self.show(batch, slice, window),
             Request::Prepare { batch, slice } => self.prepare(batch, slice),
             Request::Identify { batch, slice } => {
-                if let Some(place) = self.opened.borrow().slice_of(batch, slice) {
-                    let elements = place.dicom_source().ok().map(|source| source.identifying);
-                    post(&Event::Identified { batch, elements }, Beside::Nothing);
-                }
+                let opened = self.opened.borrow();
+                let Some(place) = opened.slice_of(batch, slice) else {
+                    let message = NO_SLICE.into();
+                    return post(&Event::NotIdentified { message }, Beside::Nothing);
+                };
+                let elements = match place.dicom_source() {
+                    Ok(source) => Some(source.identifying),
+                    Err(ImageError::NotDicom) => None,
+                    // That it cannot be read does not say that it names nobody.
+                    Err(error) => {
+                        let message = format!("{}: {error}", place.name);
+                        return post(&Event::NotIdentified { message }, Beside::Nothing);
+                    }
+                };
+                post(&Event::Identified { batch, slice, elements }, Beside::Nothing);
             }
-            Request::Export { format, report, slices, name, identity, card } => {
+            Request::Export { batch, format, report, slices, name, identity, card } => {
                 let opened = self.opened.borrow();
                 let places: Option<Vec<_>> =
-                    slices.iter().map(|number| opened.slice(*number)).collect();
+                    slices.iter().map(|number| opened.slice_of(batch, *number)).collect();
                 let places = places.unwrap_or_default();
                 match export::write(format, &report, &places, identity, card.as_deref()) {
                     Ok(bytes) => {
@@ -108,7 +146,10 @@ impl<K: Kind> Reader<K> {
                         let media_type = format.media_type().into();
                         post(&Event::Exported { name, media_type }, Beside::Bytes(&bytes));
                     }
-                    Err(message) => post(&Event::NotExported { message }, Beside::Nothing),
+                    Err(error) => {
+                        let message = error.to_string();
+                        post(&Event::NotExported { message }, Beside::Nothing);
+                    }
                 }
             }
         }
@@ -116,7 +157,10 @@ impl<K: Kind> Reader<K> {
 
     fn prepare(&self, batch: u32, slice: usize) {
         let opened = self.opened.borrow();
-        let Some(place) = opened.slice_of(batch, slice) else { return };
+        let Some(place) = opened.slice_of(batch, slice) else {
+            let message = NO_SLICE.into();
+            return post(&Event::NotPrepared { batch, slice, message }, Beside::Nothing);
+        };
         match place.read() {
             Ok(raw) => {
                 let (prepared, pixels) = PreparedSlice::apart(raw.windowed(&place.name, None));
@@ -131,7 +175,10 @@ impl<K: Kind> Reader<K> {
 
     fn show(&self, batch: u32, slice: usize, window: Option<Window>) {
         let opened = self.opened.borrow();
-        let Some(place) = opened.slice_of(batch, slice) else { return };
+        let Some(place) = opened.slice_of(batch, slice) else {
+            let message = NO_SLICE.into();
+            return post(&Event::NotShown { batch, slice, message }, Beside::Nothing);
+        };
         match self.read_to_show((batch, slice), place) {
             Ok(raw) => {
                 let (given, chosen) = (raw.window, window);

@@ -1,14 +1,16 @@
 //! A program in a web worker, seen from the page.
 
 use gloo::timers::callback::Timeout;
+use js_sys::{Array, JSON};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
-use wasm_bindgen::JsCast;
 use wasm_bindgen::prelude::Closure;
-use web_sys::{ErrorEvent, MessageEvent, Worker};
+use wasm_bindgen::{JsCast, JsValue};
+use web_sys::{Blob, BlobPropertyBag, ErrorEvent, MessageEvent, Url, Worker, WorkerOptions};
 
 use crate::web::environment;
 use crate::web::protocol::{self, Beside};
+use crate::web::session::silence::Silence;
 use crate::web::texts::text;
 
 /// A program that has said nothing for so long after its start is given up. Its files may still be on
@@ -19,22 +21,21 @@ const START_PATIENCE_MS: u32 = 120_000;
 pub struct Program {
     worker: Worker,
     /// Runs out if the program never answers.
-    patience: Option<Timeout>,
+    patience: Option<Silence>,
     /// Kept alive as long as the worker calls them.
     _on_message: Closure<dyn Fn(MessageEvent)>,
     _on_error: Closure<dyn Fn(ErrorEvent)>,
 }
 
 impl Program {
-    /// Starts the program of `script`. `hear` is called for each event with the bytes beside it, `failed`
-    /// if the program breaks or never answers.
+    /// Starts the program of a script and its wasm. `hear` is called for each event with the bytes beside it,
+    /// `failed` if the program breaks or never answers.
     pub fn start<E: DeserializeOwned + 'static>(
-        script: &str,
+        files: [&str; 2],
         hear: impl Fn(E, Vec<u8>) + 'static,
         failed: impl Fn(&str) + Clone + 'static,
     ) -> Result<Self, String> {
-        let worker = Worker::new(&environment::program(script))
-            .map_err(|error| environment::describe(&error))?;
+        let worker = start(files).map_err(|error| environment::describe(&error))?;
         let not_understood = failed.clone();
         let on_message =
             Closure::<dyn Fn(MessageEvent)>::new(
@@ -50,7 +51,7 @@ impl Program {
         });
         worker.set_onmessage(Some(on_message.as_ref().unchecked_ref()));
         worker.set_onerror(Some(on_error.as_ref().unchecked_ref()));
-        let patience = Timeout::new(START_PATIENCE_MS, move || failed(&text!("session.no_start")));
+        let patience = Silence::new(START_PATIENCE_MS, move || failed(&text!("session.no_start")));
         let patience = Some(patience);
         Ok(Self { worker, patience, _on_message: on_message, _on_error: on_error })
     }
@@ -69,6 +70,31 @@ impl Program {
             web_sys::console::error_1(&error);
         }
     }
+}
+
+/// Starts a worker from a script of the page's own making. A worker that is fetched has the policy that its
+/// host sends, or none; one that the page makes inherits the page's, which forbids it every other origin.
+fn start([script, wasm]: [&str; 2]) -> Result<Worker, JsValue> {
+    let address = |file: &str| {
+        let absolute = environment::absolute(&environment::program(file))?;
+        // As JavaScript writes a text.
+        JSON::stringify(&JsValue::from(absolute))
+    };
+    let (script_address, wasm) = (address(script)?, address(wasm)?);
+    let text = format!(
+        "importScripts({script_address});wasm_bindgen({{module_or_path:{wasm}}}).catch((error)=>setTimeout(()=>{{throw error}}));"
+    );
+    let kind = BlobPropertyBag::new();
+    kind.set_type("text/javascript");
+    let parts = Array::of1(&JsValue::from(text));
+    let url =
+        Url::create_object_url_with_blob(&Blob::new_with_str_sequence_and_options(&parts, &kind)?)?;
+    let options = WorkerOptions::new();
+    options.set_name(script);
+    let worker = Worker::new_with_options(&url, &options);
+    // Not at once: some browsers fetch the script later.
+    Timeout::new(START_PATIENCE_MS, move || drop(Url::revoke_object_url(&url))).forget();
+    worker
 }
 
 impl Drop for Program {

@@ -2,16 +2,16 @@
 
 use std::collections::VecDeque;
 
-use gloo::timers::callback::Timeout;
-
-use super::Session;
-use super::work::{Job, Work};
-use crate::predict::Settings;
+use crate::inference::Settings;
 use crate::web::options::{Device, LOWEST_SCORE};
 use crate::web::protocol::Beside;
 use crate::web::protocol::reader::PreparedSlice;
 use crate::web::protocol::worker::Request;
+use crate::web::session::Session;
+use crate::web::session::silence::Silence;
+use crate::web::session::work::{Job, Work};
 use crate::web::state::{Action, Phase};
+use crate::web::texts::text;
 
 /// A worker that has not confirmed a cancellation after this long is replaced.
 const CANCEL_PATIENCE_MS: u32 = 1500;
@@ -28,7 +28,17 @@ impl Session {
             slices.into_iter().filter(|slice| !running.contains(slice)).collect();
         *work.queue.borrow_mut() = queue;
         self.dispatch(Action::Queued);
+        self.start_worker_if_there_is_none();
         self.go_on();
+    }
+
+    /// Another try after all had failed: whatever it was, the network or a slice, it may be over.
+    pub(super) fn start_worker_if_there_is_none(&self) {
+        let work = &self.inner.work;
+        if self.inner.has_chosen.get() && work.workers.borrow().is_empty() {
+            work.failures.set(0);
+            self.start_worker(Device::Cpu);
+        }
     }
 
     /// Gives idle workers what is prepared, has more prepared, and lets the crew grow or shrink.
@@ -45,7 +55,8 @@ impl Session {
                 break;
             };
             let id = self.number();
-            let settings = Settings { score_threshold: LOWEST_SCORE, ..Settings::default() };
+            let force = work.forced.borrow().contains(&slice);
+            let settings = Settings { score_threshold: LOWEST_SCORE, force, ..Settings::default() };
             let request = Request::Predict { id, slice: prepared, settings };
             work.with(number, |worker| {
                 worker.job = Some(Job { id, slice, stage: None });
@@ -69,6 +80,11 @@ impl Session {
         drop(workers);
         while work.preparing.borrow().len() + work.prepared.borrow().len() < ahead {
             let Some(slice) = work.queue.borrow_mut().pop_front() else { return };
+            if self.is_unreadable(slice) {
+                let message = format!("{}: {}", self.slice_name(slice), text!("session.breaks"));
+                self.dispatch(Action::Refused(message));
+                continue;
+            }
             work.preparing.borrow_mut().push(slice);
             self.ask_for_slice(slice);
         }
@@ -157,6 +173,7 @@ impl Session {
     pub fn cancel(&self) {
         let work = &self.inner.work;
         let had_work = work.waiting() > 0;
+        let is_preparing = self.first_unprepared().is_some();
         work.forget_queue();
         let mut had_job = false;
         for worker in work.workers.borrow_mut().iter_mut() {
@@ -165,15 +182,17 @@ impl Session {
             worker.silence = None;
             worker.program.send(&Request::Cancel { id: job.id }, Beside::Nothing);
             let (session, number) = (self.clone(), worker.number);
-            worker.cancelling = Some(Timeout::new(CANCEL_PATIENCE_MS, move || {
+            worker.cancelling = Some(Silence::new(CANCEL_PATIENCE_MS, move || {
                 let device = session.inner.work.remove(number).map(|worker| worker.device);
                 if let Some(device) = device {
                     session.start_worker(device);
                 }
             }));
         }
-        if had_work || had_job {
-            self.dispatch(Action::Cancelled);
-        }
+        let had_reader = self.cancel_reading(is_preparing);
+        self.dispatch(match had_work || had_job || had_reader {
+            true => Action::Cancelled,
+            false => Action::Settled,
+        });
     }
 }

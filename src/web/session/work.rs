@@ -3,14 +3,14 @@
 use std::cell::{Cell, RefCell};
 use std::collections::{BTreeMap, VecDeque};
 
-use gloo::timers::callback::Timeout;
-
-use super::program::Program;
-use crate::crew::Crew;
-use crate::predict::Stage;
+use crate::inference::Stage;
+use crate::report::ModelsInfo;
 use crate::web::environment;
 use crate::web::options::Device;
 use crate::web::protocol::reader::PreparedSlice;
+use crate::web::session::program::Program;
+use crate::web::session::silence::Silence;
+use crate::worker_pool::WorkerPool;
 
 /// A slice that a worker predicts.
 #[derive(Clone, Copy, Debug)]
@@ -28,9 +28,9 @@ pub struct Worker {
     pub is_ready: bool,
     pub job: Option<Job>,
     /// Runs out if a cancellation is not confirmed; no new job until then.
-    pub cancelling: Option<Timeout>,
+    pub cancelling: Option<Silence>,
     /// Runs out if nothing is heard in the middle of a slice.
-    pub silence: Option<Timeout>,
+    pub silence: Option<Silence>,
 }
 
 impl Worker {
@@ -42,7 +42,9 @@ impl Worker {
 /// Workers and what they are to do.
 pub struct Work {
     pub workers: RefCell<Vec<Worker>>,
-    pub crew: RefCell<Crew>,
+    pub crew: RefCell<WorkerPool>,
+    /// Slices to be looked at whatever they show.
+    pub forced: RefCell<Vec<usize>>,
     /// Slices that wait.
     pub queue: RefCell<VecDeque<usize>>,
     /// Slices that the reader was asked for.
@@ -51,6 +53,8 @@ pub struct Work {
     pub prepared: RefCell<VecDeque<(usize, PreparedSlice, Vec<u8>)>>,
     /// Workers that broke since the last slice was done.
     pub failures: Cell<u32>,
+    /// What the first worker computes with.
+    models: RefCell<Option<ModelsInfo>>,
     /// Workers that each slice broke.
     pub failures_of: RefCell<BTreeMap<usize, u32>>,
 }
@@ -59,18 +63,26 @@ impl Work {
     /// Nothing to do yet. `workers` fixes how many share a series.
     pub fn new(workers: Option<usize>) -> Self {
         let crew = match workers {
-            Some(count) => Crew::of(count),
-            None => Crew::growing_to(environment::workers_at_most()),
+            Some(count) => WorkerPool::of(count),
+            None => WorkerPool::growing_to(environment::workers_at_most()),
         };
         Self {
             workers: RefCell::default(),
             crew: RefCell::new(crew),
+            forced: RefCell::default(),
             queue: RefCell::default(),
             preparing: RefCell::default(),
             prepared: RefCell::default(),
             failures: Cell::new(0),
+            models: RefCell::default(),
             failures_of: RefCell::default(),
         }
+    }
+
+    /// Whether these are other models than the first worker's.
+    pub fn is_other_model(&self, models: &ModelsInfo) -> bool {
+        let mut known = self.models.borrow_mut();
+        known.get_or_insert_with(|| models.clone()) != models
     }
 
     pub fn waiting(&self) -> usize {

@@ -2,15 +2,14 @@
 
 use std::rc::Rc;
 
-use gloo::timers::callback::Timeout;
-
-use super::Session;
-use super::program::Program;
-use super::work::Worker;
 use crate::web::environment;
 use crate::web::options::{Device, Reader};
 use crate::web::protocol::Beside;
 use crate::web::protocol::worker::{Event, Request};
+use crate::web::session::Session;
+use crate::web::session::program::Program;
+use crate::web::session::silence::Silence;
+use crate::web::session::work::Worker;
 use crate::web::state::{Action, ModelState, Phase};
 use crate::web::texts::text;
 
@@ -19,6 +18,8 @@ use crate::web::texts::text;
 const SILENCE_ON_CPU_MS: u32 = 45_000;
 /// The same for a graphics card.
 const SILENCE_ON_GPU_MS: u32 = 300_000;
+/// The same while weights arrive, over a line that may be slow.
+const LOADING_MS: u32 = 180_000;
 /// Workers that break in a row before nothing more is computed.
 const MOST_FAILURES: u32 = 3;
 /// Workers that a slice may break before it is given up.
@@ -34,7 +35,7 @@ impl Session {
         let (heard, failed) = (self.clone(), self.clone());
         let hear = move |event, bytes| heard.hear_worker(number, event, bytes);
         let failed = move |reason: &str| failed.worker_failed(number, reason);
-        match Program::start(device.files()[0], hear, failed) {
+        match Program::start(device.files(), hear, failed) {
             Ok(program) => work.workers.borrow_mut().push(Worker {
                 number,
                 device,
@@ -58,14 +59,20 @@ impl Session {
         self.inner.work.crew.borrow_mut().limit(count);
     }
 
-    /// What happens if nothing is heard of a worker for long.
-    pub(super) fn when_silent(&self, worker: &Worker) -> Timeout {
+    /// What happens if nothing is heard of a worker for long: while weights arrive, while the device is
+    /// checked, or in the middle of a slice.
+    pub(super) fn when_silent(&self, worker: &Worker) -> Silence {
         let (session, number) = (self.clone(), worker.number);
         let patience = match worker.device {
             Device::Cpu => SILENCE_ON_CPU_MS,
             Device::Gpu => SILENCE_ON_GPU_MS,
         };
-        Timeout::new(patience, move || {
+        session.when_silent_for(number, patience)
+    }
+
+    fn when_silent_for(&self, number: u32, milliseconds: u32) -> Silence {
+        let session = self.clone();
+        Silence::new(milliseconds, move || {
             session.worker_failed(number, &text!("session.silent"));
         })
     }
@@ -76,19 +83,40 @@ impl Session {
         match event {
             Event::Started => {
                 let model = self.inner.options.model.clone();
+                let models = environment::absolute("models").unwrap_or_default();
                 work.with(number, |worker| {
                     worker.program.has_started();
-                    worker.program.send(&Request::Load { model }, Beside::Nothing);
+                    worker.silence = Some(self.when_silent_for(number, LOADING_MS));
+                    worker.program.send(&Request::Load { models, model }, Beside::Nothing);
                 });
             }
-            Event::Loading { received, total } if is_only => {
-                self.dispatch(Action::Phase(Phase::Loading { received, total }));
+            Event::Loading { received, total } => {
+                work.with(number, |worker| {
+                    worker.silence = Some(self.when_silent_for(number, LOADING_MS));
+                });
+                if is_only {
+                    self.dispatch(Action::Phase(Phase::Loading { received, total }));
+                }
             }
-            Event::WarmingUp if is_only => self.dispatch(Action::Phase(Phase::WarmingUp)),
-            Event::Loading { .. } | Event::WarmingUp => {}
+            Event::WarmingUp => {
+                work.with(number, |worker| worker.silence = Some(self.when_silent(worker)));
+                if is_only {
+                    self.dispatch(Action::Phase(Phase::WarmingUp));
+                }
+            }
+            Event::Ready { models, .. } if work.is_other_model(&models) => {
+                // The site has changed meanwhile: what two models find does not stand under one name.
+                work.remove(number);
+                if is_only {
+                    work.forget_queue();
+                    self.dispatch(Action::Broken(text!("session.other_model").to_string()));
+                } else {
+                    self.no_more_workers();
+                }
+            }
             Event::Ready { device, details, model, models, licence, regions, downloads } => {
                 let own = work.with(number, |worker| {
-                    worker.is_ready = true;
+                    (worker.is_ready, worker.silence) = (true, None);
                     worker.device
                 });
                 if let Some(own) = own.filter(|_| is_only) {
@@ -172,9 +200,12 @@ impl Session {
         if let Some(job) = failed.job {
             let mut failures_of = work.failures_of.borrow_mut();
             let failures = failures_of.entry(job.slice).or_default();
-            *failures += 1;
+            // A graphics card that fails says nothing of the slice.
+            *failures += u32::from(failed.device == Device::Cpu);
             if *failures >= MOST_FAILURES_OF_A_SLICE && failed.device == Device::Cpu {
                 let name = self.slice_name(job.slice);
+                // The slice is to blame, not what computes.
+                work.failures.set(0);
                 refused =
                     Some(text!("session.slice_failed", name = name, reason = reason).to_string());
             } else {

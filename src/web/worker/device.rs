@@ -1,7 +1,7 @@
 //! What a worker computes on.
 
+use crate::inference::{Backend, CpuBackend, LoadedModel, Predictor};
 use crate::network::WeightsError;
-use crate::predict::{Engine, HostEngine, LoadedModel, Predictor};
 
 /// Why there is no predictor.
 pub enum StartError {
@@ -20,21 +20,21 @@ impl From<WeightsError> for StartError {
 /// A device. Each worker binary is built for one, so that it links no code of another.
 pub trait WorkerDevice: 'static {
     /// What runs networks on it.
-    type Engine: Engine + 'static;
+    type Backend: Backend + 'static;
 
     /// Puts a model on the device, and describes the device for reports of faults.
     fn predictor(
         model: &LoadedModel,
-    ) -> impl Future<Output = Result<(Predictor<Self::Engine>, String), StartError>>;
+    ) -> impl Future<Output = Result<(Predictor<Self::Backend>, String), StartError>>;
 }
 
 /// One thread of WebAssembly with SIMD.
 pub struct CpuDevice;
 
 impl WorkerDevice for CpuDevice {
-    type Engine = HostEngine;
+    type Backend = CpuBackend;
 
-    async fn predictor(model: &LoadedModel) -> Result<(Predictor<HostEngine>, String), StartError> {
+    async fn predictor(model: &LoadedModel) -> Result<(Predictor<CpuBackend>, String), StartError> {
         let predictor = Predictor::on_cpu(model, "cpu (WebAssembly)")?;
         Ok((predictor, "threads of WebAssembly with SIMD, one a worker".into()))
     }
@@ -50,7 +50,7 @@ mod gpu {
     use burn::tensor::Device;
 
     use super::*;
-    use crate::predict::DeviceEngine;
+    use crate::inference::GpuBackend;
     use crate::web::protocol::worker::Event;
     use crate::web::worker::post;
 
@@ -58,11 +58,11 @@ mod gpu {
     pub struct GpuDevice;
 
     impl WorkerDevice for GpuDevice {
-        type Engine = DeviceEngine;
+        type Backend = GpuBackend;
 
         async fn predictor(
             model: &LoadedModel,
-        ) -> Result<(Predictor<DeviceEngine>, String), StartError> {
+        ) -> Result<(Predictor<GpuBackend>, String), StartError> {
             let (device, setup) = Device::wgpu_options()
                 .init_with_setup_async()
                 .await

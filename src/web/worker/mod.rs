@@ -12,17 +12,13 @@ pub use device::CpuDevice;
 pub use device::GpuDevice;
 
 use self::device::{StartError, WorkerDevice};
-use super::environment;
-use super::pace::Pace;
-use super::protocol::worker::{Event, Request};
-use super::protocol::{Beside, Envelope};
-use super::{scope, weights};
+use crate::detection::detections::sigmoid;
 use crate::image::CtSlice;
-use crate::predict::detections::sigmoid;
-use crate::predict::{Cancelled, Monitor, PredictError, Prediction, Predictor, Settings, Stage};
-
-/// Folder of the models, seen from this program's script, which lies in a folder of its version.
-const MODELS: &str = "../models";
+use crate::inference::{Cancelled, PredictError, Prediction, Predictor, Progress, Settings, Stage};
+use crate::web::pace::Pace;
+use crate::web::protocol::worker::{Event, Request};
+use crate::web::protocol::{Beside, Envelope};
+use crate::web::{environment, scope, weights};
 
 /// Starts listening. `D` is what this binary computes on.
 pub fn run<D: WorkerDevice>() {
@@ -36,7 +32,7 @@ fn post(event: &Event) {
 }
 
 struct Worker<D: WorkerDevice> {
-    predictor: RefCell<Option<Rc<Predictor<D::Engine>>>>,
+    predictor: RefCell<Option<Rc<Predictor<D::Backend>>>>,
     /// Highest job that was cancelled; jobs are numbered upwards.
     cancelled: Cell<u32>,
 }
@@ -44,7 +40,9 @@ struct Worker<D: WorkerDevice> {
 impl<D: WorkerDevice> Worker<D> {
     fn hear(self: Rc<Self>, Envelope { message, bytes, .. }: Envelope<Request>) {
         match message {
-            Request::Load { model } => spawn_local(async move { self.load(model).await }),
+            Request::Load { models, model } => {
+                spawn_local(async move { self.load(&models, model).await });
+            }
             Request::Predict { id, slice, settings } => {
                 let slice = slice.with_pixels(bytes);
                 spawn_local(async move { self.predict(id, &slice, &settings).await });
@@ -53,11 +51,11 @@ impl<D: WorkerDevice> Worker<D> {
         }
     }
 
-    async fn load(&self, model: Option<String>) {
+    async fn load(&self, models: &str, model: Option<String>) {
         let progress = |received: u64, total: u64| {
             post(&Event::Loading { received: received as f64, total: total as f64 });
         };
-        let loaded = match weights::fetch_model(MODELS, model.as_deref(), &progress).await {
+        let loaded = match weights::fetch_model(models, model.as_deref(), &progress).await {
             Ok(loaded) => loaded,
             Err(message) => return post(&Event::LoadFailed { message }),
         };
@@ -111,7 +109,7 @@ struct JobMonitor<'a> {
     pace: Pace,
 }
 
-impl Monitor for JobMonitor<'_> {
+impl Progress for JobMonitor<'_> {
     async fn enter(&mut self, stage: Stage) -> Result<(), Cancelled> {
         post(&Event::Stage { id: self.id, stage });
         self.pace.rest().await;

@@ -8,7 +8,7 @@ mod value;
 
 pub use value::{Id, Pickle, Value};
 
-use super::WeightsError;
+use crate::network::weights::WeightsError;
 
 /// More values than any checkpoint has.
 const MAX_VALUES: usize = 4_000_000;

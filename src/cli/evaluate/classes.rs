@@ -1,0 +1,319 @@
+//! `groundglass evaluate classifier`, `controls` and `compare`.
+
+use std::collections::BTreeSet;
+use std::fmt::Write;
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+
+use anyhow::{Context, Result, bail, ensure};
+use clap::Args;
+use indicatif::ProgressBar;
+
+use crate::classes::CLASS_NAMES;
+use crate::cli::evaluate::{OutputArguments, opened, provenance, shown};
+use crate::cli::files;
+use crate::cli::model::{predictor, read_weights};
+use crate::cli::outputs::{Output, Paths};
+use crate::cli::predict::Hacks;
+use crate::dataset::classes::{ClassDataset, ClassFile};
+use crate::evaluate::bootstrap::Estimate;
+use crate::evaluate::classification::{self, ClassificationResult, Classified};
+use crate::evaluate::comparison::{differences, paired};
+use crate::evaluate::controls::{FEATURES, LinearModel, features};
+use crate::evaluate::coverage as accuracy;
+use crate::evaluate::tables::Evaluation;
+use crate::figures::{
+    self,
+    lines::{LineChart, Series},
+};
+use crate::inference::{LoadedModel, NoProgress, Settings};
+use crate::report::NOTICE;
+use crate::train::run::TRAINING;
+
+/// Largest table of probabilities that is read.
+const MAX_TABLE: u64 = 64 << 20;
+
+/// Arguments of `evaluate classifier`.
+#[derive(Debug, Args)]
+pub struct EvaluateClassifier {
+    /// Weights (.bpk or .pth)
+    #[arg(long)]
+    model: PathBuf,
+    /// Folder of the pictures, or the folder above their `images`
+    #[arg(long)]
+    data: PathBuf,
+    /// COVIDx-CT list or names, one a line. Default: every picture named by class
+    #[arg(long)]
+    list: Option<PathBuf>,
+    /// Seed of the replication in the RoI batch
+    #[arg(long, default_value_t = 0)]
+    seed: u64,
+    #[command(flatten)]
+    hacks: Hacks,
+    #[command(flatten)]
+    classes: ClassOutput,
+    #[command(flatten)]
+    output: OutputArguments,
+}
+
+/// What is written of classes beside the measures.
+#[derive(Debug, Args)]
+struct ClassOutput {
+    /// Write every slice's probabilities as CSV, for `evaluate compare`
+    #[arg(long, value_name = "FILE")]
+    predictions: Option<PathBuf>,
+    /// Draw accuracy against coverage as SVG
+    #[arg(long, value_name = "FILE")]
+    coverage: Option<PathBuf>,
+}
+
+/// Arguments of `evaluate controls`.
+#[derive(Debug, Args)]
+pub struct EvaluateControls {
+    /// Folder of the pictures, or the folder above their `images`
+    #[arg(long)]
+    data: PathBuf,
+    /// COVIDx-CT list to fit the linear model on
+    #[arg(long)]
+    train: PathBuf,
+    /// COVIDx-CT list to measure it on
+    #[arg(long)]
+    list: PathBuf,
+    #[command(flatten)]
+    classes: ClassOutput,
+}
+
+/// Arguments of `evaluate compare`.
+#[derive(Debug, Args)]
+pub struct Compare {
+    /// Probabilities that one classifier gives (`evaluate classifier --predictions`)
+    first: PathBuf,
+    /// Those of another
+    second: PathBuf,
+}
+
+impl EvaluateClassifier {
+    pub fn run(self) -> Result<ExitCode> {
+        let file = read_weights(&self.model)?;
+        let data = self.list.as_ref().unwrap_or(&self.data);
+        let kind = if file.image_classifier.is_some() { "image_classifier" } else { "classifier" };
+        let training = format!("{TRAINING}_{kind}");
+        let lists = self.list.iter().cloned();
+        let inputs = [vec![self.model.clone()], lists.collect(), files::below(&self.data)].concat();
+        let mut paths = Paths::of_inputs(inputs.iter().map(PathBuf::as_path));
+        let (outputs, classes) = (self.output.open(&mut paths)?, self.classes.open(&mut paths)?);
+        let provenance = provenance(&file, &self.output.label, data, &training)?;
+        let model = LoadedModel::new(None, Some(file))
+            .with_context(|| format!("{}", self.model.display()))?;
+        let dataset = ClassDataset::open(&self.data, self.list.as_deref())?;
+        eprintln!("{}", dataset.report());
+        let predictor = predictor(&model, self.output.device)?;
+        let settings = Settings {
+            seed: self.seed,
+            scores: self.hacks.scores(),
+            keep_empty: self.hacks.keep_empty_boxes,
+            force: false,
+            ..Settings::reference()
+        };
+        let bar = ProgressBar::new(dataset.files.len() as u64);
+        let (mut slices, mut refused) = (Vec::new(), Vec::new());
+        for file in &dataset.files {
+            let slice = dataset.read(file)?;
+            let report = pollster::block_on(predictor.predict(&slice, &settings, &mut NoProgress))
+                .with_context(|| file.path.display().to_string())?;
+            if let Some(refusal) = &report.refusal {
+                refused.push(format!("{}: {refusal}", file.name));
+                bar.inc(1);
+                continue;
+            }
+            let (logits, classes) = report.logits.zip(report.classes).context("no classifier")?;
+            slices.push(Classified {
+                name: file.name.clone(),
+                patient: file.patient_key(),
+                source: file.source.clone(),
+                class: file.class,
+                logits,
+                probabilities: [classes.control, classes.common_pneumonia, classes.covid19],
+            });
+            bar.inc(1);
+        }
+        bar.finish_and_clear();
+        let result = Box::new(classification::ClassificationResult {
+            refused: refused.len(),
+            ..classification::evaluate(&slices)
+        });
+        for refusal in &refused {
+            eprintln!("no class: {refusal}");
+        }
+        let evaluation = Evaluation::Classification { provenance, result };
+        let text = classification_markdown(&evaluation);
+        let written = outputs.write(&evaluation, &text);
+        classes.write(&slices)?;
+        written?;
+        Ok(ExitCode::SUCCESS)
+    }
+}
+
+impl ClassOutput {
+    fn open(&self, paths: &mut Paths) -> Result<ClassOutputs> {
+        let (predictions, coverage) =
+            (opened(&self.predictions, paths)?, opened(&self.coverage, paths)?);
+        Ok(ClassOutputs { predictions, coverage })
+    }
+}
+
+/// What is written of classes, opened.
+struct ClassOutputs {
+    predictions: Option<Output>,
+    coverage: Option<Output>,
+}
+
+impl ClassOutputs {
+    fn write(self, slices: &[Classified]) -> Result<()> {
+        if let Some(predictions) = self.predictions {
+            predictions.write(&classification::probabilities_csv(slices)?)?;
+        }
+        if let Some(coverage) = self.coverage {
+            let curve = |name: &str, answers| Series {
+                name: name.into(),
+                points: accuracy::curve(answers),
+            };
+            let chart = LineChart {
+                title: "Right among the surest answers".into(),
+                labels: [
+                    "share of the slices that is answered".into(),
+                    "share that is right".into(),
+                ],
+                series: vec![
+                    curve("which class", accuracy::classes(slices)),
+                    curve("pneumonia or not", accuracy::pneumonia(slices)),
+                ],
+                logarithmic: false,
+            };
+            coverage.write(figures::svg(&chart)?.as_bytes())?;
+        }
+        Ok(())
+    }
+}
+
+impl EvaluateControls {
+    pub fn run(self) -> Result<ExitCode> {
+        let read = |list: &Path| -> Result<Vec<(ClassFile, [f64; FEATURES])>> {
+            let dataset = ClassDataset::open(&self.data, Some(list))?;
+            eprintln!("{}", dataset.report());
+            let of = |file: &ClassFile| Ok((file.clone(), features(&dataset.read(file)?)));
+            dataset.files.iter().map(of).collect()
+        };
+        let lists = vec![self.train.clone(), self.list.clone()];
+        let inputs = [lists, files::below(&self.data)].concat();
+        let classes =
+            self.classes.open(&mut Paths::of_inputs(inputs.iter().map(PathBuf::as_path)))?;
+        let (training, test) = (read(&self.train)?, read(&self.list)?);
+        let known: BTreeSet<String> = training.iter().map(|(file, _)| file.patient_key()).collect();
+        if let Some((file, _)) = test.iter().find(|(file, _)| known.contains(&file.patient_key())) {
+            bail!("{}: its patient is in --train, too; such slices measure nothing", file.name);
+        }
+        let pairs: Vec<_> = training.iter().map(|(file, x)| (*x, file.class)).collect();
+        let model = LinearModel::fit(&pairs);
+        let slices: Vec<Classified> = test
+            .into_iter()
+            .map(|(file, x)| {
+                let probabilities = model.probabilities(&x).map(|p| p as f32);
+                Classified {
+                    patient: file.patient_key(),
+                    name: file.name,
+                    source: file.source,
+                    class: file.class,
+                    logits: probabilities.map(f32::ln),
+                    probabilities,
+                }
+            })
+            .collect();
+        println!("{}\n\n{NOTICE}", classification_table(&classification::evaluate(&slices)));
+        classes.write(&slices)?;
+        Ok(ExitCode::SUCCESS)
+    }
+}
+
+impl Compare {
+    pub fn run(self) -> Result<ExitCode> {
+        let read = |path: &Path| {
+            let bytes = files::read(path, MAX_TABLE)?;
+            classification::read_probabilities(&bytes)
+                .with_context(|| format!("{}: not from `--predictions`", path.display()))
+        };
+        let (pairs, unpaired) = paired(read(&self.first)?, read(&self.second)?);
+        ensure!(!pairs.is_empty(), "the two tables have no slice in common");
+        let mut text = format!("{} slices that both were asked about", pairs.len());
+        if unpaired > 0 {
+            write!(text, "; {unpaired} rows of only one, or with another class, are left out").ok();
+        }
+        text.push_str(
+            "\n\n| measure | second less first (95 % interval over patients) |\n|---|---|\n",
+        );
+        for (name, difference) in differences(&pairs) {
+            writeln!(text, "| {name} | {} |", shown(&difference)).ok();
+        }
+        println!("{text}\n{NOTICE}");
+        Ok(ExitCode::SUCCESS)
+    }
+}
+
+fn classification_markdown(evaluation: &Evaluation) -> String {
+    let Evaluation::Classification { provenance, result } = evaluation else {
+        return String::new();
+    };
+    let mut text = format!(
+        "## {} on {}\n\n{NOTICE}\n\n{} slices; patients: {} control, {} common pneumonia, {} COVID-19\n\n",
+        provenance.model.name,
+        provenance.data,
+        result.slices,
+        result.patients[0],
+        result.patients[1],
+        result.patients[2]
+    );
+    if result.refused > 0 {
+        writeln!(text, "{} more slices were given no class.\n", result.refused).ok();
+    }
+    text.push_str(&classification_table(result));
+    text
+}
+
+/// Everything that is measured of classes, as Markdown.
+pub fn classification_table(result: &ClassificationResult) -> String {
+    let mut text = String::from(
+        "| true \\ predicted | control | common pneumonia | COVID-19 | sensitivity (95 % interval over patients) |\n|---|---|---|---|---|\n",
+    );
+    for (class, [a, b, c]) in result.confusion.0.iter().enumerate() {
+        let sensitivity = shown(&result.sensitivities[class]);
+        writeln!(text, "| {} | {a} | {b} | {c} | {sensitivity} |", CLASS_NAMES[class]).ok();
+    }
+    text.push_str("\n| measure | value (95 % interval over patients) |\n|---|---|\n");
+    let [control, common, covid] = &result.auc;
+    for (name, value) in [
+        ("balanced accuracy (by chance .333)", &result.balanced_accuracy),
+        ("pneumonia or not, balanced (by chance .5)", &result.pneumonia_balanced_accuracy),
+        ("pneumonia or not, area under the curve", &result.pneumonia_auc),
+        ("area under the curve, control", control),
+        ("area under the curve, common pneumonia", common),
+        ("area under the curve, COVID-19", covid),
+        ("accuracy", &result.accuracy),
+        ("class-adjusted F1 (weights 0.45, 0.35, 0.20)", &result.adjusted_f1),
+        ("expected calibration error", &result.calibration_error),
+        ("Brier score", &result.brier),
+    ] {
+        writeln!(text, "| {name} | {} |", shown(value)).ok();
+    }
+    if !result.sources.is_empty() {
+        text.push_str(
+            "\n| source | slices | patients | balanced accuracy within it |\n|---|---|---|---|\n",
+        );
+        for (name, source) in &result.sources {
+            let balanced = source.balanced_accuracy.as_ref();
+            let balanced = balanced.map_or("one class only".into(), Estimate::to_string);
+            writeln!(text, "| {name} | {} | {} | {balanced} |", source.slices, source.patients)
+                .ok();
+        }
+    }
+    text
+}

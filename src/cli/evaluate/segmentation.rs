@@ -1,0 +1,179 @@
+//! `groundglass evaluate segmentation`.
+
+use std::fmt::Write;
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+
+use anyhow::{Context, Result};
+use clap::Args;
+use indicatif::ProgressBar;
+
+use crate::cli::evaluate::{OutputArguments, provenance, shown};
+use crate::cli::files;
+use crate::cli::model::{predictor, read_weights};
+use crate::cli::outputs::Paths;
+use crate::cli::predict::{Hacks, parse_mask_threshold};
+use crate::dataset::lesions::{LesionClasses, LesionDataset, LesionRules};
+use crate::evaluate::coco::{self, CocoSlice, Overlap};
+use crate::evaluate::segmentation;
+use crate::evaluate::tables::Evaluation;
+use crate::inference::{LoadedModel, MaskThreshold, Settings};
+use crate::report::NOTICE;
+use crate::train::run::TRAINING;
+
+/// Arguments of `evaluate segmentation`.
+#[derive(Debug, Args)]
+pub struct EvaluateSegmentation {
+    /// Weights (.bpk or .pth)
+    #[arg(long)]
+    model: PathBuf,
+    /// Folder with `imgs` and `masks`
+    #[arg(long)]
+    data: PathBuf,
+    /// Which lesions of the masks count: merge, ggo, both
+    #[arg(long, default_value = "merge")]
+    masks: LesionClasses,
+    /// Score and NMS thresholds, SCORE,NMS; several are evaluated in turn. Default: the paper's
+    /// strict and loose pair
+    #[arg(long, num_args = 1.., default_values = ["0.75,0.75", "0.05,0.5"], value_parser = parse_pair)]
+    thresholds: Vec<(f32, f32)>,
+    /// Cut masks at logit 0.5 as the reference's evaluation does, or at probability 0.5
+    #[arg(long, default_value = "logit", value_parser = parse_mask_threshold)]
+    mask_threshold: MaskThreshold,
+    /// Keep true lesions of any size; the default removes those of 100 pixels or fewer
+    #[arg(long)]
+    keep_small: bool,
+    /// Write truth and predictions as COCO files to a folder, for pycocotools
+    #[arg(long, value_name = "FOLDER")]
+    coco: Option<PathBuf>,
+    #[command(flatten)]
+    hacks: Hacks,
+    #[command(flatten)]
+    output: OutputArguments,
+}
+
+fn parse_pair(text: &str) -> Result<(f32, f32), String> {
+    let pair = text.split_once(',').and_then(|(a, b)| a.parse().ok().zip(b.parse().ok()));
+    pair.ok_or_else(|| format!("`{text}` is not SCORE,NMS, such as 0.75,0.75"))
+}
+
+impl EvaluateSegmentation {
+    /// What must not be written over.
+    fn dataset_paths(&self) -> Vec<PathBuf> {
+        [vec![self.model.clone(), self.data.clone()], files::below(&self.data)].concat()
+    }
+
+    pub fn run(self) -> Result<ExitCode> {
+        let file = read_weights(&self.model)?;
+        let inputs = self.dataset_paths();
+        let mut paths = Paths::of_inputs(inputs.iter().map(PathBuf::as_path));
+        let outputs = self.output.open(&mut paths)?;
+        let provenance = provenance(&file, &self.output.label, &self.data, TRAINING)?;
+        let model = LoadedModel::new(Some(file), None)
+            .with_context(|| format!("{}", self.model.display()))?;
+        let minimum_area = if self.keep_small { 0 } else { 100 };
+        let rules = LesionRules { classes: self.masks, minimum_area, ignore_small: true };
+        let dataset = LesionDataset::open_one(&self.data, rules)?;
+        eprintln!("{}", dataset.report());
+        let predictor = predictor(&model, self.output.device)?;
+        let bar = ProgressBar::new((dataset.files.len() * self.thresholds.len()) as u64);
+        let mut results = Vec::new();
+        for (score_threshold, nms_threshold) in &self.thresholds {
+            let settings = Settings {
+                score_threshold: *score_threshold,
+                nms_threshold: *nms_threshold,
+                mask_threshold: self.mask_threshold,
+                scores: self.hacks.scores(),
+                keep_empty: self.hacks.keep_empty_boxes,
+                ..Settings::reference()
+            }
+            .checked()?;
+            let slices = segmentation::predict(&predictor, &dataset, &settings, || bar.inc(1))?;
+            if let Some(folder) = &self.coco {
+                let name = format!("{score_threshold}-{nms_threshold}");
+                write_coco(folder, &name, &slices)?;
+            }
+            results.push(segmentation::evaluate(&slices, &dataset, &settings)?);
+        }
+        bar.finish_and_clear();
+        let evaluation = Evaluation::Segmentation { provenance, results };
+        let text = segmentation_markdown(&evaluation);
+        outputs.write(&evaluation, &text)?;
+        Ok(ExitCode::SUCCESS)
+    }
+}
+
+/// Truth, mask results and box results at one setting.
+fn write_coco(folder: &Path, name: &str, slices: &[CocoSlice]) -> Result<()> {
+    let contents = [
+        ("truth.json".to_owned(), coco::ground_truth(slices)),
+        (format!("masks-{name}.json"), coco::results(slices, Overlap::Masks)),
+        (format!("boxes-{name}.json"), coco::results(slices, Overlap::Boxes)),
+    ];
+    for (file, value) in contents {
+        files::write(&folder.join(file), value.to_string().as_bytes())?;
+    }
+    Ok(())
+}
+
+fn segmentation_markdown(evaluation: &Evaluation) -> String {
+    let Evaluation::Segmentation { provenance, results } = evaluation else {
+        return String::new();
+    };
+    let mut text = format!("## {} on {}\n\n{NOTICE}\n\n", provenance.model.name, provenance.data);
+    for result in results {
+        let Settings { score_threshold, nms_threshold, .. } = result.settings;
+        let shown_ap =
+            |value: Option<f64>| value.map_or("none".into(), |value| format!("{value:.4}"));
+        let _ = write!(
+            text,
+            "{} slices ({} with lesions) of {} scans, {} lesions; {} found at score > {score_threshold}, NMS {nms_threshold}\n\n\
+             | measure | value (95 % interval over scans) |\n|---|---|\n\
+             | per-image AP at IoU 0.5 (the reference's rule: 1 for silence on a slice without lesions) | {} |\n| per-image AP at IoU 0.75 | {} |\n| per-image AP, mean of 0.5 to 0.95 | {} |\n\
+             | COCO AP of masks (0.5 to 0.95 / 0.5 / 0.75) | {} / {} / {} |\n| COCO AP of boxes (0.5 to 0.95 / 0.5 / 0.75) | {} / {} / {} |\n\n",
+            result.slices,
+            result.slices_with_lesions,
+            result.scans,
+            result.lesions,
+            result.predictions,
+            shown(&result.ap50),
+            shown(&result.ap75),
+            shown(&result.mean_ap),
+            shown_ap(result.coco_masks.ap),
+            shown_ap(result.coco_masks.ap50),
+            shown_ap(result.coco_masks.ap75),
+            shown_ap(result.coco_boxes.ap),
+            shown_ap(result.coco_boxes.ap50),
+            shown_ap(result.coco_boxes.ap75),
+        );
+        // Beside the rows above, in the same table.
+        text.pop();
+        let [small, medium, large] = result.coco_masks.ap_by_size.map(shown_ap);
+        let sensitivities = result.froc.as_ref().map_or("none".into(), |froc| {
+            froc.sensitivities.map(|value| format!("{value:.3}")).join(" / ")
+        });
+        // Measures of low scores mean nothing where these were left out.
+        let complete = score_threshold <= crate::evaluate::union::SCORE;
+        let rows = [
+            ("per-image AP, mean, slices with lesions only", shown(&result.mean_ap_with_lesions)),
+            (
+                "detections a slice on slices without lesions",
+                shown(&result.false_positives_without_lesions),
+            ),
+            ("COCO AP of masks, small / medium / large", format!("{small} / {medium} / {large}")),
+            (
+                "FROC sensitivity at 1/8, 1/4, 1/2, 1, 2, 4, 8 false positives a slice",
+                sensitivities,
+            ),
+            ("FROC, mean sensitivity", shown(&result.froc_mean)),
+            ("Dice of all lesions together (score > 0.4)", shown(&result.union_dice)),
+            ("recall of all lesions' pixels", shown(&result.union_recall)),
+            ("precision of all lesions' pixels", shown(&result.union_precision)),
+        ];
+        for (name, value) in rows.into_iter().take(if complete { 8 } else { 3 }) {
+            writeln!(text, "| {name} | {value} |").ok();
+        }
+        text.push('\n');
+    }
+    text
+}

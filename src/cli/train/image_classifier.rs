@@ -1,0 +1,289 @@
+//! `groundglass train image-classifier`.
+
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+
+use anyhow::{Context, Result, ensure};
+use clap::Args;
+
+use crate::cli::files;
+use crate::cli::model::read_state;
+use crate::cli::train::{Display, FoldArguments, RunArguments, read_config, serde_value};
+use crate::dataset::classes::ClassDataset;
+use crate::dataset::lesions::DataRecord;
+use crate::dataset::source::DataSource;
+use crate::detection::detections::softmax;
+use crate::evaluate::classification::{Classified, balanced_accuracy, logits_csv};
+use crate::inference::cpu::CpuImageClassifier;
+use crate::inference::slice_classifier::image_logits;
+use crate::network::{StateDict, Variant};
+use crate::report::NOTICE;
+use crate::train::Augmentation;
+use crate::train::config::{Freeze, ImageClassifierTraining, Norm};
+use crate::train::folds::Origin;
+use crate::train::image_classifier::{
+    LOSS_NAMES, draw_weights, starting_state, train_image_classifier,
+};
+use crate::train::run::{MODEL, Validation};
+
+/// File with the logits of held-out slices in the run's folder.
+const HELD_OUT: &str = "held_out.csv";
+
+/// Arguments of `train image-classifier`.
+#[derive(Debug, Args)]
+pub struct TrainImageClassifier {
+    /// Folder of the pictures, or the folder above their `images`; an `index.csv` with the columns file,
+    /// source, patient may lie in it
+    #[arg(long)]
+    data: PathBuf,
+    /// COVIDx-CT lists; several are joined, each with its weight (LIST:WEIGHT). Default: every picture named
+    /// by class
+    #[arg(long, num_args = 1..)]
+    list: Vec<DataSource>,
+    /// A ResNet to begin the body with (.safetensors or .pth, as torchvision and timm name it)
+    #[arg(long)]
+    backbone: Option<PathBuf>,
+    /// Values of all options that are not given, from a run's config.json
+    #[arg(long)]
+    config: Option<PathBuf>,
+    /// Network [default: resnet18t1]
+    #[arg(long)]
+    variant: Option<Variant>,
+    /// Side of the square that it sees [default: 256]
+    #[arg(long)]
+    side: Option<usize>,
+    /// Highest learning rate, of the linear layer [default: 1.5e-3]
+    #[arg(long)]
+    learning_rate: Option<f64>,
+    /// Factor of it in the body [default: 0.2]
+    #[arg(long)]
+    body_rate: Option<f64>,
+    /// Decoupled weight decay [default: 0.02]
+    #[arg(long)]
+    weight_decay: Option<f64>,
+    /// Batch norm: batch, running, frozen [default: running]
+    #[arg(long, value_parser = serde_value::<Norm>)]
+    norm: Option<Norm>,
+    /// What stays as it is: none, stem, layer1 [default: none]
+    #[arg(long, value_parser = serde_value::<Freeze>)]
+    freeze: Option<Freeze>,
+    /// Slices per step [default: 16]
+    #[arg(long)]
+    batch: Option<usize>,
+    /// Steps; 15 % of them warm up [default: 860]
+    #[arg(long)]
+    steps: Option<u64>,
+    /// Share of the features that are zeroed [default: 0.3]
+    #[arg(long)]
+    dropout: Option<f64>,
+    /// Share of the label that is spread over all classes [default: 0.1]
+    #[arg(long)]
+    label_smoothing: Option<f64>,
+    /// Factor of the draws from sources that know one class only [default: 0.5]
+    #[arg(long)]
+    lone_source: Option<f64>,
+    /// Random changes: none, flip, jitter, affine, strong [default: strong]
+    #[arg(long, value_parser = serde_value::<Augmentation>)]
+    augment: Option<Augmentation>,
+    /// Share that a moving average of the weights keeps at a step [default: 0.99]
+    #[arg(long)]
+    average: Option<f64>,
+    /// Seed of the linear layer, order, augmentation and dropout [default: 0]
+    #[arg(long)]
+    seed: Option<u64>,
+    #[command(flatten)]
+    folds: FoldArguments,
+    #[command(flatten)]
+    run: RunArguments,
+}
+
+impl TrainImageClassifier {
+    /// Runs the command.
+    pub fn run(self) -> Result<ExitCode> {
+        self.run.check()?;
+        self.folds.check()?;
+        let mut config = self.config()?;
+        let (dataset, lists) = self.open()?;
+        config.data = self.records(&dataset);
+        let origin = |file: &crate::dataset::classes::ClassFile| Origin {
+            source: file.source.clone(),
+            stratum: file.class,
+            patient: file.patient_key(),
+        };
+        config.fold = self.folds.fold();
+        let held: Vec<bool> = match config.fold {
+            None => vec![false; dataset.files.len()],
+            Some(fold) => {
+                let origins: Vec<Origin> = dataset.files.iter().map(origin).collect();
+                fold.held_out(&origins)
+            }
+        };
+        let lists: Vec<f64> = lists
+            .into_iter()
+            .zip(&held)
+            .filter(|(_, held)| !**held)
+            .map(|(list, _)| list)
+            .collect();
+        let (training, held_out) = dataset.divided(&held);
+        for (class, name) in crate::classes::CLASS_NAMES.into_iter().enumerate() {
+            ensure!(training.counts()[class] > 0, "there is no slice of {name} to learn from");
+        }
+        ensure!(
+            config.fold.is_none() || !held_out.files.is_empty(),
+            "no patient is held out; take fewer --folds"
+        );
+        println!(
+            "{} slices to learn from, {} held out",
+            training.files.len(),
+            held_out.files.len()
+        );
+        let weights = draw_weights(&training, &lists, config.lone_source);
+        let backbone = self.backbone.as_deref().map(read_state).transpose()?;
+        config.backbone = backbone.as_ref().map(|(_, hash)| hash.clone());
+        let (start, taken) = starting_state(&config, backbone.as_ref().map(|(state, _)| state))
+            .with_context(|| format!("{:?}", self.backbone.clone().unwrap_or_default()))?;
+        if let Some(taken) = taken {
+            println!("{} parameters of the body come from the backbone", taken.parameters);
+        }
+        let (device, limits) = (self.run.device()?, self.run.limits()?);
+        let mut measure = |state: &StateDict| {
+            let slices =
+                classify(state, &config, &held_out).map_err(|error| format!("{error:#}"))?;
+            Ok(vec![("balanced_accuracy".to_owned(), balanced_accuracy(&slices).unwrap_or(0.0))])
+        };
+        let validation = self.folds.validate.map(|every| Validation {
+            every,
+            patience: self.folds.patience,
+            measure: &mut measure,
+        });
+        let mut display = Display::new(&LOSS_NAMES);
+        let outcome = train_image_classifier(
+            training,
+            &weights,
+            start,
+            &config,
+            &self.run.out,
+            &device,
+            &limits,
+            validation,
+            |progress| display.show(progress),
+        );
+        display.finish();
+        let outcome =
+            outcome.with_context(|| format!("training into {}", self.run.out.display()))?;
+        let state = if outcome.finished { "finished" } else { "stopped; run again to go on" };
+        println!("{state} at step {} after {:.1} minutes", outcome.step, outcome.seconds / 60.0);
+        let model = self.run.out.join(MODEL);
+        if outcome.finished && !held_out.files.is_empty() {
+            let slices = classify(&read_state(&model)?.0, &config, &held_out)?;
+            let path = self.run.out.join(HELD_OUT);
+            files::write(&path, &logits_csv(&slices)?)?;
+            let accuracy = balanced_accuracy(&slices).unwrap_or(f64::NAN);
+            println!(
+                "balanced accuracy of held-out slices {accuracy:.3}; logits in {}",
+                path.display()
+            );
+        }
+        println!("{}\n{NOTICE}", model.display());
+        Ok(ExitCode::SUCCESS)
+    }
+
+    /// All slices, and the weight of each one's list.
+    fn open(&self) -> Result<(ClassDataset, Vec<f64>)> {
+        if self.list.is_empty() {
+            let dataset = ClassDataset::open(&self.data, None)?;
+            println!("{}", dataset.report());
+            let weights = vec![1.0; dataset.files.len()];
+            return Ok((dataset, weights));
+        }
+        let (mut all, mut weights): (Option<ClassDataset>, _) = (None, Vec::new());
+        for list in &self.list {
+            let dataset = ClassDataset::open(&self.data, Some(&list.path))?;
+            println!("{}", dataset.report());
+            weights.resize(weights.len() + dataset.files.len(), list.weight);
+            all = Some(match all {
+                None => dataset,
+                Some(all) => all.extended(dataset),
+            });
+        }
+        Ok((all.context("--list names no list")?, weights))
+    }
+
+    fn records(&self, dataset: &ClassDataset) -> Vec<DataRecord> {
+        let name = |path: &Path| DataSource { path: path.into(), weight: 1.0 }.name();
+        let lists: Vec<String> = self.list.iter().map(|list| name(&list.path)).collect();
+        vec![DataRecord {
+            name: if lists.is_empty() { name(&self.data) } else { lists.join(" + ") },
+            weight: 1.0,
+            slices: dataset.files.len(),
+            patients: dataset.patients(),
+            sha256: dataset.sha256.clone(),
+        }]
+    }
+
+    fn config(&self) -> Result<ImageClassifierTraining> {
+        let mut config = match &self.config {
+            Some(path) => read_config(path)?,
+            None => ImageClassifierTraining::default(),
+        };
+        fn set<T: Copy>(target: &mut T, given: Option<T>) {
+            if let Some(given) = given {
+                *target = given;
+            }
+        }
+        set(&mut config.variant, self.variant);
+        set(&mut config.side, self.side);
+        set(&mut config.learning_rate.peak, self.learning_rate);
+        set(&mut config.body_rate, self.body_rate);
+        set(&mut config.weight_decay, self.weight_decay);
+        set(&mut config.norm, self.norm);
+        set(&mut config.freeze, self.freeze);
+        set(&mut config.batch, self.batch);
+        set(&mut config.steps, self.steps);
+        if self.steps.is_some() {
+            config.learning_rate.warmup = config.steps * 15 / 100;
+        }
+        set(&mut config.dropout, self.dropout);
+        set(&mut config.label_smoothing, self.label_smoothing);
+        set(&mut config.lone_source, self.lone_source);
+        set(&mut config.augmentation, self.augment);
+        set(&mut config.average, self.average);
+        set(&mut config.seed, self.seed);
+        ensure!(config.batch > 0, "--batch must be at least 1");
+        ensure!(
+            (64..=1024).contains(&config.side) && config.side.is_multiple_of(32),
+            "--side must be a multiple of 32 from 64 to 1024"
+        );
+        for (name, share) in [
+            ("--dropout", config.dropout),
+            ("--label-smoothing", config.label_smoothing),
+            ("--average", config.average),
+        ] {
+            ensure!((0.0..1.0).contains(&share), "{name} must be at least 0 and below 1");
+        }
+        ensure!(config.lone_source > 0.0, "--lone-source must be positive");
+        Ok(config)
+    }
+}
+
+/// Logits of every slice of `dataset`.
+fn classify(
+    state: &StateDict,
+    config: &ImageClassifierTraining,
+    dataset: &ClassDataset,
+) -> Result<Vec<Classified>> {
+    let network = CpuImageClassifier::new(state, config.variant)?;
+    let classified = |file: &crate::dataset::classes::ClassFile| {
+        let logits = image_logits(&network, &dataset.read(file)?, config.side);
+        let probabilities = softmax(&logits);
+        Ok(Classified {
+            name: file.name.clone(),
+            patient: file.patient_key(),
+            source: file.source.clone(),
+            class: file.class,
+            logits,
+            probabilities: [probabilities[0], probabilities[1], probabilities[2]],
+        })
+    };
+    dataset.files.iter().map(classified).collect()
+}

@@ -1,0 +1,294 @@
+//! Slices with a class: COVIDx-CT lists, or a folder by the author's names (docs/method.md, 5.3).
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use rayon::prelude::*;
+use serde::Deserialize;
+use sha2::{Digest, Sha256};
+
+use crate::classes::CLASS_NAMES;
+use crate::dataset::lesions::{Content, LesionFile};
+use crate::dataset::{DatasetError, Skipped, reading, summary};
+use crate::image::{CtSlice, decode_slice};
+
+/// A slice with its class.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ClassFile {
+    /// File name.
+    pub name: String,
+    /// The picture.
+    pub path: PathBuf,
+    /// 0 control, 1 common pneumonia, 2 COVID-19.
+    pub class: usize,
+    /// Whose slice it is, known within its source.
+    pub patient: String,
+    /// Where it was published; empty if no index says so.
+    pub source: String,
+}
+
+impl ClassFile {
+    /// The patient, told apart from those of other sources.
+    pub fn patient_key(&self) -> String {
+        format!("{}/{}", self.source, self.patient)
+    }
+
+    /// The picture; its bytes go into `digest`.
+    ///
+    /// # Errors
+    /// If it is unusable.
+    pub fn read(&self, digest: &mut Sha256) -> Result<CtSlice, Skipped> {
+        let failed = |reason: String| Skipped { path: self.path.clone(), reason };
+        let bytes = fs::read(&self.path).map_err(|error| failed(error.to_string()))?;
+        digest.update(&bytes);
+        decode_slice(&self.name, &bytes, None).map_err(|error| failed(error.to_string()))
+    }
+}
+
+/// A row of `index.csv`, which may lie beside `images` and say what file names do not.
+#[derive(Debug, Deserialize)]
+struct IndexRow {
+    file: String,
+    source: String,
+    patient: String,
+}
+
+/// Source and patient by file name; empty without an index.
+fn read_index(folder: &Path) -> Result<BTreeMap<String, (String, String)>, DatasetError> {
+    let path = folder.join("index.csv");
+    if !path.is_file() {
+        return Ok(BTreeMap::new());
+    }
+    let wrong = |error: csv::Error| DatasetError::Contents {
+        path: path.clone(),
+        what: format!("{error}; expected the columns file, source, patient"),
+    };
+    let mut reader = csv::Reader::from_path(&path).map_err(wrong)?;
+    let rows = reader.deserialize::<IndexRow>();
+    rows.map(|row| row.map(|row| (row.file, (row.source, row.patient))))
+        .collect::<Result<_, _>>()
+        .map_err(wrong)
+}
+
+/// Class and number, where no index names the patient: the same number may name different patients in
+/// different classes.
+fn patient_of_name(name: &str) -> String {
+    let mut parts = name.split('_');
+    format!("{}_{}", parts.next().unwrap_or(""), parts.next().unwrap_or(""))
+}
+
+/// A list of slices with classes.
+#[derive(Clone, Debug)]
+pub struct ClassDataset {
+    /// What can be used, in the order of the list.
+    pub files: Vec<ClassFile>,
+    /// What cannot.
+    pub skipped: Vec<Skipped>,
+    /// SHA-256 over the names and pictures.
+    pub sha256: String,
+    list: PathBuf,
+}
+
+/// The class that a name begins with: `Normal`, `CP` or `NCP` as in COVIDx-CT, or the author's digit.
+fn class_of_name(name: &str) -> Option<usize> {
+    match name.split('_').next()? {
+        "Normal" | "0" => Some(0),
+        "CP" | "1" => Some(1),
+        "NCP" | "2" => Some(2),
+        _ => None,
+    }
+}
+
+impl ClassDataset {
+    /// Opens the pictures of `folder` (or of its subfolder `images`) that `list` names, or all of
+    /// them. Every picture is decoded once, so that nothing fails hours later.
+    ///
+    /// A line is `NAME CLASS [XMIN YMIN XMAX YMAX]` or `NAME` alone; the box is not used, as in the
+    /// paper. A name may begin with the class's digit where the file begins with its letters.
+    ///
+    /// # Errors
+    /// If folder or list cannot be read, a line names no class, or nothing is usable.
+    pub fn open(folder: &Path, list: Option<&Path>) -> Result<Self, DatasetError> {
+        let (source, named) = list_files(folder, list)?;
+        let checked: Vec<Result<(ClassFile, [u8; 32]), Skipped>> = named
+            .into_par_iter()
+            .map(|file| {
+                let mut digest = Sha256::new();
+                file.read(&mut digest).map(|_| (file, digest.finalize().into()))
+            })
+            .collect();
+        let (mut files, mut skipped, mut digest) = (Vec::new(), Vec::new(), Sha256::new());
+        for file in checked {
+            match file {
+                Ok((file, hash)) => {
+                    let ClassFile { name, class, patient, source, .. } = &file;
+                    digest.update(format!("{name}\n{class}\n{patient}\n{source}\n"));
+                    digest.update(hash);
+                    files.push(file);
+                }
+                Err(skip) => skipped.push(skip),
+            }
+        }
+        if files.is_empty() {
+            return Err(DatasetError::Empty { path: source, report: summary(&skipped) });
+        }
+        let sha256 = digest.finalize().iter().map(|byte| format!("{byte:02x}")).collect();
+        Ok(Self { files, skipped, sha256, list: source })
+    }
+
+    /// Of these slices.
+    pub fn of(files: Vec<ClassFile>) -> Self {
+        Self { files, skipped: Vec::new(), sha256: String::new(), list: PathBuf::new() }
+    }
+
+    /// Two datasets: the slices that are not held out, and those that are.
+    pub fn divided(self, held_out: &[bool]) -> (Self, Self) {
+        let mut parts = [self.clone(), self];
+        for (part, wanted) in parts.iter_mut().zip([false, true]) {
+            let mut held = held_out.iter();
+            part.files.retain(|_| held.next() == Some(&wanted));
+        }
+        let [training, held_out] = parts;
+        (training, held_out)
+    }
+
+    /// Slices of another list appended.
+    pub fn extended(mut self, other: Self) -> Self {
+        self.files.extend(other.files);
+        self.skipped.extend(other.skipped);
+        let both = Sha256::digest(format!("{}{}", self.sha256, other.sha256));
+        self.sha256 = both.iter().map(|byte| format!("{byte:02x}")).collect();
+        self
+    }
+
+    /// Reads one slice.
+    ///
+    /// # Errors
+    /// If the file changed since the dataset was opened.
+    pub fn read(&self, file: &ClassFile) -> Result<CtSlice, DatasetError> {
+        let read = file.read(&mut Sha256::new());
+        read.map_err(|Skipped { path, reason }| DatasetError::Changed { path, what: reason })
+    }
+
+    /// Number of patients.
+    pub fn patients(&self) -> usize {
+        let patients: std::collections::BTreeSet<_> =
+            self.files.iter().map(ClassFile::patient_key).collect();
+        patients.len()
+    }
+
+    /// Slices of each class.
+    pub fn counts(&self) -> [usize; 3] {
+        let mut counts = [0; 3];
+        for file in &self.files {
+            counts[file.class] += 1;
+        }
+        counts
+    }
+
+    /// What was read and what was skipped.
+    pub fn report(&self) -> String {
+        let [control, pneumonia, covid] = self.counts();
+        format!(
+            "{}: {} slices of {} patients ({control} control, {pneumonia} common pneumonia, {covid} COVID-19); {}",
+            self.list.display(),
+            self.files.len(),
+            self.patients(),
+            summary(&self.skipped)
+        )
+    }
+}
+
+/// The healthy slices of a COVIDx-CT list, as slices without lesions.
+///
+/// # Errors
+/// If the list cannot be read or names no class.
+pub fn list_healthy(list: &Path) -> Result<(Vec<LesionFile>, Vec<Skipped>), DatasetError> {
+    let files = list_files(list.parent().unwrap_or(Path::new(".")), Some(list))?.1;
+    let healthy = files.into_iter().filter(|file| file.class == 0);
+    let lesion_free = |file: ClassFile| {
+        LesionFile::unread(file.name.clone(), file.patient.clone(), Content::Healthy(file))
+    };
+    Ok((healthy.map(lesion_free).collect(), Vec::new()))
+}
+
+/// The pictures of `folder` that `list` names, or all of them, with what an index says; and where they
+/// come from.
+fn list_files(
+    folder: &Path,
+    list: Option<&Path>,
+) -> Result<(PathBuf, Vec<ClassFile>), DatasetError> {
+    let images = match folder.join("images") {
+        images if images.is_dir() => images,
+        _ => folder.to_path_buf(),
+    };
+    let (source, mut files) = match list {
+        Some(list) => (list.to_path_buf(), parse_list(list, &images)?),
+        None => (images.clone(), all_of(&images)?),
+    };
+    let index = read_index(folder)?;
+    for file in &mut files {
+        if let Some((source, patient)) = index.get(&file.name) {
+            file.source.clone_from(source);
+            file.patient.clone_from(patient);
+        }
+    }
+    Ok((source, files))
+}
+
+fn parse_list(list: &Path, images: &Path) -> Result<Vec<ClassFile>, DatasetError> {
+    let expected = "a text file with a picture's name and class on every line";
+    let text = fs::read_to_string(list).map_err(reading(list, expected))?;
+    let mut files = Vec::new();
+    for (index, line) in text.lines().enumerate() {
+        let wrong = |what: String| DatasetError::Line { path: list.into(), line: index + 1, what };
+        let mut words = line.split_whitespace();
+        let Some(name) = words.next() else { continue };
+        let class = match words.next() {
+            Some(word) => word.parse().ok().filter(|class| *class < CLASS_NAMES.len()),
+            None => class_of_name(name),
+        };
+        let Some(class) = class else {
+            return Err(wrong(format!(
+                "`{line}` names no class; a line is NAME CLASS with class 0 control, 1 common pneumonia, 2 COVID-19"
+            )));
+        };
+        let (patient, source) = (patient_of_name(name), String::new());
+        let path = find(images, name, class);
+        files.push(ClassFile { name: name.into(), path, class, patient, source });
+    }
+    if files.is_empty() {
+        return Err(DatasetError::Empty { path: list.into(), report: "the list is empty".into() });
+    }
+    Ok(files)
+}
+
+/// The file of a name, under COVIDx-CT's or the author's spelling.
+fn find(images: &Path, name: &str, class: usize) -> PathBuf {
+    let rest = name.split_once('_').map_or(name, |(_, rest)| rest);
+    let letters = ["Normal", "CP", "NCP"][class];
+    [name.to_owned(), format!("{letters}_{rest}"), format!("{class}_{rest}")]
+        .into_iter()
+        .map(|name| images.join(name))
+        .find(|path| path.is_file())
+        .unwrap_or_else(|| images.join(name))
+}
+
+fn all_of(images: &Path) -> Result<Vec<ClassFile>, DatasetError> {
+    let expected = "pictures named [class]_[patient]_[scan]_[slice].png";
+    let mut found = BTreeMap::new();
+    for entry in fs::read_dir(images).map_err(reading(images, expected))? {
+        let path = entry.map_err(reading(images, expected))?.path();
+        let name = path.file_name().unwrap_or_default().to_string_lossy().into_owned();
+        if let Some(class) = class_of_name(&name).filter(|_| path.is_file()) {
+            let (patient, source) = (patient_of_name(&name), String::new());
+            found.insert(name.clone(), ClassFile { name, path, class, patient, source });
+        }
+    }
+    if found.is_empty() {
+        let report = format!("no file is named like {expected}");
+        return Err(DatasetError::Empty { path: images.into(), report });
+    }
+    Ok(found.into_values().collect())
+}

@@ -1,0 +1,310 @@
+//! Slices with outlines in a COCO file, as `predict --coco` writes them and annotation tools export them.
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use serde::Deserialize;
+use sha2::{Digest, Sha256};
+
+use crate::dataset::lesions::{Content, Instance, LesionClasses, LesionFile};
+use crate::dataset::{DatasetError, Skipped, reading};
+use crate::detection::Mask;
+use crate::detection::mask::connected_components::bounding_box;
+use crate::detection::mask::rle::Rle;
+use crate::image::decode::MAX_SIDE;
+use crate::image::phantom::mask_value::{CONSOLIDATION, GROUND_GLASS};
+use crate::image::{CtSlice, decode_slice};
+
+#[derive(Debug, Deserialize)]
+struct File {
+    images: Vec<Image>,
+    annotations: Vec<Annotation>,
+    categories: Vec<Category>,
+}
+
+#[derive(Debug, Deserialize)]
+struct Image {
+    id: u64,
+    file_name: String,
+    width: usize,
+    height: usize,
+    /// Not COCO's own; some annotators add it.
+    patient: Option<String>,
+}
+
+#[derive(Debug, Deserialize)]
+struct Category {
+    id: u64,
+    name: String,
+}
+
+#[derive(Debug, Deserialize)]
+struct Annotation {
+    id: u64,
+    image_id: u64,
+    category_id: u64,
+    segmentation: Option<Segmentation>,
+    #[serde(default)]
+    iscrowd: u8,
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(untagged)]
+enum Segmentation {
+    Polygons(Vec<Vec<f64>>),
+    Compressed(Rle),
+    Counts { size: [usize; 2], counts: Vec<u32> },
+}
+
+/// A picture with its outlines.
+#[derive(Clone, Debug)]
+pub struct AnnotatedImage {
+    /// The picture.
+    path: PathBuf,
+    /// Columns and rows that the COCO file says it has.
+    size: (usize, usize),
+    /// Value in the sense of a class mask, and the outline.
+    outlines: Arc<Vec<(u8, Rle)>>,
+}
+
+/// The images of a COCO file with their annotations.
+///
+/// # Errors
+/// If the file is no COCO file, an outline does not fit its image, or an image is not there.
+pub fn list(path: &Path) -> Result<(Vec<LesionFile>, Vec<Skipped>), DatasetError> {
+    let text = fs::read_to_string(path).map_err(reading(path, "a COCO file"))?;
+    let wrong = |what: String| DatasetError::Contents { path: path.into(), what };
+    let file: File =
+        serde_json::from_str(&text).map_err(|e| wrong(format!("no COCO file: {e}")))?;
+    let mut values = BTreeMap::new();
+    for category in &file.categories {
+        let value = value_of(&category.name).ok_or_else(|| {
+            let name = &category.name;
+            wrong(format!(
+                "the category `{name}` is unknown; known are names with `consolidation`, `ground glass`, `ggo`, `lesion` or `infection`"
+            ))
+        })?;
+        values.insert(category.id, value);
+    }
+    let mut outlines: BTreeMap<u64, Vec<(u8, Rle)>> = BTreeMap::new();
+    let images: BTreeMap<u64, &Image> = file.images.iter().map(|image| (image.id, image)).collect();
+    if images.len() < file.images.len() {
+        return Err(wrong("two images have the same id".into()));
+    }
+    let size = |image: &&Image| image.width.max(image.height) > MAX_SIDE;
+    if let Some(image) = file.images.iter().find(size) {
+        let (name, width, height) = (&image.file_name, image.width, image.height);
+        return Err(wrong(format!("{name} is said to have {width}x{height} pixels")));
+    }
+    for annotation in &file.annotations {
+        let Annotation { id, image_id, category_id, segmentation, iscrowd } = annotation;
+        let wrong = |what: String| wrong(format!("annotation {id}: {what}"));
+        if *iscrowd != 0 {
+            return Err(wrong("crowds are not read; give each lesion its own outline".into()));
+        }
+        let image =
+            images.get(image_id).ok_or_else(|| wrong(format!("there is no image {image_id}")))?;
+        let value = values
+            .get(category_id)
+            .ok_or_else(|| wrong(format!("there is no category {category_id}")))?;
+        let segmentation =
+            segmentation.as_ref().ok_or_else(|| wrong("it has no outline".into()))?;
+        let rle = segmentation.rle((image.width, image.height)).map_err(wrong)?;
+        outlines.entry(*image_id).or_default().push((*value, rle));
+    }
+    let folder = path.parent().unwrap_or(Path::new("."));
+    let mut files = Vec::with_capacity(file.images.len());
+    for image in &file.images {
+        // `predict --coco` names files as it was given them.
+        let name = Path::new(&image.file_name);
+        let picture = [folder.join(name), folder.join("images").join(name), name.to_path_buf()]
+            .into_iter()
+            .find(|path| path.is_file())
+            .ok_or_else(|| wrong(format!("the image {} is not there", image.file_name)))?;
+        let stem = picture.file_stem().unwrap_or_default().to_string_lossy().into_owned();
+        let patient = image.patient.clone();
+        let patient = patient.unwrap_or_else(|| stem.split('_').next().unwrap_or(&stem).to_owned());
+        let outlines = Arc::new(outlines.remove(&image.id).unwrap_or_default());
+        let size = (image.width, image.height);
+        let content = Content::Annotated(AnnotatedImage { path: picture, size, outlines });
+        files.push(LesionFile::unread(stem, patient, content));
+    }
+    files.sort_by(|a, b| a.stem.cmp(&b.stem));
+    Ok((files, Vec::new()))
+}
+
+/// What a category stands for in a class mask.
+fn value_of(name: &str) -> Option<u8> {
+    let name = name.to_lowercase().replace(['_', '-'], " ");
+    let says = |word: &str| name.contains(word);
+    if says("consolidation") {
+        Some(CONSOLIDATION)
+    } else if ["ground glass", "ggo", "lesion", "infection"].into_iter().any(says) {
+        Some(GROUND_GLASS)
+    } else {
+        None
+    }
+}
+
+impl Segmentation {
+    /// The outline as run lengths of an image of this size.
+    fn rle(&self, (width, height): (usize, usize)) -> Result<Rle, String> {
+        let fits = |size: &[usize; 2]| {
+            if *size == [height, width] {
+                return Ok(());
+            }
+            let [rows, columns] = size;
+            Err(format!("its mask has {columns}x{rows} pixels, its image {width}x{height}"))
+        };
+        let (rows, columns) = (height as u32, width as u32);
+        let packed = |rle: &hotcoco::Rle| {
+            let counts = hotcoco::mask::rle_to_string(rle);
+            Rle { size: [height, width], counts }
+        };
+        let rle = match self {
+            Self::Compressed(rle) => {
+                fits(&rle.size)?;
+                rle.clone()
+            }
+            Self::Counts { size, counts } => {
+                fits(size)?;
+                hotcoco::mask::check_counts(counts, rows, columns).map_err(|e| e.to_string())?;
+                packed(&hotcoco::Rle { h: rows, w: columns, counts: counts.clone() })
+            }
+            Self::Polygons(polygons) => {
+                let outside = |point: &[f64]| {
+                    !(0.0..=width as f64).contains(&point[0])
+                        || !(0.0..=height as f64).contains(&point[1])
+                };
+                for polygon in polygons {
+                    if polygon.len() < 6 || polygon.len() % 2 == 1 {
+                        return Err(format!("a polygon of {} numbers", polygon.len()));
+                    }
+                    if let Some(point) = polygon.chunks_exact(2).find(|point| outside(point)) {
+                        let [x, y] = [point[0], point[1]];
+                        return Err(format!(
+                            "the point ({x}, {y}) of a polygon lies outside the image of {width}x{height}"
+                        ));
+                    }
+                }
+                packed(
+                    &hotcoco::mask::fr_polys(polygons, rows, columns).map_err(|e| e.to_string())?,
+                )
+            }
+        };
+        // Run lengths that do not fill the image are found here.
+        rle.decode().map_err(|error| error.to_string())?;
+        Ok(rle)
+    }
+}
+
+impl AnnotatedImage {
+    /// The picture and what is outlined on it.
+    ///
+    /// # Errors
+    /// If the picture is unusable or of another size than the COCO file says.
+    pub fn read(
+        &self,
+        classes: LesionClasses,
+        digest: &mut Sha256,
+    ) -> Result<(CtSlice, Vec<Instance>), Skipped> {
+        let failed = |reason: String| Skipped { path: self.path.clone(), reason };
+        let bytes = fs::read(&self.path).map_err(|error| failed(error.to_string()))?;
+        digest.update(&bytes);
+        let name = self.path.file_stem().unwrap_or_default().to_string_lossy();
+        let slice = decode_slice(&name, &bytes, None).map_err(|error| failed(error.to_string()))?;
+        if (slice.width, slice.height) != self.size {
+            let (width, height) = self.size;
+            return Err(failed(format!(
+                "the picture has {}x{} pixels, the COCO file says {width}x{height}",
+                slice.width, slice.height
+            )));
+        }
+        let mut drawn = Vec::with_capacity(self.outlines.len());
+        for (value, rle) in self.outlines.iter() {
+            digest.update([*value]);
+            digest.update(rle.counts.as_bytes());
+            let class = classes.class_of(*value);
+            let mask: Mask = rle.decode().map_err(|error| failed(error.to_string()))?;
+            if let Some(bbox) = bounding_box(&mask).filter(|_| class > 0) {
+                drawn.push(Instance { class, bbox, mask });
+            }
+        }
+        Ok((slice, drawn))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn write(annotation: &str) -> (tempfile::TempDir, PathBuf) {
+        let folder = tempfile::tempdir().unwrap();
+        let picture = image::GrayImage::from_pixel(64, 48, image::Luma([90]));
+        picture.save(folder.path().join("7_1.png")).unwrap();
+        let text = format!(
+            r#"{{"images": [{{"id": 3, "file_name": "7_1.png", "width": 64, "height": 48}}],
+                "categories": [{{"id": 1, "name": "Ground-glass opacity"}}, {{"id": 2, "name": "consolidation"}}],
+                "annotations": [{{"id": 9, "image_id": 3, {annotation}}}]}}"#
+        );
+        let path = folder.path().join("coco.json");
+        fs::write(&path, text).unwrap();
+        (folder, path)
+    }
+
+    fn drawn(annotation: &str) -> Vec<Instance> {
+        let (_folder, path) = write(annotation);
+        let (files, _) = list(&path).unwrap();
+        assert_eq!((files[0].stem.as_str(), files[0].patient.as_str()), ("7_1", "7"));
+        let Content::Annotated(image) = &files[0].content else { panic!("annotated") };
+        image.read(LesionClasses::Both, &mut Sha256::new()).unwrap().1
+    }
+
+    #[test]
+    fn polygons_and_run_lengths_outline_the_same() {
+        let polygon = r#""category_id": 2, "segmentation": [[10, 8, 30, 8, 30, 20, 10, 20]]"#;
+        let found = drawn(polygon);
+        assert_eq!((found[0].class, found[0].mask.area()), (2, 240));
+        let counts: Vec<String> = (0..20).map(|_| "12, 36".to_owned()).collect();
+        let runs = format!("488, {}", counts.join(", "));
+        let last = 64 * 48 - 488 - 20 * 48 + 36;
+        let runs = runs.rsplit_once(", 36").map(|(head, _)| format!("{head}, {last}")).unwrap();
+        let rle = format!(
+            r#""category_id": 1, "segmentation": {{"size": [48, 64], "counts": [{runs}]}}"#
+        );
+        let same = drawn(&rle);
+        assert_eq!((same[0].class, &same[0].mask), (1, &found[0].mask));
+        let text = Rle::encode(&found[0].mask).counts.replace('\\', "\\\\");
+        let packed = format!(
+            r#""category_id": 1, "segmentation": {{"size": [48, 64], "counts": "{text}"}}"#
+        );
+        assert_eq!(drawn(&packed)[0].mask, found[0].mask);
+    }
+
+    #[test]
+    fn what_does_not_fit_is_named() {
+        for (annotation, message) in [
+            (r#""category_id": 1, "segmentation": [[10, 8, 70, 8, 30, 20]]"#, "(70, 8)"),
+            (r#""category_id": 1, "segmentation": [[10, 8, 7, 8]]"#, "a polygon of 4 numbers"),
+            (r#""category_id": 5, "segmentation": [[1, 1, 5, 1, 5, 5]]"#, "no category 5"),
+            (
+                r#""category_id": 1, "segmentation": {"size": [64, 48], "counts": "0"}"#,
+                "48x64 pixels, its image 64x48",
+            ),
+            (
+                r#""category_id": 1, "segmentation": {"size": [48, 64], "counts": [5, 5]}"#,
+                "annotation 9",
+            ),
+            (r#""category_id": 1"#, "no outline"),
+        ] {
+            let (_folder, path) = write(annotation);
+            let error = list(&path).unwrap_err().to_string();
+            assert!(error.contains(message), "{error}");
+        }
+        let (folder, path) = write(r#""category_id": 1, "segmentation": [[1, 1, 5, 1, 5, 5]]"#);
+        fs::remove_file(folder.path().join("7_1.png")).unwrap();
+        assert!(list(&path).unwrap_err().to_string().contains("7_1.png is not there"));
+    }
+}

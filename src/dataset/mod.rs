@@ -1,0 +1,97 @@
+//! Data to learn from and to be measured on: the paper's layouts (docs/method.md, 5), COCO files, NIfTI volumes.
+
+pub mod classes;
+pub mod cncb;
+pub mod coco;
+pub mod lesions;
+pub mod source;
+pub mod volumes;
+
+use std::path::{Path, PathBuf};
+
+use thiserror::Error;
+
+/// Why a dataset cannot be used at all.
+#[derive(Debug, Error)]
+pub enum DatasetError {
+    /// A file or folder that cannot be read.
+    #[error("{path}: {source}; expected {expected}")]
+    Read {
+        /// Which.
+        path: PathBuf,
+        /// Why.
+        source: std::io::Error,
+        /// What should be there.
+        expected: &'static str,
+    },
+    /// Nothing to train on or to evaluate.
+    #[error("{path}: no usable slice ({report})")]
+    Empty {
+        /// Folder or list.
+        path: PathBuf,
+        /// What was found instead.
+        report: String,
+    },
+    /// A source of no known kind.
+    #[error(
+        "{path}: expected a folder with `imgs` and `masks`, one with `imagesTr` and `labelsTr` of NIfTI volumes, a COCO file (.json), or a COVIDx-CT list (.txt) whose healthy slices are taken"
+    )]
+    Unknown {
+        /// Where.
+        path: PathBuf,
+    },
+    /// A file that contradicts itself or the files that it names.
+    #[error("{path}: {what}")]
+    Contents {
+        /// Which.
+        path: PathBuf,
+        /// What is wrong.
+        what: String,
+    },
+    /// A line of a list that says nothing known.
+    #[error("{path}, line {line}: {what}")]
+    Line {
+        /// The list.
+        path: PathBuf,
+        /// Number of the line, from 1.
+        line: usize,
+        /// What is wrong.
+        what: String,
+    },
+    /// A file that was good when the run began and is no longer.
+    #[error("{path}: {what}")]
+    Changed {
+        /// Which.
+        path: PathBuf,
+        /// What is wrong.
+        what: String,
+    },
+}
+
+/// A file that is not used, and why.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Skipped {
+    /// The file.
+    pub path: PathBuf,
+    /// The reason.
+    pub reason: String,
+}
+
+/// Adds the path to an i/o error.
+fn reading(path: &Path, expected: &'static str) -> impl FnOnce(std::io::Error) -> DatasetError {
+    let path = path.to_path_buf();
+    move |source| DatasetError::Read { path, source, expected }
+}
+
+/// What was skipped, the first few by name.
+pub fn summary(skipped: &[Skipped]) -> String {
+    const NAMED: usize = 5;
+    let mut text = format!("{} skipped", skipped.len());
+    for Skipped { path, reason } in skipped.iter().take(NAMED) {
+        text.push_str(&format!("\n  {}: {reason}", path.display()));
+    }
+    if skipped.len() > NAMED {
+        text.push_str(&format!("\n  and {} more", skipped.len() - NAMED));
+    }
+    text
+}

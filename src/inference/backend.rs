@@ -1,0 +1,65 @@
+//! What runs a network: the CPU without burn ([`crate::inference::CpuBackend`]) or a device of burn
+//! ([`crate::inference::GpuBackend`]).
+
+use crate::detection::BBox;
+use crate::detection::detections::Detection;
+use crate::detection::proposals::RpnMaps;
+use crate::image::NetworkInput;
+use crate::inference::predictor::PredictError;
+use crate::inference::progress::Progress;
+use crate::inference::settings::Settings;
+use crate::network::Architecture;
+
+/// Class logits `[boxes, classes]` and deltas `[boxes, 4 * classes]`, row-major.
+pub type BoxValues = (Vec<f32>, Vec<f32>);
+
+/// A network ready for inference. Its results are on the host; what lies between is its own.
+pub trait Backend {
+    /// The pyramid of one slice, where the engine wants it, and what else it keeps of the slice.
+    type Pyramid;
+
+    /// What the network is.
+    fn architecture(&self) -> &Architecture;
+
+    /// Backbone, pyramid and proposal head.
+    ///
+    /// # Errors
+    /// If the device fails or `monitor` cancels.
+    fn pyramid(
+        &self,
+        input: &NetworkInput,
+        monitor: &mut impl Progress,
+    ) -> impl Future<Output = Result<(Self::Pyramid, Vec<RpnMaps>), PredictError>>;
+
+    /// What the box head says about `proposals`, on an image of (height, width). With `settings`, masks
+    /// may be computed ahead.
+    ///
+    /// # Errors
+    /// If the device fails.
+    fn boxes(
+        &self,
+        pyramid: &mut Self::Pyramid,
+        proposals: &[BBox],
+        image: (usize, usize),
+        settings: Option<&Settings>,
+    ) -> impl Future<Output = Result<BoxValues, PredictError>>;
+
+    /// Mask logits `[28, 28]` of each detection, for its own class; none without a mask branch.
+    ///
+    /// # Errors
+    /// If the device fails.
+    fn masks(
+        &self,
+        pyramid: &Self::Pyramid,
+        detections: &[Detection],
+    ) -> impl Future<Output = Result<Vec<Vec<f32>>, PredictError>>;
+
+    /// The pyramid's levels, `[256, height, width]` each.
+    ///
+    /// # Errors
+    /// If the device fails.
+    fn features(
+        &self,
+        pyramid: &Self::Pyramid,
+    ) -> impl Future<Output = Result<Vec<Vec<f32>>, PredictError>>;
+}

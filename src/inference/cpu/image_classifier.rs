@@ -1,0 +1,78 @@
+//! The whole-slice classifier (see [`crate::network::image_classifier`]).
+
+use crate::classes::CLASSES;
+use crate::inference::cpu::load::Loader;
+use crate::inference::cpu::resnet::CpuResNet;
+use crate::kernels::FeatureMap;
+use crate::kernels::linear::CpuLinear;
+use crate::network::Variant;
+use crate::network::image_classifier::{PREFIX, features};
+use crate::network::weights::{StateDict, WeightsError};
+
+/// Residual network, mean of the last map, linear layer.
+#[derive(Clone, Debug)]
+pub struct CpuImageClassifier {
+    body: CpuResNet,
+    fc: CpuLinear,
+}
+
+impl CpuImageClassifier {
+    /// The network with the weights of `state`.
+    ///
+    /// # Errors
+    /// If a weight is missing, misshapen or not finite.
+    pub fn new(state: &StateDict, variant: Variant) -> Result<Self, WeightsError> {
+        let loader = Loader::new(state);
+        Ok(Self {
+            body: CpuResNet::new(&loader, PREFIX, variant)?,
+            fc: loader.linear(&format!("{PREFIX}fc"), [features(variant), CLASSES])?,
+        })
+    }
+
+    /// Normalised images `[batch, side, side, 3]` to logits `[batch, 3]`.
+    pub fn forward(&self, images: &FeatureMap) -> Vec<f32> {
+        let mut hidden = self.body.stem(images);
+        for index in 0..self.body.layers() {
+            hidden = self.body.layer(index, &hidden);
+        }
+        let [batch, height, width, channels] = hidden.dims;
+        let cells = height * width;
+        let mut means = vec![0.0; batch * channels];
+        for (mean, map) in
+            means.chunks_exact_mut(channels).zip(hidden.values.chunks_exact(cells * channels))
+        {
+            for cell in map.chunks_exact(channels) {
+                mean.iter_mut().zip(cell).for_each(|(sum, value)| *sum += value);
+            }
+            mean.iter_mut().for_each(|sum| *sum /= cells as f32);
+        }
+        self.fc.forward(&means, false)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::network::cpu_values::to_cpu_vec;
+    use crate::network::image_classifier::ImageClassifierConfig;
+    use burn::tensor::{Device, Tensor, TensorData};
+
+    #[test]
+    fn it_computes_what_the_network_on_burn_computes() {
+        let device = Device::flex();
+        for name in ["resnet18t1", "resnet18", "resnet34t2"] {
+            let variant: Variant = name.parse().unwrap();
+            let network = ImageClassifierConfig { variant }.init(&device);
+            let host = CpuImageClassifier::new(&network.state(), variant).unwrap();
+            let dims = [2, 3, 64, 64];
+            let images: Vec<f32> =
+                (0..2 * 3 * 64 * 64).map(|i| ((i * 7919) % 1009) as f32 / 504.5 - 1.0).collect();
+            let tensor = Tensor::<4>::from_data(TensorData::new(images.clone(), dims), &device);
+            let expected = to_cpu_vec(network.forward(tensor));
+            let found = host.forward(&FeatureMap::from_channels_first(&images, dims));
+            for (found, expected) in found.iter().zip(&expected) {
+                assert!((found - expected).abs() < 1e-3 * expected.abs().max(1.0), "{name}");
+            }
+        }
+    }
+}

@@ -1,0 +1,17 @@
+//! The network on a CPU, natively and in wasm, without burn.
+//!
+//! Batch norm is folded into the convolutions at load. It computes what [`crate::network::MaskRcnn`] computes, several
+//! times faster, and a user who has no GPU downloads a tenth of the program.
+
+mod backend;
+mod image_classifier;
+mod load;
+mod mask_rcnn;
+mod resnet;
+mod score_module;
+
+pub use backend::{CpuBackend, CpuPyramid};
+pub use image_classifier::CpuImageClassifier;
+pub use mask_rcnn::CpuMaskRcnn;
+pub use resnet::CpuResNet;
+pub use score_module::CpuScoreModule;

@@ -1,0 +1,120 @@
+//! ResNet without its classifier, cut after the last layer that is needed (docs/method.md, 1.1).
+
+use crate::inference::cpu::load::Loader;
+use crate::kernels::FeatureMap;
+use crate::kernels::conv::{ConvShape, CpuConv2d};
+use crate::kernels::max_pool::max_pool;
+use crate::network::Variant;
+use crate::network::weights::WeightsError;
+
+/// Residual block: two convolutions, or three in a bottleneck.
+#[derive(Clone, Debug)]
+struct Block {
+    convs: Vec<CpuConv2d>,
+    downsample: Option<CpuConv2d>,
+}
+
+/// The residual network.
+#[derive(Clone, Debug)]
+pub struct CpuResNet {
+    stem: CpuConv2d,
+    layers: Vec<Vec<Block>>,
+}
+
+impl CpuResNet {
+    /// The network whose parameters' names begin with `prefix`.
+    ///
+    /// # Errors
+    /// If a weight is missing, misshapen or not finite.
+    pub fn new(loader: &Loader<'_>, prefix: &str, variant: Variant) -> Result<Self, WeightsError> {
+        let shape = ConvShape { inputs: 3, outputs: 64, kernel: 7, stride: 2, padding: 3 };
+        let names = (format!("{prefix}conv1"), format!("{prefix}bn1"));
+        Ok(Self {
+            stem: loader.normalised((&names.0, &names.1), shape)?,
+            layers: layers(loader, prefix, variant)?,
+        })
+    }
+
+    /// Normalised image `[1, height, width, 3]` to `[1, height / 4, width / 4, 64]`.
+    pub fn stem(&self, image: &FeatureMap) -> FeatureMap {
+        max_pool(&self.stem.forward(image, None, true))
+    }
+
+    /// Number of layers after the stem.
+    pub fn layers(&self) -> usize {
+        self.layers.len()
+    }
+
+    /// Layer `index` (from 0) alone, so that a caller can report progress between layers.
+    pub fn layer(&self, index: usize, input: &FeatureMap) -> FeatureMap {
+        let mut blocks = self.layers[index].iter();
+        let first = blocks.next().map_or_else(|| input.clone(), |block| block.forward(input));
+        blocks.fold(first, |hidden, block| block.forward(&hidden))
+    }
+}
+
+impl Block {
+    fn forward(&self, input: &FeatureMap) -> FeatureMap {
+        let projected = self.downsample.as_ref().map(|conv| conv.forward(input, None, false));
+        let identity = projected.as_ref().unwrap_or(input);
+        let last = self.convs.len() - 1;
+        let mut hidden = self.convs[0].forward(input, None, true);
+        for (index, conv) in self.convs.iter().enumerate().skip(1) {
+            hidden = conv.forward(&hidden, (index == last).then_some(identity), true);
+        }
+        hidden
+    }
+}
+
+fn layers(
+    loader: &Loader<'_>,
+    prefix: &str,
+    variant: Variant,
+) -> Result<Vec<Vec<Block>>, WeightsError> {
+    let expansion = if variant.is_bottleneck() { 4 } else { 1 };
+    let mut inputs = 64;
+    let mut layers = Vec::new();
+    for (layer, count) in variant.blocks().into_iter().enumerate() {
+        let width = 64 << layer;
+        let mut blocks = Vec::with_capacity(count);
+        for index in 0..count {
+            let name = format!("{prefix}layer{}.{index}", layer + 1);
+            let stride = if layer > 0 && index == 0 { 2 } else { 1 };
+            blocks.push(block(loader, &name, [inputs, width, width * expansion], stride)?);
+            inputs = width * expansion;
+        }
+        layers.push(blocks);
+    }
+    Ok(layers)
+}
+
+fn block(
+    loader: &Loader<'_>,
+    name: &str,
+    [inputs, width, outputs]: [usize; 3],
+    stride: usize,
+) -> Result<Block, WeightsError> {
+    let conv = |number: usize, [inputs, outputs]: [usize; 2], kernel: usize, stride: usize| {
+        let names = (format!("{name}.conv{number}"), format!("{name}.bn{number}"));
+        let shape = ConvShape { inputs, outputs, kernel, stride, padding: kernel / 2 };
+        loader.normalised((&names.0, &names.1), shape)
+    };
+    // The stride is in the first convolution of a basic block and in the 3x3 one of a bottleneck.
+    let convs = if width == outputs {
+        vec![conv(1, [inputs, width], 3, stride)?, conv(2, [width, width], 3, 1)?]
+    } else {
+        vec![
+            conv(1, [inputs, width], 1, 1)?,
+            conv(2, [width, width], 3, stride)?,
+            conv(3, [width, outputs], 1, 1)?,
+        ]
+    };
+    let downsample = if stride != 1 || inputs != outputs {
+        let names = (format!("{name}.downsample.0"), format!("{name}.downsample.1"));
+        let shape = ConvShape { inputs, outputs, kernel: 1, stride, padding: 0 };
+        Some(loader.normalised((&names.0, &names.1), shape)?)
+    } else {
+        None
+    };
+    Ok(Block { convs, downsample })
+}

@@ -1,0 +1,150 @@
+//! Everything between a slice and its boxes, on any engine.
+
+use crate::detection::BBox;
+use crate::detection::detections::{BoxOutputs, Detection};
+use crate::detection::proposals::{ProposalCounts, RpnMaps, select_proposals};
+use crate::image::NetworkInput;
+use crate::inference::backend::Backend;
+use crate::inference::predictor::PredictError;
+use crate::inference::progress::{NoProgress, Progress, Stage};
+use crate::inference::self_test::{self, SelfTest};
+use crate::inference::settings::Settings;
+
+/// What the box stage leaves for the mask stage.
+pub struct TrunkOutput<P> {
+    /// The engine's.
+    pub pyramid: P,
+    /// Box outputs on the host.
+    pub boxes: BoxOutputs,
+}
+
+/// Outputs of every stage before the choice of lesions.
+#[derive(Debug)]
+pub struct StageOutputs {
+    /// Pyramid levels, `[256, height, width]` each.
+    pub features: Vec<Vec<f32>>,
+    /// Proposal maps.
+    pub maps: Vec<RpnMaps>,
+    /// Proposals, their logits and deltas.
+    pub boxes: BoxOutputs,
+}
+
+fn finite(values: &[f32], what: &'static str) -> Result<(), PredictError> {
+    if values.iter().all(|value| value.is_finite()) {
+        Ok(())
+    } else {
+        Err(PredictError::NotFinite { what })
+    }
+}
+
+/// Features, proposals and boxes of one slice.
+pub async fn run<E: Backend>(
+    engine: &E,
+    input: &NetworkInput,
+    settings: Option<&Settings>,
+    monitor: &mut impl Progress,
+    clock: &mut impl FnMut(Stage),
+) -> Result<TrunkOutput<E::Pyramid>, PredictError> {
+    monitor.enter(Stage::Features).await?;
+    let (mut pyramid, maps) = pyramid(engine, input, monitor).await?;
+    clock(Stage::Features);
+
+    monitor.enter(Stage::Proposals).await?;
+    let proposals = proposals(engine, input, &maps);
+    clock(Stage::Proposals);
+
+    monitor.enter(Stage::Boxes).await?;
+    let boxes = boxes(engine, &mut pyramid, proposals, input, settings).await?;
+    clock(Stage::Boxes);
+    Ok(TrunkOutput { pyramid, boxes })
+}
+
+async fn pyramid<E: Backend>(
+    engine: &E,
+    input: &NetworkInput,
+    monitor: &mut impl Progress,
+) -> Result<(E::Pyramid, Vec<RpnMaps>), PredictError> {
+    let (pyramid, maps) = engine.pyramid(input, monitor).await?;
+    for level in &maps {
+        finite(&level.objectness, "proposal scores")?;
+        finite(&level.deltas, "proposal boxes")?;
+    }
+    Ok((pyramid, maps))
+}
+
+fn proposals<E: Backend>(engine: &E, input: &NetworkInput, maps: &[RpnMaps]) -> Vec<BBox> {
+    select_proposals(
+        maps,
+        &engine.architecture().anchors,
+        (input.height, input.width),
+        (input.image_height, input.image_width),
+        ProposalCounts::TEST,
+    )
+}
+
+async fn boxes<E: Backend>(
+    engine: &E,
+    pyramid: &mut E::Pyramid,
+    proposals: Vec<BBox>,
+    input: &NetworkInput,
+    settings: Option<&Settings>,
+) -> Result<BoxOutputs, PredictError> {
+    let image = (input.image_height, input.image_width);
+    let (logits, deltas) = match proposals.is_empty() {
+        true => Default::default(),
+        false => engine.boxes(pyramid, &proposals, image, settings).await?,
+    };
+    finite(&logits, "box scores")?;
+    finite(&deltas, "box deltas")?;
+    let classes = engine.architecture().masks.classes();
+    Ok(BoxOutputs { proposals, logits, deltas, classes, image })
+}
+
+/// Mask logits `[28, 28]` of each detection, for its own class.
+pub async fn masks<E: Backend>(
+    engine: &E,
+    pyramid: &E::Pyramid,
+    detections: &[Detection],
+) -> Result<Vec<Vec<f32>>, PredictError> {
+    let maps = engine.masks(pyramid, detections).await?;
+    maps.iter().try_for_each(|map| finite(map, "masks"))?;
+    Ok(maps)
+}
+
+/// Computes the canary.
+pub async fn canary<E: Backend>(engine: &E) -> Result<SelfTest, PredictError> {
+    let input = self_test::input();
+    let (mut pyramid, maps) = pyramid(engine, &input, &mut NoProgress).await?;
+    let proposals = maps
+        .iter()
+        .flat_map(|level| [self_test::sample(&level.objectness), self_test::sample(&level.deltas)])
+        .flatten()
+        .collect();
+    // Everything is a candidate, so the choice on the device is exercised as well.
+    let settings = Settings { score_threshold: -1.0, nms_threshold: 1.0, ..Settings::default() };
+    let given = self_test::boxes().to_vec();
+    let outputs = boxes(engine, &mut pyramid, given, &input, Some(&settings)).await?;
+    let mut masks = Vec::new();
+    if engine.architecture().mask_branch {
+        let limit = self_test::boxes().len() * outputs.classes;
+        let mut detections = outputs.detect(-1.0, 1.0, limit);
+        detections.sort_by_key(|detection| (detection.proposal, detection.class));
+        for map in self::masks(engine, &pyramid, &detections).await? {
+            masks.extend(self_test::sample(&map));
+        }
+    }
+    let boxes = outputs.logits.iter().chain(&outputs.deltas).copied().collect();
+    Ok(SelfTest { proposals, boxes, masks })
+}
+
+/// Intermediate results for comparison with other implementations.
+pub async fn inspect<E: Backend>(
+    engine: &E,
+    input: &NetworkInput,
+) -> Result<StageOutputs, PredictError> {
+    let (mut pyramid, maps) = pyramid(engine, input, &mut NoProgress).await?;
+    let features = engine.features(&pyramid).await?;
+    let proposals = proposals(engine, input, &maps);
+    let boxes = boxes(engine, &mut pyramid, proposals, input, None).await?;
+    Ok(StageOutputs { features, maps, boxes })
+}

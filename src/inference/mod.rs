@@ -1,0 +1,26 @@
+//! From a slice to a report: one predictor for browser, command line and tests.
+
+mod backend;
+pub mod cpu;
+mod detector;
+#[cfg(not(target_arch = "wasm32"))]
+mod either;
+pub mod gpu;
+pub mod manifest;
+pub mod model;
+mod predictor;
+pub mod progress;
+pub mod self_test;
+pub mod settings;
+pub mod slice_classifier;
+
+pub use backend::Backend;
+pub use cpu::CpuBackend;
+pub use detector::StageOutputs;
+#[cfg(not(target_arch = "wasm32"))]
+pub use either::EitherBackend;
+pub use gpu::GpuBackend;
+pub use model::{LoadedModel, ModelFile};
+pub use predictor::{PredictError, Prediction, Predictor};
+pub use progress::{Cancelled, NoProgress, Progress, Stage};
+pub use settings::{MaskThreshold, Settings};

@@ -1,0 +1,536 @@
+//! The predictor: slice in, report out.
+
+use std::collections::BTreeMap;
+
+use burn::tensor::Device;
+use thiserror::Error;
+use web_time::Instant;
+
+use crate::classes::CLASSES;
+use crate::detection::detections::{BoxOutputs, Detection, sigmoid};
+use crate::detection::mask::paste::{paste_highest, paste_mask};
+use crate::detection::mask::rle::Rle;
+use crate::detection::roi_batch::RoiBatch;
+use crate::detection::{BBox, Mask};
+use crate::image::preprocess::Resize;
+use crate::image::{CtSlice, NetworkInput, plausibility};
+use crate::inference::backend::Backend;
+use crate::inference::cpu::{CpuBackend, CpuImageClassifier, CpuScoreModule};
+use crate::inference::detector::{self, StageOutputs, TrunkOutput};
+use crate::inference::gpu::GpuBackend;
+use crate::inference::model::{LoadedModel, ModelFile};
+use crate::inference::progress::{Cancelled, NoProgress, Progress, Stage};
+use crate::inference::self_test::SelfTest;
+use crate::inference::settings::{MaskThreshold, Settings};
+use crate::inference::slice_classifier::image_logits;
+use crate::network::heads::MASK_SIDE;
+use crate::network::{Masks, WeightsError};
+use crate::report::regions::RankedRegion;
+use crate::report::verdict::Calibration;
+use crate::report::{ClassProbabilities, Lesion, ModelsInfo, Report, SliceReport};
+
+/// Why a slice has no report.
+#[derive(Debug, Error)]
+pub enum PredictError {
+    /// The device failed: lost, out of memory, a kernel that does not run.
+    #[error("the device failed: {reason}")]
+    Device {
+        /// What it said.
+        reason: String,
+    },
+    /// The network gave NaN or infinity.
+    #[error("the network's {what} are not finite; the device or the weights are at fault")]
+    NotFinite {
+        /// Which output.
+        what: &'static str,
+    },
+    /// The device does not compute what it should.
+    #[error("the device computes wrong values ({difference})")]
+    SelfTest {
+        /// First difference from the stored values.
+        difference: String,
+    },
+    /// The user stopped it.
+    #[error(transparent)]
+    Cancelled(#[from] Cancelled),
+}
+
+/// What tells the class of a slice. It runs on the CPU, on whatever device the rest is: it is small, and its
+/// input comes from the host.
+#[derive(Debug)]
+enum ClassNetwork {
+    /// Module S with its batch size.
+    Regions { module: CpuScoreModule, roi_batch: usize },
+    /// A network that sees the slice, with the side of the square that it sees.
+    Image { network: CpuImageClassifier, side: usize },
+}
+
+/// A class network and what its logits are worth.
+#[derive(Debug)]
+struct SliceClassifier {
+    network: ClassNetwork,
+    calibration: Calibration,
+}
+
+/// What was found on a slice.
+#[derive(Clone, Debug)]
+pub struct Prediction {
+    /// The report.
+    pub report: SliceReport,
+    /// Mask logits `[28, 28]` of each lesion; they cover its box (docs/method.md, 1.6).
+    pub mask_logits: Vec<Vec<f32>>,
+}
+
+impl Prediction {
+    /// The mask logits of all lesions at the slice's size, the highest where they overlap, NaN where there
+    /// is none. The second column of the paper's Figure 3.
+    pub fn pasted_logits(&self) -> Vec<f32> {
+        let lesions = self.report.lesions.iter().map(|lesion| lesion.bbox);
+        let maps = self.mask_logits.iter().map(Vec::as_slice).zip(lesions);
+        paste_highest(maps, MASK_SIDE, (self.report.width, self.report.height))
+    }
+}
+
+/// A network with what it was trained for.
+#[derive(Debug)]
+struct Trunk<E> {
+    engine: E,
+    masks: Masks,
+    resize: Resize,
+}
+
+/// Networks on an engine.
+#[derive(Debug)]
+pub struct Predictor<E> {
+    segmentation: Option<Trunk<E>>,
+    /// The classifier's own trunk, unless it is the detector's.
+    classifier_trunk: Option<Trunk<E>>,
+    classifier: Option<SliceClassifier>,
+    models: ModelsInfo,
+    device_name: String,
+}
+
+impl Predictor<CpuBackend> {
+    /// A predictor on the CPU.
+    ///
+    /// # Errors
+    /// If a weight is missing, misshapen or not finite.
+    pub fn on_cpu(model: &LoadedModel, device_name: &str) -> Result<Self, WeightsError> {
+        Self::new(model, device_name, |file| CpuBackend::new(file.detector()?, &file.state))
+    }
+}
+
+impl Predictor<GpuBackend> {
+    /// A predictor on a device of burn that has been initialised.
+    ///
+    /// # Errors
+    /// If a weight is missing, misshapen or not finite.
+    pub fn on_device(
+        model: &LoadedModel,
+        device: &Device,
+        device_name: &str,
+    ) -> Result<Self, WeightsError> {
+        Self::new(model, device_name, |file| GpuBackend::new(file.detector()?, &file.state, device))
+    }
+}
+
+impl<E: Backend> Predictor<E> {
+    /// A predictor with the engines that `engine` makes of the model's files.
+    ///
+    /// # Errors
+    /// If a weight is missing, misshapen or not finite.
+    pub fn new(
+        model: &LoadedModel,
+        device_name: &str,
+        engine: impl Fn(&ModelFile) -> Result<E, WeightsError>,
+    ) -> Result<Self, WeightsError> {
+        let trunk = |file: &ModelFile| {
+            let (masks, resize) = (file.detector()?.masks, file.resize());
+            Ok::<_, WeightsError>(Trunk { engine: engine(file)?, masks, resize })
+        };
+        let segmentation = model.segmentation.as_ref().map(trunk).transpose()?;
+        let (mut classifier, mut classifier_trunk) = (None, None);
+        if let Some(file) = &model.classifier {
+            let regions = file.detector.as_ref().and_then(|detector| detector.score_module);
+            let network = match (file.image_classifier, regions) {
+                (Some(variant), _) => {
+                    let network = CpuImageClassifier::new(&file.state, variant)?;
+                    Some(ClassNetwork::Image { network, side: file.image_side() })
+                }
+                (None, Some(sizes)) => {
+                    if !model.shares_trunk() {
+                        classifier_trunk = Some(trunk(file)?);
+                    }
+                    let module = CpuScoreModule::new(&file.state, sizes)?;
+                    Some(ClassNetwork::Regions { module, roi_batch: sizes.0 })
+                }
+                (None, None) => None,
+            };
+            let calibration = file.calibration()?;
+            classifier = network.map(|network| SliceClassifier { network, calibration });
+        }
+        let info = |file: &Option<ModelFile>| file.as_ref().map(|file| file.info.clone());
+        Ok(Self {
+            models: ModelsInfo {
+                segmentation: info(&model.segmentation),
+                classifier: info(&model.classifier),
+                calibration: classifier.as_ref().map(|found| found.calibration.clone()),
+            },
+            segmentation,
+            classifier_trunk,
+            classifier,
+            device_name: device_name.into(),
+        })
+    }
+
+    /// An empty report that names the models and the device.
+    pub fn report(&self) -> Report {
+        Report::new(self.models.clone(), &self.device_name)
+    }
+
+    /// Whether one trunk serves the detector and a classifier that goes by regions.
+    pub fn shares_trunk(&self) -> bool {
+        let by_regions = |classifier: &SliceClassifier| {
+            matches!(classifier.network, ClassNetwork::Regions { .. })
+        };
+        self.classifier.as_ref().is_some_and(by_regions) && self.classifier_trunk.is_none()
+    }
+
+    fn any_engine(&self) -> Result<&E, PredictError> {
+        self.segmentation
+            .as_ref()
+            .or(self.classifier_trunk.as_ref())
+            .map(|trunk| &trunk.engine)
+            .ok_or_else(|| PredictError::Device { reason: "no network is loaded".into() })
+    }
+
+    /// Computes the canary on this device.
+    ///
+    /// # Errors
+    /// If the device fails.
+    pub async fn canary(&self) -> Result<SelfTest, PredictError> {
+        detector::canary(self.any_engine()?).await
+    }
+
+    /// Computes the canary and compares it.
+    ///
+    /// # Errors
+    /// If the device fails or computes other values.
+    pub async fn check(&self, expected: &SelfTest) -> Result<(), PredictError> {
+        match expected.disagreement(&self.canary().await?) {
+            None => Ok(()),
+            Some(difference) => Err(PredictError::SelfTest { difference }),
+        }
+    }
+
+    /// Outputs of the detector's convolutional part, for comparison with other implementations.
+    ///
+    /// # Errors
+    /// If the device fails.
+    pub async fn inspect(&self, input: &NetworkInput) -> Result<StageOutputs, PredictError> {
+        detector::inspect(self.any_engine()?, input).await
+    }
+
+    /// Finds and outlines lesions and classifies the slice.
+    ///
+    /// # Errors
+    /// If the device fails or `monitor` cancels.
+    pub async fn predict(
+        &self,
+        slice: &CtSlice,
+        settings: &Settings,
+        monitor: &mut impl Progress,
+    ) -> Result<SliceReport, PredictError> {
+        Ok(self.predict_with_masks(slice, settings, monitor).await?.report)
+    }
+
+    /// The same with the mask head's maps, from which the masks were cut.
+    ///
+    /// # Errors
+    /// If the device fails or `monitor` cancels.
+    pub async fn predict_with_masks(
+        &self,
+        slice: &CtSlice,
+        settings: &Settings,
+        monitor: &mut impl Progress,
+    ) -> Result<Prediction, PredictError> {
+        let mut clock = Clock::start();
+        monitor.enter(Stage::Preprocess).await?;
+        let trunks = [&self.segmentation, &self.classifier_trunk];
+        let inputs = trunks
+            .map(|trunk| trunk.as_ref().map(|trunk| NetworkInput::resized(slice, trunk.resize)));
+        clock.lap(Stage::Preprocess);
+
+        let mut warnings = slice.warnings.clone();
+        let unfit = plausibility::refusal(slice);
+        if let Some(reason) = &unfit {
+            if !settings.force {
+                let report = SliceReport::refused(slice, reason.clone(), clock.finish());
+                return Ok(Prediction { report, mask_logits: Vec::new() });
+            }
+            warnings.push(format!("looked at all the same, as was asked for, although {reason}"));
+        }
+        let (mut lesions, mut mask_logits) = (Vec::new(), Vec::new());
+        let (mut batch, mut to_slice) = (None, [1.0; 2]);
+        let [for_segmentation, for_classifier] = inputs;
+        if let Some((Trunk { engine, masks, .. }, input)) =
+            self.segmentation.as_ref().zip(for_segmentation)
+        {
+            let lap = &mut |stage| clock.lap(stage);
+            let output = detector::run(engine, &input, Some(settings), monitor, lap).await?;
+            to_slice = input.to_slice;
+            if self.shares_trunk() {
+                batch = self.roi_batch(&output.boxes, settings);
+            }
+            monitor.enter(Stage::Masks).await?;
+            (lesions, mask_logits) =
+                outline(engine, *masks, output, &input, slice, settings).await?;
+            clock.lap(Stage::Masks);
+        }
+        if let Some((Trunk { engine, .. }, input)) =
+            self.classifier_trunk.as_ref().zip(for_classifier)
+        {
+            let lap = &mut |stage| clock.lap(stage);
+            let output = detector::run(engine, &input, None, monitor, lap).await?;
+            to_slice = input.to_slice;
+            batch = self.roi_batch(&output.boxes, settings);
+        }
+        let (mut logits, mut regions) = (None, Vec::new());
+        let inputs = self.calibration().and_then(|known| known.inputs.as_ref());
+        let unlike = || inputs.and_then(|inputs| inputs.refusal(slice));
+        let refusal = plausibility::class_refusal(slice).or_else(unlike);
+        let refusal = refusal.filter(|_| self.classifier.is_some() && !settings.force);
+        if let Some(classifier) = self.classifier.as_ref().filter(|_| refusal.is_none()) {
+            monitor.enter(Stage::Classification).await?;
+            if let Some(batch) = &batch {
+                regions = RankedRegion::of_batch(batch, to_slice);
+                if batch.regions.is_empty() {
+                    warnings.push(
+                        "no region was found at all; the class comes from an empty batch".into(),
+                    );
+                }
+            }
+            logits = classifier.logits(slice, batch.as_ref())?;
+            clock.lap(Stage::Classification);
+        }
+        let classes = logits.as_ref().map(|logits| self.class_probabilities(logits));
+        let calibration = self.classifier.as_ref().map(|classifier| &classifier.calibration);
+        let verdict = calibration.zip(classes).map(|(known, classes)| known.verdict(&classes));
+        let report = SliceReport {
+            source: slice.source.clone(),
+            width: slice.width,
+            height: slice.height,
+            spacing_mm: slice.spacing_mm,
+            classes,
+            verdict,
+            refusal,
+            logits,
+            regions,
+            lesions,
+            segmented: self.segmentation.is_some(),
+            forced: unfit.is_some(),
+            milliseconds: clock.finish(),
+            warnings,
+        };
+        Ok(Prediction { report, mask_logits })
+    }
+
+    /// The classifier's RoI batch of a slice.
+    ///
+    /// # Errors
+    /// If there is no classifier or the device fails.
+    pub async fn ranked_regions(
+        &self,
+        slice: &CtSlice,
+        settings: &Settings,
+    ) -> Result<RoiBatch, PredictError> {
+        let missing = || PredictError::Device { reason: "no classifier is loaded".into() };
+        let trunk = self.classifier_trunk.as_ref().or(self.segmentation.as_ref());
+        let Trunk { engine, resize, .. } = trunk.ok_or_else(missing)?;
+        let input = NetworkInput::resized(slice, *resize);
+        let output = detector::run(engine, &input, None, &mut NoProgress, &mut |_| {}).await?;
+        self.roi_batch(&output.boxes, settings).ok_or_else(missing)
+    }
+
+    /// The class logits of a RoI batch; `None` without a classifier that goes by regions.
+    ///
+    /// # Errors
+    /// If they are not finite.
+    pub fn classify(&self, batch: &RoiBatch) -> Result<Option<[f32; CLASSES]>, PredictError> {
+        match self.classifier.as_ref().map(|classifier| &classifier.network) {
+            Some(ClassNetwork::Regions { module, roi_batch }) => {
+                region_logits(module, *roi_batch, batch).map(Some)
+            }
+            _ => Ok(None),
+        }
+    }
+
+    /// What the classifier's logits are worth; `None` without one.
+    pub fn calibration(&self) -> Option<&Calibration> {
+        self.classifier.as_ref().map(|classifier| &classifier.calibration)
+    }
+
+    /// Calibrated probabilities of class logits.
+    fn class_probabilities(&self, logits: &[f32; CLASSES]) -> ClassProbabilities {
+        let plain = Calibration::default();
+        let [control, common_pneumonia, covid19] =
+            self.calibration().unwrap_or(&plain).probabilities(logits);
+        ClassProbabilities { control, common_pneumonia, covid19 }
+    }
+
+    fn roi_batch(&self, outputs: &BoxOutputs, settings: &Settings) -> Option<RoiBatch> {
+        match self.classifier.as_ref()?.network {
+            ClassNetwork::Regions { roi_batch, .. } => {
+                Some(RoiBatch::by(outputs, roi_batch, settings.seed, settings.rule()))
+            }
+            ClassNetwork::Image { .. } => None,
+        }
+    }
+}
+
+impl SliceClassifier {
+    /// Class logits of a slice with the RoI batch `batch`; `None` if regions are needed and none were
+    /// computed.
+    fn logits(
+        &self,
+        slice: &CtSlice,
+        batch: Option<&RoiBatch>,
+    ) -> Result<Option<[f32; CLASSES]>, PredictError> {
+        match &self.network {
+            ClassNetwork::Regions { module, roi_batch } => {
+                batch.map(|batch| region_logits(module, *roi_batch, batch)).transpose()
+            }
+            ClassNetwork::Image { network, side } => {
+                checked(image_logits(network, slice, *side)).map(Some)
+            }
+        }
+    }
+}
+
+fn region_logits(
+    module: &CpuScoreModule,
+    roi_batch: usize,
+    batch: &RoiBatch,
+) -> Result<[f32; CLASSES], PredictError> {
+    let logits = module.forward(&batch.values(roi_batch));
+    let logits = logits
+        .try_into()
+        .map_err(|_| PredictError::Device { reason: "module S gave no three logits".into() })?;
+    checked(logits)
+}
+
+fn checked(logits: [f32; CLASSES]) -> Result<[f32; CLASSES], PredictError> {
+    match logits.iter().all(|logit| logit.is_finite()) {
+        true => Ok(logits),
+        false => Err(PredictError::NotFinite { what: "class logits" }),
+    }
+}
+
+/// The lesions of a slice, and their mask logits.
+async fn outline<E: Backend>(
+    engine: &E,
+    masks: Masks,
+    output: TrunkOutput<E::Pyramid>,
+    input: &NetworkInput,
+    slice: &CtSlice,
+    settings: &Settings,
+) -> Result<(Vec<Lesion>, Vec<Vec<f32>>), PredictError> {
+    let detections = output.boxes.detect_by(&settings.rule());
+    let maps = detector::masks(engine, &output.pyramid, &detections).await?;
+    let mut outlined: Vec<Outlined> = Vec::new();
+    for (detection, map) in detections.iter().zip(maps) {
+        let (lesion, mask) = lesion(detection, &map, masks, input, slice, settings.mask_threshold);
+        let is_known = |known: &Outlined| {
+            known.lesion.label == lesion.label && lies_on(&mask, &lesion.bbox, known)
+        };
+        if !(settings.merge && outlined.iter().any(is_known)) {
+            outlined.push(Outlined { lesion, mask, map });
+        }
+    }
+    Ok(outlined.into_iter().map(|found| (found.lesion, found.map)).unzip())
+}
+
+/// A lesion with its mask and the map that it was cut from.
+struct Outlined {
+    lesion: Lesion,
+    mask: Mask,
+    map: Vec<f32>,
+}
+
+/// Whether two masks share more than half of the smaller one.
+fn lies_on(mask: &Mask, bbox: &BBox, known: &Outlined) -> bool {
+    let (a, b) = (bbox, &known.lesion.bbox);
+    // A mask may reach a pixel beyond its box.
+    let from = |a: f32, b: f32| (a.max(b) - 1.0).max(0.0) as usize;
+    let to = |a: f32, b: f32, end: usize| ((a.min(b) + 2.0).max(0.0) as usize).min(end);
+    let columns = from(a.x1, b.x1)..to(a.x2, b.x2, mask.width);
+    let shared: usize = (from(a.y1, b.y1)..to(a.y2, b.y2, mask.height))
+        .map(|row| {
+            let at = |column: &usize| row * mask.width + column;
+            let both = |column: &usize| mask.pixels[at(column)] && known.mask.pixels[at(column)];
+            columns.clone().filter(both).count()
+        })
+        .sum();
+    let smaller = mask.area().min(known.lesion.area_px);
+    smaller > 0 && 2 * shared > smaller
+}
+
+/// A detection in the slice's own pixels.
+fn lesion(
+    detection: &Detection,
+    map: &[f32],
+    masks: Masks,
+    input: &NetworkInput,
+    slice: &CtSlice,
+    threshold: MaskThreshold,
+) -> (Lesion, Mask) {
+    let bbox = detection.bbox.scale(input.to_slice[0], input.to_slice[1]);
+    let size = (slice.width, slice.height);
+    let probabilities: Vec<f32> = map.iter().map(|logit| sigmoid(*logit)).collect();
+    let cut = match threshold {
+        MaskThreshold::Probability => 0.5,
+        MaskThreshold::Logit => sigmoid(0.5),
+    };
+    let mask = paste_mask(&probabilities, MASK_SIDE, &bbox, size, cut);
+    let area_px = mask.area();
+    let label = match (masks, detection.class) {
+        (Masks::Merge, _) => "lesion",
+        (Masks::Both, 1) => "ground_glass",
+        (Masks::Both, _) => "consolidation",
+    };
+    let lesion = Lesion {
+        label: label.into(),
+        score: detection.score,
+        bbox,
+        area_px,
+        area_mm2: slice.spacing_mm.map(|[row, column]| area_px as f64 * row * column),
+        mask: Some(Rle::encode(&mask)),
+    };
+    (lesion, mask)
+}
+
+/// Milliseconds by stage.
+struct Clock {
+    started: Instant,
+    lap: Instant,
+    milliseconds: BTreeMap<String, f64>,
+}
+
+impl Clock {
+    fn start() -> Self {
+        let now = Instant::now();
+        Self { started: now, lap: now, milliseconds: BTreeMap::new() }
+    }
+
+    fn lap(&mut self, stage: Stage) {
+        let spent = self.lap.elapsed().as_secs_f64() * 1e3;
+        *self.milliseconds.entry(stage.name().into()).or_default() += spent;
+        self.lap = Instant::now();
+    }
+
+    fn finish(mut self) -> BTreeMap<String, f64> {
+        let total = self.started.elapsed().as_secs_f64() * 1e3;
+        self.milliseconds.insert("total".into(), total);
+        self.milliseconds
+    }
+}

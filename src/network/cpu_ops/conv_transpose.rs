@@ -1,0 +1,127 @@
+//! Transposed convolution, kernel 2, stride 2, with bias and ReLU, and its gradients.
+
+use burn::tensor::Tensor;
+
+use crate::kernels::conv_transpose::{CpuConvTranspose2d, output_start, taps_before_outputs};
+use crate::kernels::matmul::{add_transposed_matmul, matmul};
+use crate::kernels::parallel;
+use crate::network::cpu_ops::conv::{channel_sums, where_positive};
+use crate::network::cpu_ops::op::{
+    ChannelsLast, CpuOp, HostTensor, Recorded, Saved, apply, contiguous, from_channels_last,
+    from_values,
+};
+
+/// Doubles `[batch, in, height, width]` by `weight` `[in, out, 2, 2]`, then ReLU.
+pub fn upscale(input: Tensor<4>, weight: Tensor<4>, bias: Tensor<1>) -> Tensor<4> {
+    apply(vec![input.into(), weight.into(), bias.into()], Upscale)
+}
+
+#[derive(Debug)]
+struct Upscale;
+
+impl CpuOp for Upscale {
+    fn forward(&self, inputs: &[HostTensor], _: bool) -> (HostTensor, Saved) {
+        let input = ChannelsLast::of(&inputs[0]);
+        let (weight, bias) = (contiguous(&inputs[1]), contiguous(&inputs[2]));
+        let layer = CpuConvTranspose2d::new(weight.storage(), bias.storage::<f32>().to_vec());
+        let (values, dims) = layer.upscale(input.values(), input.dims);
+        (from_channels_last(values, dims), Saved::default())
+    }
+
+    fn backward(
+        &self,
+        recorded: &Recorded,
+        gradient: HostTensor,
+        wanted: &[bool],
+    ) -> Vec<Option<HostTensor>> {
+        let input = ChannelsLast::of(&recorded.inputs[0]);
+        let [batch, height, width, channels] = input.dims;
+        let weight = contiguous(&recorded.inputs[1]);
+        let gradient = ChannelsLast::of(&gradient);
+        let outputs = gradient.dims[3];
+        let output = ChannelsLast::of(&recorded.output);
+        let gradient = where_positive(gradient.values(), output.values());
+        let image = height * width;
+        // The gradient in the order of the product, `[pixels, 2, 2, out]`.
+        let mut ordered = vec![0.0; gradient.len()];
+        parallel::for_each_chunk(&mut ordered, 4 * outputs, |pixel, values| {
+            let (row, column) = (pixel / width, pixel % width);
+            for (tap, values) in values.chunks_exact_mut(2 * outputs).enumerate() {
+                // Rows run on from image to image.
+                let start = output_start(row, tap, width, outputs) + 2 * column * outputs;
+                values.copy_from_slice(&gradient[start..][..2 * outputs]);
+            }
+        });
+        let mut found = vec![None; wanted.len()];
+        if wanted[0] {
+            let weights = taps_before_outputs(weight.storage(), outputs);
+            let mut turned = vec![0.0; weights.len()];
+            for (input, values) in weights.chunks_exact(4 * outputs).enumerate() {
+                for (index, value) in values.iter().enumerate() {
+                    turned[index * channels + input] = *value;
+                }
+            }
+            let mut values = vec![0.0; batch * image * channels];
+            parallel::for_each_chunk(&mut values, image * channels, |index, out| {
+                let left = &ordered[index * image * 4 * outputs..][..image * 4 * outputs];
+                matmul(out, left, &turned, [image, 4 * outputs, channels]);
+            });
+            found[0] = Some(from_channels_last(values, input.dims));
+        }
+        if wanted[1] {
+            let sums =
+                parallel::sum_over_parts(batch * image, channels * 4 * outputs, |range, sums| {
+                    let left = &input.values()[range.start * channels..range.end * channels];
+                    let right = &ordered[range.start * 4 * outputs..range.end * 4 * outputs];
+                    add_transposed_matmul(sums, left, right, [channels, range.len(), 4 * outputs]);
+                });
+            let mut values = vec![0.0; sums.len()];
+            for (input, sums) in sums.chunks_exact(4 * outputs).enumerate() {
+                for (index, sum) in sums.iter().enumerate() {
+                    values[(input * outputs + index % outputs) * 4 + index / outputs] = *sum;
+                }
+            }
+            found[1] = Some(from_values(values, [channels, outputs, 2, 2]));
+        }
+        if wanted[2] {
+            found[2] = Some(from_values(channel_sums(&gradient, outputs), [outputs]));
+        }
+        found
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::network::cpu_ops::op::check::{alternating, gradients_are_differences, noise};
+    use burn::tensor::activation::relu;
+    use burn::tensor::module::conv_transpose2d;
+    use burn::tensor::ops::ConvTransposeOptions;
+    use burn::tensor::{Device, TensorData};
+
+    #[test]
+    fn it_upscales_as_burn_does() {
+        let device = Device::flex();
+        let tensor = |dims: [usize; 4], seed| {
+            let data = TensorData::new(noise(dims.iter().product(), seed), dims);
+            Tensor::<4>::from_data(data, &device)
+        };
+        let (input, weight) = (tensor([2, 3, 4, 5], 1), tensor([3, 6, 2, 2], 2));
+        let bias = tensor([6, 1, 1, 1], 3).reshape([6]);
+        let options = ConvTransposeOptions::new([2, 2], [0, 0], [0, 0], [1, 1], 1);
+        let expected =
+            relu(conv_transpose2d(input.clone(), weight.clone(), Some(bias.clone()), options));
+        let tolerance = burn::tensor::Tolerance::<f32>::default();
+        let actual = upscale(input, weight, bias).into_data();
+        actual.assert_approx_eq(&expected.into_data(), tolerance);
+    }
+
+    #[test]
+    fn its_gradients_are_differences() {
+        let shapes = [vec![2, 3, 4, 3], vec![3, 4, 2, 2], vec![4]];
+        gradients_are_differences(&shapes, 1e-2, |tensors| {
+            let bias = tensors[2].clone().reshape([4]) + alternating(4, 20.0);
+            upscale(tensors[0].clone(), tensors[1].clone(), bias)
+        });
+    }
+}

@@ -1,0 +1,141 @@
+//! The adjoint of Winograd's convolution with respect to the kernel.
+//!
+//! With `y = A^T [(G g G^T) * (B^T d B)] A`, the gradient of the kernel is
+//! `G^T [sum over tiles of (A dy A^T) * (B^T d B)] G`: the same patches as in the forward pass,
+//! multiplied with transformed gradients, 36 matrix products in all.
+
+use crate::kernels::matmul::add_transposed_matmul;
+use crate::kernels::parallel;
+use crate::kernels::winograd::{ENTRIES, PATCH, TILE, Tiling, gather_patches, take};
+
+/// Tiles transformed at a time.
+const RUN: usize = 64;
+
+/// Gradient of the kernel `[out, in, 3, 3]` from the input and the gradient of the output, both
+/// channels last.
+pub fn weight_gradient(
+    input: &[f32],
+    gradient: &[f32],
+    [inputs, outputs]: [usize; 2],
+    tiling: &Tiling,
+    images: usize,
+) -> Vec<f32> {
+    let tiles = images * tiling.per_image();
+    let sums = parallel::sum_over_parts(tiles, ENTRIES * inputs * outputs, |range, sums| {
+        let mut first = range.start;
+        while first < range.end {
+            let run = first..(first + RUN).min(range.end);
+            let count = run.len();
+            let patches = gather_patches(input, inputs, tiling, run.clone());
+            let gradients = gather_gradients(gradient, outputs, tiling, run.clone());
+            for entry in 0..ENTRIES {
+                add_transposed_matmul(
+                    &mut sums[entry * inputs * outputs..][..inputs * outputs],
+                    &patches[entry * count * inputs..][..count * inputs],
+                    &gradients[entry * count * outputs..][..count * outputs],
+                    [inputs, count, outputs],
+                );
+            }
+            first = run.end;
+        }
+    });
+    kernel_adjoint(&sums, inputs, outputs)
+}
+
+/// `A dy A^T` for a range of tiles: `[36, tiles, channels]`.
+fn gather_gradients(
+    gradient: &[f32],
+    channels: usize,
+    tiling: &Tiling,
+    range: std::ops::Range<usize>,
+) -> Vec<f32> {
+    let tiles = range.len();
+    let mut transformed = vec![0.0; ENTRIES * tiles * channels];
+    let mut scratch = vec![0.0; PATCH * TILE * channels];
+    let zeros = vec![0.0; channels];
+    for (tile, global) in range.enumerate() {
+        let (image, top, left) = tiling.place(global);
+        let pixel = |i: usize, j: usize| {
+            let (y, x) = (top + i, left + j);
+            if y < tiling.height && x < tiling.width {
+                let start = ((image * tiling.height + y) * tiling.width + x) * channels;
+                &gradient[start..][..channels]
+            } else {
+                &zeros[..]
+            }
+        };
+        for j in 0..TILE {
+            let column: [&[f32]; TILE] = std::array::from_fn(|i| pixel(i, j));
+            let mut rest = &mut scratch[j * PATCH * channels..][..PATCH * channels];
+            output_adjoint(column, std::array::from_fn(|_| take(&mut rest, channels)));
+        }
+        let mut rest = &mut transformed[..];
+        for i in 0..PATCH {
+            let row: [&[f32]; TILE] =
+                std::array::from_fn(|j| &scratch[(j * PATCH + i) * channels..][..channels]);
+            let out: [&mut [f32]; PATCH] = std::array::from_fn(|_| {
+                &mut take(&mut rest, tiles * channels)[tile * channels..][..channels]
+            });
+            output_adjoint(row, out);
+        }
+    }
+    transformed
+}
+
+/// `A y` along one axis.
+fn output_adjoint(y: [&[f32]; TILE], out: [&mut [f32]; PATCH]) {
+    let [y0, y1, y2, y3] = y;
+    let [o0, o1, o2, o3, o4, o5] = out;
+    let n = y0.len();
+    let (y1, y2, y3) = (&y1[..n], &y2[..n], &y3[..n]);
+    let (o0, o1, o2) = (&mut o0[..n], &mut o1[..n], &mut o2[..n]);
+    let (o3, o4, o5) = (&mut o3[..n], &mut o4[..n], &mut o5[..n]);
+    for c in 0..n {
+        let even = y0[c] + y2[c];
+        let odd = y1[c] + y3[c];
+        let far_even = y0[c] + 4.0 * y2[c];
+        let far_odd = 2.0 * y1[c] + 8.0 * y3[c];
+        o0[c] = y0[c];
+        o1[c] = even + odd;
+        o2[c] = even - odd;
+        o3[c] = far_even + far_odd;
+        o4[c] = far_even - far_odd;
+        o5[c] = y3[c];
+    }
+}
+
+/// `G^T u G` for every pair of channels: `[36, in, out]` to `[out, in, 3, 3]`.
+fn kernel_adjoint(sums: &[f32], inputs: usize, outputs: usize) -> Vec<f32> {
+    let length = inputs * outputs;
+    let along = |u: [&[f32]; PATCH], at: usize| -> [f32; 3] {
+        let (near, near_difference) = (u[1][at] + u[2][at], u[1][at] - u[2][at]);
+        let (far, far_difference) = (u[3][at] + u[4][at], u[3][at] - u[4][at]);
+        [
+            u[0][at] / 4.0 - near / 6.0 + far / 24.0,
+            far_difference / 12.0 - near_difference / 6.0,
+            (far - near) / 6.0 + u[5][at],
+        ]
+    };
+    let mut half = vec![0.0; 3 * PATCH * length];
+    for column in 0..PATCH {
+        let entries: [&[f32]; PATCH] =
+            std::array::from_fn(|row| &sums[(row * PATCH + column) * length..][..length]);
+        for at in 0..length {
+            for (row, value) in along(entries, at).into_iter().enumerate() {
+                half[(row * PATCH + column) * length + at] = value;
+            }
+        }
+    }
+    let mut kernel = vec![0.0; 9 * length];
+    for row in 0..3 {
+        let entries: [&[f32]; PATCH] =
+            std::array::from_fn(|column| &half[(row * PATCH + column) * length..][..length]);
+        for at in 0..length {
+            let (input, output) = (at / outputs, at % outputs);
+            for (column, value) in along(entries, at).into_iter().enumerate() {
+                kernel[(output * inputs + input) * 9 + row * 3 + column] = value;
+            }
+        }
+    }
+    kernel
+}

@@ -1,0 +1,100 @@
+//! What the slices of a series say together.
+
+use serde::{Deserialize, Serialize};
+
+use crate::report::{ClassProbabilities, SliceReport};
+
+/// A series and its sum.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct SeriesReport {
+    /// What it is called.
+    pub name: String,
+    /// Place of its first slice among the report's slices.
+    pub first_slice: usize,
+    /// Number of its slices.
+    pub slices: usize,
+    /// Slices with at least one lesion.
+    pub slices_with_lesions: usize,
+    /// Millimetres between neighbours, if they lie evenly.
+    pub distance_mm: Option<f64>,
+    /// Volume under all masks in millilitres: their area times the distance. `None` without spacing.
+    pub lesion_volume_ml: Option<f64>,
+    /// Mean of the class probabilities of the slices that have some.
+    pub mean_classes: Option<ClassProbabilities>,
+    /// How many these are.
+    #[serde(default)]
+    pub slices_with_classes: usize,
+    /// What the reader should know.
+    pub warnings: Vec<String>,
+}
+
+impl SeriesReport {
+    /// Sums up `slices`, of which the first is number `first_slice` of the report.
+    pub fn new(
+        name: String,
+        first_slice: usize,
+        slices: &[SliceReport],
+        distance_mm: Option<f64>,
+        warnings: Vec<String>,
+    ) -> Self {
+        Self {
+            name,
+            first_slice,
+            slices: slices.len(),
+            slices_with_lesions: slices.iter().filter(|slice| !slice.lesions.is_empty()).count(),
+            distance_mm,
+            lesion_volume_ml: distance_mm.and_then(|distance| volume_ml(slices, distance)),
+            mean_classes: mean_classes(slices),
+            slices_with_classes: slices.iter().filter(|slice| slice.classes.is_some()).count(),
+            warnings,
+        }
+    }
+
+    /// The sum in words, saying how it was formed.
+    pub fn in_words(&self) -> String {
+        let mut words =
+            format!("{} of {} slices have lesions.", self.slices_with_lesions, self.slices);
+        if let Some(volume) = self.lesion_volume_ml {
+            words += &format!(
+                " Lesion volume {volume:.1} ml: area of the masks times the distance of the slices, {:.2} mm.",
+                self.distance_mm.unwrap_or_default()
+            );
+        }
+        if let Some(c) = &self.mean_classes {
+            words += &format!(
+                " Mean over the {} slices with a class: Control {:.1} %, Common Pneumonia {:.1} %, COVID-19 {:.1} %. The classifier looks at single slices; the mean is no diagnosis of the examination.",
+                self.slices_with_classes,
+                c.control * 100.0,
+                c.common_pneumonia * 100.0,
+                c.covid19 * 100.0
+            );
+        }
+        words
+    }
+}
+
+fn volume_ml(slices: &[SliceReport], distance_mm: f64) -> Option<f64> {
+    let of_slice = |slice: &SliceReport| {
+        let [row, column] = slice.spacing_mm?;
+        let inside = slice.label_map().iter().filter(|label| **label > 0).count();
+        Some(inside as f64 * row * column * distance_mm)
+    };
+    let cubic_mm: Option<f64> = slices.iter().map(of_slice).sum();
+    cubic_mm.map(|volume| volume / 1000.0)
+}
+
+fn mean_classes(slices: &[SliceReport]) -> Option<ClassProbabilities> {
+    let classes: Vec<ClassProbabilities> =
+        slices.iter().filter_map(|slice| slice.classes).collect();
+    if classes.is_empty() {
+        return None;
+    }
+    let mean = |of: fn(&ClassProbabilities) -> f32| {
+        classes.iter().map(of).sum::<f32>() / classes.len() as f32
+    };
+    Some(ClassProbabilities {
+        control: mean(|c| c.control),
+        common_pneumonia: mean(|c| c.common_pneumonia),
+        covid19: mean(|c| c.covid19),
+    })
+}

@@ -1,0 +1,269 @@
+//! What every surface shows: page, JSON, pictures.
+
+use std::collections::BTreeMap;
+
+use serde::{Deserialize, Serialize};
+
+use crate::detection::BBox;
+use crate::detection::mask::rle::Rle;
+use crate::image::CtSlice;
+use crate::report::regions::RankedRegion;
+use crate::report::series::SeriesReport;
+use crate::report::verdict::{Calibration, Measured, Verdict};
+
+/// Name and version of the JSON layout.
+pub const SCHEMA: &str = "groundglass/report/1";
+/// Stands in every report.
+pub const NOTICE: &str = "Research use only. Not a medical device.";
+
+/// Which weights spoke.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ModelInfo {
+    /// Model or file name.
+    pub name: String,
+    /// SHA-256 of the weights' file, hexadecimal.
+    pub sha256: String,
+}
+
+/// The networks used; either may be missing.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct ModelsInfo {
+    /// Stage I.
+    pub segmentation: Option<ModelInfo>,
+    /// Stage II.
+    pub classifier: Option<ModelInfo>,
+    /// What the classifier's verdicts are worth.
+    #[serde(default)]
+    pub calibration: Option<Calibration>,
+}
+
+/// Probabilities of the slice's class: softmax of the three logits.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+pub struct ClassProbabilities {
+    /// No pneumonia.
+    pub control: f32,
+    /// Pneumonia that is not COVID-19.
+    pub common_pneumonia: f32,
+    /// COVID-19.
+    pub covid19: f32,
+}
+
+/// One outlined lesion, in pixels of the slice as given.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Lesion {
+    /// `lesion`, or `ground_glass` and `consolidation` where the model tells them apart.
+    pub label: String,
+    /// Probability.
+    pub score: f32,
+    /// `[x1, y1, x2, y2]`.
+    #[serde(rename = "box")]
+    pub bbox: BBox,
+    /// Pixels of the mask.
+    pub area_px: usize,
+    /// Area, if the pixel spacing is known.
+    pub area_mm2: Option<f64>,
+    /// The mask, as pycocotools reads it.
+    pub mask: Option<Rle>,
+}
+
+/// What was found on one slice.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct SliceReport {
+    /// File name or path.
+    pub source: String,
+    /// Columns.
+    pub width: usize,
+    /// Rows.
+    pub height: usize,
+    /// Millimetres between rows and between columns.
+    pub spacing_mm: Option<[f64; 2]>,
+    /// Class probabilities; `None` without a classifier.
+    pub classes: Option<ClassProbabilities>,
+    /// What may be said; `None` without a classifier or probabilities.
+    #[serde(default)]
+    pub verdict: Option<Verdict>,
+    /// Why nothing is said of the slice, or no class given although there is a classifier.
+    #[serde(default)]
+    pub refusal: Option<String>,
+    /// Whether it was looked at although it is plainly no axial chest CT.
+    #[serde(default)]
+    pub forced: bool,
+    /// The logits behind them: control, common pneumonia, COVID-19.
+    pub logits: Option<[f32; 3]>,
+    /// The regions behind the class, strongest first; empty without a classifier.
+    #[serde(default)]
+    pub regions: Vec<RankedRegion>,
+    /// Lesions by descending score; empty without a segmentation model.
+    pub lesions: Vec<Lesion>,
+    /// Whether lesions were looked for.
+    #[serde(default = "yes")]
+    pub segmented: bool,
+    /// Time spent by stage, and in `total`.
+    pub milliseconds: BTreeMap<String, f64>,
+    /// What the reader should know.
+    pub warnings: Vec<String>,
+}
+
+/// A file that could not be read.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct FileError {
+    /// File name or path.
+    pub source: String,
+    /// What was wrong.
+    pub message: String,
+}
+
+/// Everything one run found.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Report {
+    /// [`SCHEMA`].
+    pub schema: String,
+    /// [`NOTICE`].
+    pub notice: String,
+    /// The weights.
+    pub model: ModelsInfo,
+    /// What computed.
+    pub device: String,
+    /// Slice by slice, series after series.
+    pub slices: Vec<SliceReport>,
+    /// The series with their sums.
+    #[serde(default)]
+    pub series: Vec<SeriesReport>,
+    /// Files that could not be read.
+    pub errors: Vec<FileError>,
+}
+
+impl Lesion {
+    /// Number of the class in label maps and COCO files: 1 ground glass or any lesion, 2 consolidation.
+    pub fn category(&self) -> u8 {
+        if self.label == "consolidation" { 2 } else { 1 }
+    }
+}
+
+fn yes() -> bool {
+    true
+}
+
+/// A verdict and lesions that do not go together.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Contradiction {
+    /// Signs of pneumonia, and no lesion.
+    SignsWithoutLesions,
+    /// No signs of pneumonia, and lesions.
+    LesionsWithoutSigns,
+}
+
+impl Contradiction {
+    /// In words.
+    pub fn in_words(self) -> &'static str {
+        match self {
+            Self::SignsWithoutLesions => {
+                "The classifier says pneumonia, and no lesion was found: one of them is wrong."
+            }
+            Self::LesionsWithoutSigns => {
+                "Lesions were found, and the classifier says no pneumonia: one of them is wrong."
+            }
+        }
+    }
+}
+
+impl Measured {
+    /// In words.
+    pub fn in_words(&self) -> String {
+        format!(
+            "On {} slices of {} patients that the classifier had not seen, its most probable class was right on {:.0} of 100; pneumonia or not: sensitivity {:.2}, specificity {:.2}. No pneumonia, or which one, was said of {:.0} of 100, and was right on {:.0} of 100 of these.",
+            self.slices,
+            self.patients,
+            self.accuracy * 100.0,
+            self.sensitivity,
+            self.specificity,
+            self.named * 100.0,
+            self.named_accuracy * 100.0
+        )
+    }
+}
+
+impl SliceReport {
+    /// The report on a slice of which nothing is said.
+    pub fn refused(slice: &CtSlice, refusal: String, milliseconds: BTreeMap<String, f64>) -> Self {
+        Self {
+            source: slice.source.clone(),
+            width: slice.width,
+            height: slice.height,
+            spacing_mm: slice.spacing_mm,
+            classes: None,
+            verdict: None,
+            refusal: Some(refusal),
+            forced: false,
+            logits: None,
+            regions: Vec::new(),
+            lesions: Vec::new(),
+            segmented: false,
+            milliseconds,
+            warnings: slice.warnings.clone(),
+        }
+    }
+
+    /// Whether verdict and lesions contradict each other.
+    pub fn contradiction(&self) -> Option<Contradiction> {
+        let signs = self.verdict.filter(|_| self.segmented)?.finding.signs()?;
+        match (signs, self.lesions.is_empty()) {
+            (true, true) => Some(Contradiction::SignsWithoutLesions),
+            (false, false) => Some(Contradiction::LesionsWithoutSigns),
+            _ => None,
+        }
+    }
+
+    /// The verdict, or why there is none, in words; `None` without a classifier.
+    pub fn verdict_in_words(&self) -> Option<String> {
+        if let Some(refusal) = &self.refusal {
+            let what =
+                if self.segmented { "no class is given" } else { "nothing is said of this slice" };
+            return Some(format!("{what}: {refusal}"));
+        }
+        let verdict = self.verdict?;
+        let forced = if self.forced { "not meant for such slices: " } else { "" };
+        Some(format!(
+            "{forced}{} (pneumonia {:.1} %)",
+            verdict.finding.in_words(),
+            verdict.pneumonia * 100.0
+        ))
+    }
+
+    /// The same with the lesions whose score is over `threshold`: what a prediction with that threshold
+    /// would have said, as suppression only ever removes the weaker of two lesions.
+    pub fn above(&self, threshold: f32) -> Self {
+        let lesions = self.lesions.iter().filter(|lesion| lesion.score > threshold);
+        Self { lesions: lesions.cloned().collect(), ..self.clone() }
+    }
+
+    /// The [category](Lesion::category) of every pixel, row-major, 0 outside all masks; where lesions
+    /// overlap, the one with the highest score counts.
+    pub fn label_map(&self) -> Vec<u8> {
+        let mut labels = vec![0; self.width * self.height];
+        // By descending score in the report: the strongest is written last.
+        for lesion in self.lesions.iter().rev() {
+            let mask = lesion.mask.as_ref().and_then(|rle| rle.decode().ok());
+            let Some(mask) = mask else { continue };
+            for (label, _) in labels.iter_mut().zip(&mask.pixels).filter(|(_, inside)| **inside) {
+                *label = lesion.category();
+            }
+        }
+        labels
+    }
+}
+
+impl Report {
+    /// An empty report.
+    pub fn new(model: ModelsInfo, device: &str) -> Self {
+        Self {
+            schema: SCHEMA.into(),
+            notice: NOTICE.into(),
+            model,
+            device: device.into(),
+            slices: Vec::new(),
+            series: Vec::new(),
+            errors: Vec::new(),
+        }
+    }
+}

@@ -1,0 +1,42 @@
+//! Timers that run out when a program has said nothing for too long.
+
+use std::cell::RefCell;
+use std::rc::Rc;
+
+use gloo::timers::callback::Timeout;
+use web_time::Instant;
+
+/// By so much a timer may fire late and still be believed.
+const LATE_MS: u128 = 3000;
+
+type Slot = Rc<RefCell<Option<Timeout>>>;
+
+/// Runs out after its time; dropping it stops it.
+///
+/// A page that was frozen or asleep hears nothing meanwhile, and its timers may fire before the messages that
+/// waited: a timer that fires late begins again.
+pub struct Silence {
+    _slot: Slot,
+}
+
+impl Silence {
+    /// Calls `when_over` after so long.
+    pub fn new(milliseconds: u32, when_over: impl FnOnce() + 'static) -> Self {
+        let slot = Slot::default();
+        start(&slot, milliseconds, Box::new(when_over));
+        Self { _slot: slot }
+    }
+}
+
+fn start(slot: &Slot, milliseconds: u32, when_over: Box<dyn FnOnce()>) {
+    let (started, weak) = (Instant::now(), Rc::downgrade(slot));
+    let timeout = Timeout::new(milliseconds, move || {
+        let Some(slot) = weak.upgrade() else { return };
+        if started.elapsed().as_millis() > u128::from(milliseconds) + LATE_MS {
+            start(&slot, milliseconds, when_over);
+        } else {
+            when_over();
+        }
+    });
+    *slot.borrow_mut() = Some(timeout);
+}
