@@ -238,6 +238,96 @@ fn a_run_killed_ten_times_ends_with_the_weights_of_one_left_alone() {
 }
 
 #[test]
+fn every_kind_of_run_that_stops_at_every_step_ends_with_the_weights_of_one_left_alone() {
+    let folder = phantoms("30");
+    let [lesions, classes] = ["data/lesions/train", "data/classes"].map(|part| at(&folder, part));
+    let list = format!("{classes}/train_COVIDx_CT.txt");
+    let start = at(&folder, "start");
+    succeed(&borrowed(&train_segmentation(&lesions, &start, &["--steps", "1"])));
+    let model = format!("{start}/model.bpk");
+    let stage_two = ["--from", &model, "--data", &classes, "--list", &list, "--epochs", "1"];
+    let features = ["--trainable", "s+f", "--balanced", "--batch", "4", "--augment", "flip"];
+    let classifier = ["train classifier --learning-rate 1e-3 --out"];
+    let joint = ["--data", &lesions, "--class-data", &classes, "--class-list", &list];
+    let joint_options = ["--preset", "small-data", "--from", &model, "--steps", "3"];
+    let image = ["--data", &classes, "--list", &list, "--steps", "3"];
+    let image_options = ["--norm", "batch", "--variant", "resnet18t2", "--side", "64"];
+    let kinds: [(&str, &str, Vec<&str>, usize); 3] = [
+        ("s+f", classifier[0], [&stage_two[..], &features].concat(), 6),
+        ("joint", "train joint --average 0.5 --out", [&joint[..], &joint_options].concat(), 3),
+        (
+            "image",
+            "train image-classifier --batch 4 --out",
+            [&image[..], &image_options].concat(),
+            3,
+        ),
+    ];
+    for (name, words, options, steps) in kinds {
+        let run = |out: &str, rest: &[&str]| {
+            let out = at(&folder, &format!("{name} {out}"));
+            let words: Vec<&str> = words.split(' ').collect();
+            let arguments = [&words, &[out.as_str()][..], &options, rest].concat();
+            (succeed(&arguments), out)
+        };
+        let (shown, calm) = run("calm", &[]);
+        assert!(shown.contains("finished at step"), "{name}: {shown}");
+        let mut disturbed = String::new();
+        for step in 0..=steps {
+            let (shown, out) = run("disturbed", &["--minutes", "0"]);
+            assert_eq!(shown.contains("finished"), step + 1 >= steps, "{name}, {step}: {shown}");
+            disturbed = out;
+        }
+        for file in ["checkpoint.bpk", "model.bpk"] {
+            let [calm, disturbed] = [&calm, &disturbed].map(|run| state(&format!("{run}/{file}")));
+            assert!(calm.tensors == disturbed.tensors, "{name}: {file}");
+        }
+        if name != "image" {
+            let model = state(&format!("{calm}/model.bpk"));
+            assert!(model.tensors.contains_key("s2new_features.fc.weight"), "{name}");
+            let picture = fs::read_dir(format!("{lesions}/imgs")).unwrap().next().unwrap().unwrap();
+            let (picture, json) = (picture.path().display().to_string(), at(&folder, "one.json"));
+            let model = format!("{calm}/model.bpk");
+            succeed(&["predict", &picture, "--model", &model, "--json", &json]);
+            let report: serde_json::Value =
+                serde_json::from_slice(&fs::read(&json).unwrap()).unwrap();
+            let logits = report["slices"][0]["logits"].as_array().unwrap();
+            assert!(logits.iter().all(|logit| logit.as_f64().unwrap().is_finite()), "{name}");
+        }
+    }
+}
+
+#[test]
+fn parts_told_by_names_hold_a_patient_out_of_every_set() {
+    let folder = phantoms("60");
+    let [lesions, classes] = ["data/lesions/train", "data/classes"].map(|part| at(&folder, part));
+    let (out, names) = (at(&folder, "run"), at(&folder, "names.csv"));
+    fs::write(&names, "name,patient\n0,one\n1,one\n").unwrap();
+    let options = ["--folds", "3", "--fold", "0", "--fold-by", "name", "--same-patients", &names];
+    let steps = ["--steps", "1", "--validate", "1"];
+    let options = [&options[..], &steps].concat();
+    let shown = succeed(&borrowed(&train_segmentation(&lesions, &out, &options)));
+    assert!(shown.contains("are held out for validation"), "{shown}");
+    let said = fail(&[
+        "train",
+        "image-classifier",
+        "--data",
+        &classes,
+        "--out",
+        &out,
+        "--folds",
+        "3",
+        "--fold",
+        "0",
+        "--same-patients",
+        &names,
+    ]);
+    assert!(said.contains("--same-patients is for --fold-by name"), "{said}");
+    fs::write(&names, "name\n0\n").unwrap();
+    let said = fail(&borrowed(&train_segmentation(&lesions, &at(&folder, "other"), &options)));
+    assert!(said.contains("names.csv: expected the columns name, patient"), "{said}");
+}
+
+#[test]
 fn stage_two_with_batch_norm_trains_what_the_paper_trains_and_nothing_else() {
     let folder = phantoms("30");
     let classes = at(&folder, "data/classes");

@@ -12,8 +12,8 @@ use crate::cli::model::{DeviceArgument, ModelArguments, predictor, training_devi
 use crate::dataset::lesions::{LesionClasses, LesionSlice, instances};
 use crate::image::phantom::{Phantom, SliceClass, draw};
 use crate::inference::{NoProgress, Settings, Stage};
-use crate::train::run::step_times;
-use crate::train::segmentation::TrainingSlice;
+use crate::train::mask_rcnn_losses::TrainingSlice;
+use crate::train::segmentation::step_times;
 
 /// Arguments of `bench`.
 #[derive(Debug, Args)]

@@ -49,7 +49,7 @@ enum Command {
     /// Write phantoms: chest-like slices with known lesions.
     Phantom(phantom::WritePhantoms),
     /// Train a network.
-    Train(train::Train),
+    Train(Box<train::Train>),
     /// Average the batch norm statistics of a trained network over many slices.
     Recalibrate(recalibrate::Recalibrate),
     /// Learn what a classifier's logits are worth, from slices that it has not learnt from.

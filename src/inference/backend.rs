@@ -8,6 +8,7 @@ use crate::image::NetworkInput;
 use crate::inference::predictor::PredictError;
 use crate::inference::progress::Progress;
 use crate::inference::settings::Settings;
+use crate::inference::slice_features::SliceFeatures;
 use crate::network::Architecture;
 
 /// Class logits `[boxes, classes]` and deltas `[boxes, 4 * classes]`, row-major.
@@ -53,6 +54,16 @@ pub trait Backend {
         pyramid: &Self::Pyramid,
         detections: &[Detection],
     ) -> impl Future<Output = Result<Vec<Vec<f32>>, PredictError>>;
+
+    /// What a class can be told from beside scores and boxes ([`SliceFeatures`]), for `boxes` on the slice.
+    ///
+    /// # Errors
+    /// If the device fails.
+    fn slice_features(
+        &self,
+        pyramid: &Self::Pyramid,
+        boxes: &[BBox],
+    ) -> impl Future<Output = Result<SliceFeatures, PredictError>>;
 
     /// The pyramid's levels, `[256, height, width]` each.
     ///

@@ -10,6 +10,7 @@ use crate::inference::gpu::{GpuBackend, GpuPyramid};
 use crate::inference::predictor::PredictError;
 use crate::inference::progress::Progress;
 use crate::inference::settings::Settings;
+use crate::inference::slice_features::SliceFeatures;
 use crate::network::Architecture;
 
 /// One or the other.
@@ -27,7 +28,7 @@ pub enum AnyPyramid {
     /// The CPU's.
     Host(CpuPyramid),
     /// A device's.
-    Device(GpuPyramid),
+    Device(Box<GpuPyramid>),
 }
 
 fn mismatched() -> PredictError {
@@ -56,7 +57,7 @@ impl Backend for EitherBackend {
             }
             Self::Device(engine) => {
                 let (pyramid, maps) = engine.pyramid(input, monitor).await?;
-                Ok((AnyPyramid::Device(pyramid), maps))
+                Ok((AnyPyramid::Device(Box::new(pyramid)), maps))
             }
         }
     }
@@ -90,6 +91,22 @@ impl Backend for EitherBackend {
             }
             (Self::Device(engine), AnyPyramid::Device(pyramid)) => {
                 engine.masks(pyramid, detections).await
+            }
+            _ => Err(mismatched()),
+        }
+    }
+
+    async fn slice_features(
+        &self,
+        pyramid: &AnyPyramid,
+        boxes: &[BBox],
+    ) -> Result<SliceFeatures, PredictError> {
+        match (self, pyramid) {
+            (Self::Host(engine), AnyPyramid::Host(pyramid)) => {
+                engine.slice_features(pyramid, boxes).await
+            }
+            (Self::Device(engine), AnyPyramid::Device(pyramid)) => {
+                engine.slice_features(pyramid, boxes).await
             }
             _ => Err(mismatched()),
         }

@@ -13,6 +13,7 @@ pub mod progress;
 pub mod self_test;
 pub mod settings;
 pub mod slice_classifier;
+pub mod slice_features;
 
 pub use backend::Backend;
 pub use cpu::CpuBackend;

@@ -15,7 +15,7 @@ use crate::detection::{BBox, Mask};
 use crate::image::preprocess::Resize;
 use crate::image::{CtSlice, NetworkInput, plausibility};
 use crate::inference::backend::Backend;
-use crate::inference::cpu::{CpuBackend, CpuImageClassifier, CpuScoreModule};
+use crate::inference::cpu::{CpuBackend, CpuFeatureModule, CpuImageClassifier, CpuScoreModule};
 use crate::inference::detector::{self, StageOutputs, TrunkOutput};
 use crate::inference::gpu::GpuBackend;
 use crate::inference::model::{LoadedModel, ModelFile};
@@ -23,7 +23,8 @@ use crate::inference::progress::{Cancelled, NoProgress, Progress, Stage};
 use crate::inference::self_test::SelfTest;
 use crate::inference::settings::{MaskThreshold, Settings};
 use crate::inference::slice_classifier::image_logits;
-use crate::network::heads::MASK_SIDE;
+use crate::inference::slice_features::covered_share;
+use crate::network::heads::{MASK_SIDE, REPRESENTATION};
 use crate::network::{Masks, WeightsError};
 use crate::report::regions::RankedRegion;
 use crate::report::verdict::Calibration;
@@ -60,7 +61,7 @@ pub enum PredictError {
 #[derive(Debug)]
 enum ClassNetwork {
     /// Module S with its batch size.
-    Regions { module: CpuScoreModule, roi_batch: usize },
+    Regions { module: CpuScoreModule, features: Option<CpuFeatureModule>, roi_batch: usize },
     /// A network that sees the slice, with the side of the square that it sees.
     Image { network: CpuImageClassifier, side: usize },
 }
@@ -70,6 +71,14 @@ enum ClassNetwork {
 struct SliceClassifier {
     network: ClassNetwork,
     calibration: Calibration,
+}
+
+/// What a class network that goes by regions needs of a slice.
+#[derive(Debug)]
+struct Evidence {
+    batch: RoiBatch,
+    /// The row of [`SliceFeatures`](crate::inference::slice_features::SliceFeatures), if it sees the trunk's features.
+    features: Option<Vec<f32>>,
 }
 
 /// What was found on a slice.
@@ -162,7 +171,11 @@ impl<E: Backend> Predictor<E> {
                         classifier_trunk = Some(trunk(file)?);
                     }
                     let module = CpuScoreModule::new(&file.state, sizes)?;
-                    Some(ClassNetwork::Regions { module, roi_batch: sizes.0 })
+                    let sees = file.detector.as_ref().filter(|detector| detector.feature_module);
+                    let features = sees
+                        .map(|detector| CpuFeatureModule::new(&file.state, detector.variant))
+                        .transpose()?;
+                    Some(ClassNetwork::Regions { module, features, roi_batch: sizes.0 })
                 }
                 (None, None) => None,
             };
@@ -271,7 +284,7 @@ impl<E: Backend> Predictor<E> {
             warnings.push(format!("looked at all the same, as was asked for, although {reason}"));
         }
         let (mut lesions, mut mask_logits) = (Vec::new(), Vec::new());
-        let (mut batch, mut to_slice) = (None, [1.0; 2]);
+        let (mut evidence, mut to_slice) = (None, [1.0; 2]);
         let [for_segmentation, for_classifier] = inputs;
         if let Some((Trunk { engine, masks, .. }, input)) =
             self.segmentation.as_ref().zip(for_segmentation)
@@ -280,7 +293,7 @@ impl<E: Backend> Predictor<E> {
             let output = detector::run(engine, &input, Some(settings), monitor, lap).await?;
             to_slice = input.to_slice;
             if self.shares_trunk() {
-                batch = self.roi_batch(&output.boxes, settings);
+                evidence = self.evidence(engine, &output, slice, to_slice, settings).await?;
             }
             monitor.enter(Stage::Masks).await?;
             (lesions, mask_logits) =
@@ -293,7 +306,7 @@ impl<E: Backend> Predictor<E> {
             let lap = &mut |stage| clock.lap(stage);
             let output = detector::run(engine, &input, None, monitor, lap).await?;
             to_slice = input.to_slice;
-            batch = self.roi_batch(&output.boxes, settings);
+            evidence = self.evidence(engine, &output, slice, to_slice, settings).await?;
         }
         let (mut logits, mut regions) = (None, Vec::new());
         let inputs = self.calibration().and_then(|known| known.inputs.as_ref());
@@ -302,7 +315,7 @@ impl<E: Backend> Predictor<E> {
         let refusal = refusal.filter(|_| self.classifier.is_some() && !settings.force);
         if let Some(classifier) = self.classifier.as_ref().filter(|_| refusal.is_none()) {
             monitor.enter(Stage::Classification).await?;
-            if let Some(batch) = &batch {
+            if let Some(Evidence { batch, .. }) = &evidence {
                 regions = RankedRegion::of_batch(batch, to_slice);
                 if batch.regions.is_empty() {
                     warnings.push(
@@ -310,7 +323,7 @@ impl<E: Backend> Predictor<E> {
                     );
                 }
             }
-            logits = classifier.logits(slice, batch.as_ref())?;
+            logits = classifier.logits(slice, evidence.as_ref())?;
             clock.lap(Stage::Classification);
         }
         let classes = logits.as_ref().map(|logits| self.class_probabilities(logits));
@@ -352,14 +365,14 @@ impl<E: Backend> Predictor<E> {
         self.roi_batch(&output.boxes, settings).ok_or_else(missing)
     }
 
-    /// The class logits of a RoI batch; `None` without a classifier that goes by regions.
+    /// The class logits of a RoI batch; `None` without a classifier that goes by regions, and by these alone.
     ///
     /// # Errors
     /// If they are not finite.
     pub fn classify(&self, batch: &RoiBatch) -> Result<Option<[f32; CLASSES]>, PredictError> {
         match self.classifier.as_ref().map(|classifier| &classifier.network) {
-            Some(ClassNetwork::Regions { module, roi_batch }) => {
-                region_logits(module, *roi_batch, batch).map(Some)
+            Some(ClassNetwork::Regions { module, features: None, roi_batch }) => {
+                region_logits(module, *roi_batch, batch).and_then(checked).map(Some)
             }
             _ => Ok(None),
         }
@@ -378,6 +391,29 @@ impl<E: Backend> Predictor<E> {
         ClassProbabilities { control, common_pneumonia, covid19 }
     }
 
+    /// What the class network needs of a slice; `None` if it does not go by regions.
+    async fn evidence(
+        &self,
+        engine: &E,
+        output: &TrunkOutput<E::Pyramid>,
+        slice: &CtSlice,
+        to_slice: [f32; 2],
+        settings: &Settings,
+    ) -> Result<Option<Evidence>, PredictError> {
+        let Some(batch) = self.roi_batch(&output.boxes, settings) else { return Ok(None) };
+        let network = self.classifier.as_ref().map(|classifier| &classifier.network);
+        let mut features = None;
+        if let Some(ClassNetwork::Regions { features: Some(_), .. }) = network {
+            let regions = &batch.regions;
+            let proposals = &output.boxes.proposals;
+            let boxes: Vec<BBox> = regions.iter().map(|found| proposals[found.proposal]).collect();
+            let seen = engine.slice_features(&output.pyramid, &boxes).await?;
+            let share = covered_share(slice, regions, to_slice);
+            features = Some(seen.row(regions, REPRESENTATION, share));
+        }
+        Ok(Some(Evidence { batch, features }))
+    }
+
     fn roi_batch(&self, outputs: &BoxOutputs, settings: &Settings) -> Option<RoiBatch> {
         match self.classifier.as_ref()?.network {
             ClassNetwork::Regions { roi_batch, .. } => {
@@ -389,16 +425,21 @@ impl<E: Backend> Predictor<E> {
 }
 
 impl SliceClassifier {
-    /// Class logits of a slice with the RoI batch `batch`; `None` if regions are needed and none were
-    /// computed.
+    /// Class logits of a slice; `None` if regions are needed and none were computed.
     fn logits(
         &self,
         slice: &CtSlice,
-        batch: Option<&RoiBatch>,
+        evidence: Option<&Evidence>,
     ) -> Result<Option<[f32; CLASSES]>, PredictError> {
         match &self.network {
-            ClassNetwork::Regions { module, roi_batch } => {
-                batch.map(|batch| region_logits(module, *roi_batch, batch)).transpose()
+            ClassNetwork::Regions { module, features, roi_batch } => {
+                let Some(Evidence { batch, features: row }) = evidence else { return Ok(None) };
+                let mut logits = region_logits(module, *roi_batch, batch)?;
+                if let Some((network, row)) = features.as_ref().zip(row.as_ref()) {
+                    let more = network.forward(row);
+                    logits.iter_mut().zip(more).for_each(|(sum, logit)| *sum += logit);
+                }
+                checked(logits).map(Some)
             }
             ClassNetwork::Image { network, side } => {
                 checked(image_logits(network, slice, *side)).map(Some)
@@ -413,10 +454,8 @@ fn region_logits(
     batch: &RoiBatch,
 ) -> Result<[f32; CLASSES], PredictError> {
     let logits = module.forward(&batch.values(roi_batch));
-    let logits = logits
-        .try_into()
-        .map_err(|_| PredictError::Device { reason: "module S gave no three logits".into() })?;
-    checked(logits)
+    let wrong = |_| PredictError::Device { reason: "module S gave no three logits".into() };
+    logits.try_into().map_err(wrong)
 }
 
 fn checked(logits: [f32; CLASSES]) -> Result<[f32; CLASSES], PredictError> {
@@ -532,5 +571,48 @@ impl Clock {
         let total = self.started.elapsed().as_secs_f64() * 1e3;
         self.milliseconds.insert("total".into(), total);
         self.milliseconds
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::classes::CLASSES;
+    use crate::image::phantom::{SliceClass, draw};
+    use crate::network::{Architecture, MaskRcnnConfig, Task, Variant};
+
+    #[test]
+    fn a_class_from_the_trunks_features_is_the_same_on_every_backend() {
+        let device = Device::flex();
+        let variant: Variant = "resnet18t2".parse().unwrap();
+        let paper = Architecture::paper(variant, Task::Classification, Masks::Merge);
+        let architecture = Architecture { feature_module: true, mask_branch: true, ..paper };
+        device.seed(3);
+        let mut state = MaskRcnnConfig::new(architecture).init(&device).state();
+        let slice = draw(SliceClass::Covid19, 11).slice;
+        let settings = Settings::reference();
+        let mut logits = |with_module: bool| {
+            if !with_module {
+                state.tensors.retain(|name, _| !name.starts_with("s2new_features"));
+            }
+            let file = ModelFile::read("drawn", &state.to_exact_pack().unwrap()).unwrap();
+            let model = LoadedModel::new(Some(file.clone()), Some(file)).unwrap();
+            let cpu = Predictor::on_cpu(&model, "cpu").unwrap();
+            let gpu = Predictor::on_device(&model, &device, "flex").unwrap();
+            let mut monitors = [NoProgress, NoProgress];
+            let [on_cpu, on_gpu] = &mut monitors;
+            let cpu = pollster::block_on(cpu.predict(&slice, &settings, on_cpu));
+            let gpu = pollster::block_on(gpu.predict(&slice, &settings, on_gpu));
+            let [cpu, gpu] = [cpu, gpu].map(|report| report.unwrap().logits.unwrap());
+            for class in 0..CLASSES {
+                let (found, expected) = (cpu[class], gpu[class]);
+                assert!(
+                    (found - expected).abs() < 1e-3 * expected.abs().max(1.0),
+                    "{cpu:?} {gpu:?}"
+                );
+            }
+            cpu
+        };
+        assert_ne!(logits(true), logits(false), "the module has its say");
     }
 }

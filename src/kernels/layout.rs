@@ -27,6 +27,37 @@ impl FeatureMap {
         images.flat_map(|image| transpose(image, self.channels())).collect()
     }
 
+    /// Mean of each channel of each image, `[batch, channels]`.
+    pub fn means(&self) -> Vec<f32> {
+        let [batch, height, width, channels] = self.dims;
+        let cells = height * width;
+        let mut means = vec![0.0; batch * channels];
+        for (mean, image) in
+            means.chunks_exact_mut(channels).zip(self.values.chunks_exact(cells * channels))
+        {
+            for cell in image.chunks_exact(channels) {
+                mean.iter_mut().zip(cell).for_each(|(sum, value)| *sum += value);
+            }
+            mean.iter_mut().for_each(|sum| *sum /= cells as f32);
+        }
+        means
+    }
+
+    /// Largest value of each channel of each image, `[batch, channels]`.
+    pub fn maxima(&self) -> Vec<f32> {
+        let [batch, height, width, channels] = self.dims;
+        let mut maxima = vec![f32::NEG_INFINITY; batch * channels];
+        for (largest, image) in maxima
+            .chunks_exact_mut(channels)
+            .zip(self.values.chunks_exact(height * width * channels))
+        {
+            for cell in image.chunks_exact(channels) {
+                largest.iter_mut().zip(cell).for_each(|(max, value)| *max = max.max(*value));
+            }
+        }
+        maxima
+    }
+
     /// Number of channels.
     pub fn channels(&self) -> usize {
         self.dims[3]
@@ -54,5 +85,8 @@ mod tests {
         assert_eq!(map.dims, [2, 4, 5, 3]);
         assert_eq!(map.values[..3], [0.0, 20.0, 40.0]);
         assert_eq!(map.to_channels_first(), values);
+        // A channel is twenty numbers in a row.
+        assert_eq!(map.means()[..2], [9.5, 29.5]);
+        assert_eq!(map.maxima(), [19.0, 39.0, 59.0, 79.0, 99.0, 119.0]);
     }
 }

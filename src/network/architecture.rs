@@ -6,6 +6,7 @@ use std::str::FromStr;
 use serde::{Deserialize, Serialize};
 
 use crate::detection::AnchorGenerator;
+use crate::network::feature_module;
 use crate::network::weights::{StateDict, WeightsError};
 
 /// Residual network under the feature pyramid.
@@ -224,6 +225,9 @@ pub struct Architecture {
     pub mask_branch: bool,
     /// Module S, if the network classifies: `(RoI batch, features)`.
     pub score_module: Option<(usize, usize)>,
+    /// Whether a head that sees the trunk's features stands beside module S; not in the paper.
+    #[serde(default)]
+    pub feature_module: bool,
 }
 
 impl Architecture {
@@ -243,6 +247,7 @@ impl Architecture {
             } else {
                 (128, 512)
             }),
+            feature_module: false,
         }
     }
 
@@ -284,6 +289,8 @@ impl Architecture {
             anchors,
             mask_branch: has("roi_heads.mask_head.mask_fcn1.weight"),
             score_module,
+            feature_module: score_module.is_some()
+                && has(&format!("{}fc.weight", feature_module::PREFIX)),
         })
     }
 }

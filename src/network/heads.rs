@@ -106,11 +106,20 @@ impl RoiHeads {
         self.mask_head.is_some()
     }
 
+    /// Pooled regions `[rois, 256, 7, 7]` to `[rois, 128]`, from which logits and deltas come.
+    pub fn representations(&self, pooled: Tensor<4>) -> Tensor<2> {
+        let hidden = relu(self.box_head.fc6.forward(pooled.flatten(1, 3)));
+        relu(self.box_head.fc7.forward(hidden))
+    }
+
     /// Pooled regions `[rois, 256, 7, 7]` to logits `[rois, classes]` and deltas
     /// `[rois, 4 * classes]`.
     pub fn boxes(&self, pooled: Tensor<4>) -> (Tensor<2>, Tensor<2>) {
-        let hidden = relu(self.box_head.fc6.forward(pooled.flatten(1, 3)));
-        let hidden = relu(self.box_head.fc7.forward(hidden));
+        self.predict(self.representations(pooled))
+    }
+
+    /// Representations `[rois, 128]` to logits and deltas.
+    pub fn predict(&self, hidden: Tensor<2>) -> (Tensor<2>, Tensor<2>) {
         let logits = self.box_predictor.cls_score.forward(hidden.clone());
         (logits, self.box_predictor.bbox_pred.forward(hidden))
     }

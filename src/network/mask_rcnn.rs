@@ -6,6 +6,7 @@ use burn::tensor::{Device, Tensor};
 use crate::network::architecture::Architecture;
 use crate::network::backbone::PyramidBackbone;
 use crate::network::batch_norm::Statistics;
+use crate::network::feature_module::FeatureModule;
 use crate::network::heads::RoiHeads;
 use crate::network::parameters::{self, ParameterCount};
 use crate::network::rpn::Rpn;
@@ -35,6 +36,9 @@ impl MaskRcnnConfig {
             s2new: architecture
                 .score_module
                 .map(|(roi_batch, features)| ScoreModule::init(roi_batch, features, device)),
+            s2new_features: architecture
+                .feature_module
+                .then(|| FeatureModule::init(architecture.variant, device)),
         }
     }
 
@@ -58,6 +62,8 @@ pub struct MaskRcnn {
     pub roi_heads: RoiHeads,
     /// Class of the slice; only in COVID-CT-Mask-Net.
     pub s2new: Option<ScoreModule>,
+    /// Another head for the class, which sees the trunk's features; not in the paper.
+    pub s2new_features: Option<FeatureModule>,
 }
 
 impl MaskRcnn {

@@ -10,6 +10,7 @@ pub mod conv;
 #[cfg(not(target_arch = "wasm32"))]
 pub mod cpu_ops;
 pub mod cpu_values;
+pub mod feature_module;
 pub mod fpn;
 pub mod heads;
 pub mod image_classifier;

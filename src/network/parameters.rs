@@ -8,10 +8,13 @@ use crate::network::weights::{Parameter, StateDict, WeightsError};
 
 /// The author's name for a parameter of ours.
 ///
-/// They differ where PyTorch numbers the parts of a sequence (docs/method.md, 7.4).
+/// They differ where PyTorch numbers the parts of a sequence, and burn has other words for a layer norm (docs/method.md, 7.4).
 pub(crate) fn author_name(path: &[String]) -> String {
     let mut name = path.join(".");
     for (ours, theirs) in [("downsample.conv", "downsample.0"), ("downsample.bn", "downsample.1")] {
+        name = name.replace(ours, theirs);
+    }
+    for (ours, theirs) in [("norm.gamma", "norm.weight"), ("norm.beta", "norm.bias")] {
         name = name.replace(ours, theirs);
     }
     if let Some((head, tail)) = name.split_once("mask_fcn.")

@@ -425,6 +425,15 @@ pub struct ClassifierConfig {
     pub augmentation: Augmentation,
     /// Share of each class's slices held out to fit the temperature. Default: 0.2
     pub holdout: f64,
+    /// Whether classes are drawn alike; else every slice comes once an epoch. Default: once an epoch
+    #[serde(default)]
+    pub balanced: bool,
+    /// Share of the hidden features that are zeroed in the head beside module S. Default: 0
+    #[serde(default)]
+    pub dropout: f64,
+    /// The held-out part. Default: none
+    #[serde(default)]
+    pub fold: Option<Fold>,
 }
 
 /// What stage II trains.
@@ -437,6 +446,9 @@ pub enum Trainable {
     /// Module S alone: segmentation and classifier share one trunk.
     #[serde(rename = "s")]
     Score,
+    /// Module S and a head beside it that sees the trunk's features; the trunk stays as it is. Not the paper's.
+    #[serde(rename = "s+f")]
+    ScoreAndFeatures,
 }
 
 #[cfg(test)]

@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
+use sha2::{Digest, Sha256};
 
 use crate::train::loader::shuffled;
 
@@ -15,6 +16,8 @@ pub enum FoldBy {
     Patient,
     /// Sources: a fold is like data from elsewhere.
     Source,
+    /// Patients, by a hash of their name: in whatever set or list they occur, they fall into the same fold.
+    Name,
 }
 
 /// Which part is held out.
@@ -42,8 +45,14 @@ pub struct Origin {
 impl Fold {
     /// Whether each slice belongs to the held-out part. On the same data it is the same part in every run.
     pub fn held_out(&self, slices: &[Origin]) -> Vec<bool> {
+        if self.by == FoldBy::Name {
+            return slices
+                .iter()
+                .map(|origin| self.of_name(&origin.patient) == self.fold)
+                .collect();
+        }
         let key = |origin: &Origin| match self.by {
-            FoldBy::Patient => origin.patient.clone(),
+            FoldBy::Patient | FoldBy::Name => origin.patient.clone(),
             FoldBy::Source => origin.source.clone(),
         };
         // Patients by source and stratum; one that occurs in several strata counts in the first.
@@ -54,7 +63,7 @@ impl Fold {
         for origin in sorted {
             if known.insert(key(origin), 0).is_none() {
                 let stratum = match self.by {
-                    FoldBy::Patient => (origin.source.clone(), origin.stratum),
+                    FoldBy::Patient | FoldBy::Name => (origin.source.clone(), origin.stratum),
                     FoldBy::Source => Default::default(),
                 };
                 strata.entry(stratum).or_default().push(key(origin));
@@ -63,7 +72,7 @@ impl Fold {
         let mut dealt = 0;
         for (number, patients) in strata.into_values().enumerate() {
             let order = match self.by {
-                FoldBy::Patient => shuffled(patients.len(), 0, number as u64),
+                FoldBy::Patient | FoldBy::Name => shuffled(patients.len(), 0, number as u64),
                 FoldBy::Source => (0..patients.len()).collect(),
             };
             for place in order {
@@ -72,6 +81,12 @@ impl Fold {
             }
         }
         slices.iter().map(|origin| known.get(&key(origin)) == Some(&self.fold)).collect()
+    }
+
+    fn of_name(&self, name: &str) -> usize {
+        let hash = Sha256::digest(name);
+        let number = hash.iter().take(8).fold(0, |number, byte| number << 8 | u64::from(*byte));
+        (number % self.folds.max(1) as u64) as usize
     }
 }
 
@@ -117,5 +132,21 @@ mod tests {
         for source in ["a", "b", "c"] {
             assert!((14..=28).contains(&count(source)), "{}", count(source));
         }
+    }
+
+    #[test]
+    fn by_name_a_patient_falls_into_the_same_part_of_every_list() {
+        let origin = |source: &str, patient: usize| Origin {
+            source: source.into(),
+            stratum: 0,
+            patient: patient.to_string(),
+        };
+        let one: Vec<Origin> = (0..400).map(|patient| origin("a", patient)).collect();
+        let other: Vec<Origin> = (200..300).map(|patient| origin("b", patient)).collect();
+        let fold = Fold { folds: 4, fold: 1, by: FoldBy::Name };
+        let (held, there) = (fold.held_out(&one), fold.held_out(&other));
+        assert_eq!(held[200..300], there);
+        let count = held.iter().filter(|held| **held).count();
+        assert!((70..130).contains(&count), "{count}");
     }
 }

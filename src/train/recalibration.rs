@@ -12,8 +12,8 @@ use crate::inference::ModelFile;
 use crate::network::batch_norm::Statistics;
 use crate::network::{MaskRcnnConfig, StateDict};
 use crate::train::config::SegmentationConfig;
+use crate::train::mask_rcnn_losses::{TrainingSlice, order};
 use crate::train::run::TrainError;
-use crate::train::segmentation::{TrainingSlice, order};
 
 /// The weights of `model` with statistics averaged over `count` slices of `dataset`, drawn and changed as
 /// `config` says. The variance of the means, which PreciseBN adds, is left out: it is small.

@@ -1,37 +1,41 @@
-//! A run of stage I: from a folder of slices to a model, with everything that may happen meanwhile.
+//! A run: from a starting point to a model, whatever happens meanwhile.
+//!
+//! One loop for every kind of training: an [`Objective`] says what a step learns, [`run`] does the rest: the
+//! optimizer, the average, checkpoints, curves, validation, and going on where a killed run ended.
 
-use std::collections::BTreeMap;
+use std::fmt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
-use burn::optim::{GradientsAccumulator, GradientsParams};
+use burn::module::Module;
+use burn::optim::GradientsParams;
 use burn::tensor::Device;
+use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 use thiserror::Error;
 
 use crate::dataset::DatasetError;
-use crate::dataset::lesions::LesionDataset;
-use crate::inference::model::RESIZE;
-use crate::network::batch_norm::Statistics;
-use crate::network::pretrained::{BODY, BackboneError, Taken, load_backbone};
-use crate::network::{Architecture, MaskRcnn, MaskRcnnConfig, StateDict, Task, WeightsError};
-use crate::train::adam::Adam;
+use crate::network::{StateDict, WeightsError};
+use crate::train::adam::{Adam, AdamConfig};
 use crate::train::average::WeightAverage;
 use crate::train::checkpoint::{self, CheckpointError, Saved, write_whole};
-use crate::train::config::{Norm, SegmentationConfig};
+use crate::train::config::LearningRate;
 use crate::train::curves::Curves;
-use crate::train::freeze::train_only;
-use crate::train::segmentation::{LOSS_NAMES, TrainingSlice, losses, slices};
 use crate::train::validation::{BEST, Look, Looks};
 
 /// File name of the model in the run's folder.
 pub const MODEL: &str = "model.bpk";
-/// Name of the model's metadata that holds the run's configuration.
-pub const TRAINING: &str = "training";
-/// Name of the model's metadata that holds the same of the runs before, first to last.
-pub const EARLIER_TRAINING: &str = "earlier_training";
+/// File name of the configuration there.
+pub const CONFIG: &str = "config.json";
+
+impl fmt::Display for Outcome {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let state = if self.finished { "finished" } else { "stopped; run again to go on" };
+        write!(f, "{state} at step {} after {:.1} minutes", self.step, self.seconds / 60.0)
+    }
+}
 
 /// Why a run ended without a model.
 #[derive(Debug, Error)]
@@ -107,17 +111,6 @@ pub struct Progress {
     pub losses: Vec<f64>,
 }
 
-#[derive(Debug, Serialize, Deserialize)]
-struct SavedProgress {
-    step: u64,
-    config: SegmentationConfig,
-    /// Seconds spent so far, over all resumptions.
-    seconds: f64,
-    /// Looks at the validation slices so far.
-    #[serde(default)]
-    looks: Looks,
-}
-
 /// What was measured, by name, the first of which decides; or why nothing was.
 pub type Measures = Result<Vec<(String, f64)>, String>;
 
@@ -142,86 +135,105 @@ pub struct Outcome {
     pub seconds: f64,
 }
 
-fn architecture(config: &SegmentationConfig) -> Architecture {
-    let masks = config.classes.masks();
-    let paper = Architecture::paper(config.variant, Task::Segmentation, masks);
-    Architecture { anchors: config.anchors.clone(), ..paper }
+/// How long a run is and how its weights move.
+#[derive(Clone, Debug)]
+pub struct Plan {
+    /// Steps of the whole run.
+    pub steps: u64,
+    /// Learning rate over them.
+    pub learning_rate: LearningRate,
+    /// The optimizer.
+    pub optimizer: AdamConfig,
+    /// Share that the moving average of the weights keeps at a step; 0 for none.
+    pub average: f64,
 }
 
-/// A fresh network whose weights depend on the seed alone.
-pub fn fresh_state(architecture: &Architecture, seed: u64) -> StateDict {
-    let device = Device::flex();
-    device.seed(seed);
-    let mut state = MaskRcnnConfig::new(architecture.clone()).init(&device).state();
-    state.anchors = Some(architecture.anchors.clone());
-    state
-}
+/// What a run learns.
+pub trait Objective {
+    /// The network under training.
+    type Network: Module;
+    /// Configuration; a folder's run is taken up only with the same.
+    type Config: Clone + PartialEq + Serialize + DeserializeOwned;
+    /// Names of the losses.
+    const LOSS_NAMES: &'static [&'static str];
 
-/// A fresh network for `config` whose body is the one in `backbone`.
-///
-/// # Errors
-/// If that is no backbone of the variant.
-pub fn state_with_backbone(
-    config: &SegmentationConfig,
-    backbone: &StateDict,
-) -> Result<(StateDict, Taken), BackboneError> {
-    let mut state = fresh_state(&architecture(config), config.seed);
-    let taken = load_backbone(&mut state, BODY, config.variant, backbone)?;
-    Ok((state, taken))
-}
+    /// The configuration.
+    fn config(&self) -> &Self::Config;
 
-/// What is to be said of a model's training: its own, and the runs before, which `from` tells of.
-fn provenance(own: &serde_json::Value, from: Option<&StateDict>) -> BTreeMap<String, String> {
-    let mut metadata = BTreeMap::from([(TRAINING.to_owned(), own.to_string())]);
-    let said = |key: &str| -> Option<serde_json::Value> {
-        serde_json::from_str(from?.metadata.get(key)?).ok()
-    };
-    let mut earlier = match said(EARLIER_TRAINING) {
-        Some(serde_json::Value::Array(runs)) => runs,
-        _ => Vec::new(),
-    };
-    earlier.extend(said(TRAINING));
-    if !earlier.is_empty() {
-        metadata.insert(EARLIER_TRAINING.into(), serde_json::Value::Array(earlier).to_string());
+    /// Length, learning rate, optimizer.
+    fn plan(&self) -> Plan;
+
+    /// SHA-256 of the weights that the run starts from, where the configuration does not name them.
+    fn base(&self) -> Option<&str> {
+        None
     }
-    metadata
+
+    /// The weights of a new run.
+    fn start(&self) -> StateDict;
+
+    /// The network with these weights, its gradients recorded where it learns.
+    ///
+    /// # Errors
+    /// If the weights do not fit.
+    fn init(&self, weights: &StateDict, device: &Device) -> Result<Self::Network, WeightsError>;
+
+    /// The weights of the network.
+    fn state(&self, network: &Self::Network) -> StateDict;
+
+    /// Prepares the data from step `step` on.
+    ///
+    /// # Errors
+    /// If the data cannot be read.
+    fn begin(&mut self, step: u64) -> Result<(), TrainError>;
+
+    /// Gradients and losses, in the order of their names, of step `step`. Steps come in order, from the one that
+    /// [`begin`](Self::begin) was told.
+    ///
+    /// # Errors
+    /// If the data cannot be read.
+    fn gradients(
+        &mut self,
+        network: &Self::Network,
+        step: u64,
+    ) -> Result<(GradientsParams, Vec<f32>), TrainError>;
+
+    /// The model with these weights: what is said of it, and what it takes over from elsewhere.
+    fn model(&self, weights: StateDict, step: u64, seconds: f64) -> StateDict;
 }
 
-/// The network of a run, its gradients recorded where it learns.
-fn network_of(
-    config: &SegmentationConfig,
-    state: &StateDict,
-    device: &Device,
-) -> Result<MaskRcnn, WeightsError> {
-    let statistics = match config.norm {
-        Norm::Batch => Statistics::Batch,
-        Norm::Running | Norm::Frozen => Statistics::Running,
-    };
-    let network = MaskRcnnConfig::new(architecture(config))
-        .init_with(state, device)?
-        .with_statistics(statistics);
-    Ok(train_only(network, |name| {
-        let body = name.strip_prefix(BODY);
-        !body.is_some_and(|name| config.freeze.holds(name) || config.norm.holds(name))
-    }))
+#[derive(Debug, Serialize, Deserialize)]
+struct SavedProgress<C> {
+    step: u64,
+    config: C,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    base: Option<String>,
+    /// Seconds spent so far, over all resumptions.
+    seconds: f64,
+    /// Looks at the validation slices so far.
+    #[serde(default)]
+    looks: Looks,
 }
 
 /// The folder's run if it has one, checked to be the one that is asked for.
-fn take_up(
+fn take_up<O: Objective>(
     folder: &Path,
-    config: &SegmentationConfig,
-) -> Result<Option<Saved<SavedProgress>>, TrainError> {
-    let saved = checkpoint::load::<SavedProgress>(folder)?;
-    if let Some(saved) = saved.as_ref().filter(|saved| saved.progress.config != *config) {
-        let folder = folder.into();
-        let difference = difference(&saved.progress.config, config);
-        return Err(TrainError::OtherRun { folder, difference });
+    objective: &O,
+) -> Result<Option<Saved<SavedProgress<O::Config>>>, TrainError> {
+    let Some(saved) = checkpoint::load::<SavedProgress<O::Config>>(folder)? else {
+        return Ok(None);
+    };
+    let other = |difference| Err(TrainError::OtherRun { folder: folder.into(), difference });
+    if saved.progress.base.as_deref() != objective.base() {
+        return other("it started from other weights".into());
     }
-    Ok(saved)
+    if saved.progress.config != *objective.config() {
+        return other(difference(&saved.progress.config, objective.config()));
+    }
+    Ok(Some(saved))
 }
 
 /// The first option that differs between two configurations.
-pub(super) fn difference<T: Serialize>(there: &T, here: &T) -> String {
+fn difference<T: Serialize>(there: &T, here: &T) -> String {
     let value = |config: &T| serde_json::to_value(config).unwrap_or_default();
     let (there, here) = (value(there), value(here));
     let fields = there.as_object().into_iter().flatten();
@@ -235,16 +247,13 @@ pub(super) fn difference<T: Serialize>(there: &T, here: &T) -> String {
         .unwrap_or_else(|| "nothing that can be named".into())
 }
 
-/// Trains until done, or until `limits` say stop; goes on where the folder's checkpoint ends. A new
-/// run starts from the weights `from`, or from fresh ones.
+/// Trains until done, or until `limits` say stop; goes on where the folder's checkpoint ends. `report` hears of
+/// every step.
 ///
 /// # Errors
-/// If data or folder fail, or a loss is no number any more. The last checkpoint then still stands.
-#[allow(clippy::too_many_arguments)]
-pub fn train_segmentation(
-    dataset: LesionDataset,
-    from: Option<&StateDict>,
-    config: &SegmentationConfig,
+/// If data, weights or folder fail, or a loss is no number any more. The last checkpoint then still stands.
+pub fn run<O: Objective>(
+    objective: &mut O,
     folder: &Path,
     device: &Device,
     limits: &Limits,
@@ -252,91 +261,84 @@ pub fn train_segmentation(
     mut report: impl FnMut(&Progress),
 ) -> Result<Outcome, TrainError> {
     let started = Instant::now();
-    let architecture = architecture(config);
-    let saved = take_up(folder, config)?.unwrap_or_else(|| {
-        let weights = from.cloned().unwrap_or_else(|| fresh_state(&architecture, config.seed));
-        // Other networks of the file that a run starts from are no part of it.
-        let own = ["backbone.", "rpn.", "roi_heads."];
-        let weights = weights.filtered(|name| own.iter().any(|part| name.starts_with(part)));
-        let average = if config.average > 0.0 { weights.clone() } else { StateDict::default() };
-        let looks = Looks::default();
-        let progress = SavedProgress { step: 0, config: config.clone(), seconds: 0.0, looks };
+    let Plan { steps, learning_rate, optimizer, average } = objective.plan();
+    let saved = take_up(folder, objective)?.unwrap_or_else(|| {
+        let weights = objective.start();
+        let average = if average > 0.0 { weights.clone() } else { StateDict::default() };
+        let progress = SavedProgress {
+            step: 0,
+            config: objective.config().clone(),
+            base: objective.base().map(str::to_owned),
+            seconds: 0.0,
+            looks: Looks::default(),
+        };
         Saved { weights, average, optimizer: StateDict::default(), progress }
     });
-    let (mut step, before) = (saved.progress.step, saved.progress.seconds);
-    let mut looks = saved.progress.looks;
-    let mut adam = Adam::resume(config.optimizer(), step, &saved.optimizer);
-    let mut average =
-        (config.average > 0.0).then(|| WeightAverage::new(config.average, saved.average));
+    let SavedProgress { mut step, seconds: before, mut looks, .. } = saved.progress;
+    let mut adam = Adam::resume(optimizer, step, &saved.optimizer);
+    let mut average = (average > 0.0).then(|| WeightAverage::new(average, saved.average));
     // A folder that cannot be written to should say so now.
-    let text = serde_json::to_string_pretty(config).unwrap_or_default();
-    write_whole(&folder.join("config.json"), text.as_bytes())?;
+    let text = serde_json::to_string_pretty(objective.config()).unwrap_or_default();
+    write_whole(&folder.join(CONFIG), text.as_bytes())?;
 
-    let mut network = network_of(config, &saved.weights, device)?;
-    let mut curves = Curves::open(folder, &LOSS_NAMES, step);
-    let batch = config.batch as u64;
-    let source = slices(Arc::new(dataset), config, step * batch);
+    let mut network = objective.init(&saved.weights, device)?;
+    let mut curves = Curves::open(folder, O::LOSS_NAMES, step);
+    objective.begin(step)?;
+    let seconds = || before + started.elapsed().as_secs_f64();
     // What ships: the average where there is one.
-    let model = |network: &MaskRcnn, average: Option<&WeightAverage>, step: u64, seconds: f64| {
-        let mut model = average.map_or_else(|| network.state(), |average| average.state().clone());
-        model.anchors = Some(architecture.anchors.clone());
-        let training = serde_json::json!({ "config": config, "steps": step, "seconds": seconds });
-        model.metadata = provenance(&training, from);
-        model.metadata.insert(RESIZE.into(), config.resize.name().into());
-        model
+    let model = |objective: &O, network: &O::Network, average: Option<&WeightAverage>, step| {
+        let weights = match average {
+            Some(average) => average.state().clone(),
+            None => objective.state(network),
+        };
+        objective.model(weights, step, seconds())
     };
-    let save = |network: &MaskRcnn,
+    let save = |objective: &O,
+                network: &O::Network,
                 average: Option<&WeightAverage>,
                 adam: &Adam,
                 curves: &Curves,
                 looks: &Looks,
                 step: u64| {
-        let mut weights = network.state();
-        weights.anchors = Some(architecture.anchors.clone());
-        let seconds = before + started.elapsed().as_secs_f64();
-        let looks = looks.clone();
-        let progress = SavedProgress { step, config: config.clone(), seconds, looks };
+        let seconds = seconds();
+        let progress = SavedProgress {
+            step,
+            config: objective.config().clone(),
+            base: objective.base().map(str::to_owned),
+            seconds,
+            looks: looks.clone(),
+        };
         curves.save()?;
-        let model = model(network, average, step, seconds);
+        let model = model(objective, network, average, step);
         let average = average.map(|average| average.state().clone()).unwrap_or_default();
-        checkpoint::save(folder, Saved { weights, average, optimizer: adam.state(), progress })?;
+        let (weights, optimizer) = (objective.state(network), adam.state());
+        checkpoint::save(folder, Saved { weights, average, optimizer, progress })?;
         write_whole(&folder.join(MODEL), &model.to_pack()?)?;
         Ok::<_, TrainError>(seconds)
     };
 
     let patience = validation.as_ref().and_then(|validation| validation.patience);
     let mut stalled = patience.is_some_and(|patience| looks.stalled(patience));
-    while step < config.steps && !stalled {
-        let mut accumulator = GradientsAccumulator::new();
-        let mut sums = [0.0f32; LOSS_NAMES.len()];
-        for number in step * batch..(step + 1) * batch {
-            let slice = source.recv().map_err(|_| TrainError::Reader)??;
-            let losses = losses(&network, config, &slice, number, device);
-            let values = losses.values();
-            for (index, value) in values.into_iter().enumerate() {
-                if !value.is_finite() {
-                    return Err(TrainError::Diverged { name: LOSS_NAMES[index], value, step });
-                }
-                sums[index] += value / batch as f32;
+    while step < steps && !stalled {
+        let (gradients, losses) = objective.gradients(&network, step)?;
+        for (name, value) in O::LOSS_NAMES.iter().zip(&losses) {
+            if !value.is_finite() {
+                return Err(TrainError::Diverged { name, value: *value, step });
             }
-            let total = losses.total(config.mask_weight) / batch as f64;
-            let gradients = GradientsParams::from_grads(total.backward(), &network);
-            accumulator.accumulate(&network, gradients);
         }
-        let rate = config.learning_rate.at(step, config.steps);
-        network = adam.step(rate, network, accumulator.grads());
+        let rate = learning_rate.at(step, steps);
+        network = adam.step(rate, network, gradients);
         step += 1;
         if let Some(average) = &mut average {
-            average.update(step, || network.state());
+            average.update(step, || objective.state(&network));
         }
-        curves.push(step, rate, &sums);
-        report(&Progress { step, steps: config.steps, losses: curves.latest_mean() });
+        curves.push(step, rate, &losses);
+        report(&Progress { step, steps, losses: curves.latest_mean() });
         let mut due = step.is_multiple_of(limits.checkpoint_every);
         if let Some(validation) = &mut validation
-            && (step.is_multiple_of(validation.every) || step == config.steps)
+            && (step.is_multiple_of(validation.every) || step == steps)
         {
-            let seconds = before + started.elapsed().as_secs_f64();
-            let model = model(&network, average.as_ref(), step, seconds);
+            let model = model(objective, &network, average.as_ref(), step);
             let measures = (validation.measure)(&model)
                 .map_err(|what| TrainError::Validation { step, what })?;
             let score = measures.first().map_or(0.0, |(_, value)| *value);
@@ -351,38 +353,9 @@ pub fn train_segmentation(
             break;
         }
         if due {
-            save(&network, average.as_ref(), &adam, &curves, &looks, step)?;
+            save(objective, &network, average.as_ref(), &adam, &curves, &looks, step)?;
         }
     }
-    let seconds = save(&network, average.as_ref(), &adam, &curves, &looks, step)?;
-    Ok(Outcome { step, finished: stalled || step == config.steps, seconds })
-}
-
-/// Milliseconds of `runs` steps on one slice by [`SegmentationConfig::practical`], after two that are not
-/// counted: the loop of [`train_segmentation`] without its files.
-///
-/// # Errors
-/// If the weights cannot be placed on the device.
-pub fn step_times(
-    slice: &TrainingSlice,
-    runs: usize,
-    device: &Device,
-) -> Result<Vec<f64>, TrainError> {
-    let config = SegmentationConfig::practical();
-    let state = fresh_state(&architecture(&config), config.seed);
-    let mut network = network_of(&config, &state, device)?;
-    let mut adam = Adam::new(config.optimizer());
-    let mut times = Vec::with_capacity(runs);
-    for number in 0..runs as u64 + 2 {
-        let started = Instant::now();
-        let losses = losses(&network, &config, slice, number, device);
-        losses.values();
-        let gradients =
-            GradientsParams::from_grads(losses.total(config.mask_weight).backward(), &network);
-        network = adam.step(config.learning_rate.peak, network, gradients);
-        if number >= 2 {
-            times.push(started.elapsed().as_secs_f64() * 1e3);
-        }
-    }
-    Ok(times)
+    let seconds = save(objective, &network, average.as_ref(), &adam, &curves, &looks, step)?;
+    Ok(Outcome { step, finished: stalled || step == steps, seconds })
 }

@@ -28,7 +28,7 @@ use crate::figures::{
 };
 use crate::inference::{LoadedModel, NoProgress, Settings};
 use crate::report::NOTICE;
-use crate::train::run::TRAINING;
+use crate::train::provenance::TRAINING;
 
 /// Largest table of probabilities that is read.
 const MAX_TABLE: u64 = 64 << 20;

@@ -19,7 +19,7 @@ use crate::evaluate::segmentation;
 use crate::evaluate::tables::Evaluation;
 use crate::inference::{LoadedModel, MaskThreshold, Settings};
 use crate::report::NOTICE;
-use crate::train::run::TRAINING;
+use crate::train::provenance::TRAINING;
 
 /// Arguments of `evaluate segmentation`.
 #[derive(Debug, Args)]

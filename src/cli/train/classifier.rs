@@ -6,8 +6,8 @@ use std::process::ExitCode;
 use anyhow::{Context, Result, ensure};
 use clap::Args;
 
-use crate::cli::model::read_weights;
-use crate::cli::train::{Display, RunArguments, serde_value};
+use crate::cli::model::{read_state, read_weights};
+use crate::cli::train::{Display, FoldArguments, RunArguments, class_slices, serde_value};
 use crate::dataset::classes::ClassDataset;
 use crate::report::NOTICE;
 use crate::train::Augmentation;
@@ -27,8 +27,16 @@ pub struct TrainClassifier {
     /// COVIDx-CT list or names, one a line. Default: every picture named by class
     #[arg(long)]
     list: Option<PathBuf>,
-    /// What is trained: s+bn (module S and the affine batch norm), or s (module S alone, so that
-    /// segmentation and classifier share one trunk)
+    /// Draw classes alike, and within a class sources and patients by the roots of what they have; else every
+    /// slice comes once an epoch
+    #[arg(long)]
+    balanced: bool,
+    /// Share of the features that are zeroed in the head of s+f
+    #[arg(long, default_value_t = 0.3)]
+    dropout: f64,
+    /// What is trained: s+bn (module S and the affine batch norm), s (module S alone, so that
+    /// segmentation and classifier share one trunk), or s+f (module S and a head beside it that sees the
+    /// trunk's features; not the paper's)
     #[arg(long, value_parser = serde_value::<Trainable>, default_value = "s+bn")]
     trainable: Trainable,
     /// Passes over the slices
@@ -66,6 +74,8 @@ pub struct TrainClassifier {
     #[arg(long, default_value_t = 0.2)]
     holdout: f64,
     #[command(flatten)]
+    folds: FoldArguments,
+    #[command(flatten)]
     run: RunArguments,
 }
 
@@ -74,11 +84,16 @@ impl TrainClassifier {
     pub fn run(self) -> Result<ExitCode> {
         ensure!(self.batch > 0, "--batch must be at least 1");
         self.run.check()?;
+        self.folds.check()?;
+        ensure!(self.folds.validate.is_none(), "stage II has no --validate");
+        ensure!((0.0..1.0).contains(&self.dropout), "--dropout must be at least 0 and below 1");
         ensure!((2..=1000).contains(&self.roi_batch), "--roi-batch must lie between 2 and 1000");
         ensure!((0.0..0.9).contains(&self.holdout), "--holdout must lie between 0 and 0.9");
         let base = read_weights(&self.from)?;
         let dataset = ClassDataset::open(&self.data, self.list.as_deref())?;
         println!("{}", dataset.report());
+        let held = class_slices::held_out(&dataset, &self.folds)?;
+        let (dataset, held_out) = class_slices::divided(dataset, &self.folds, &held)?;
         let config = ClassifierConfig {
             trainable: self.trainable,
             learning_rate: LearningRate {
@@ -94,6 +109,9 @@ impl TrainClassifier {
             features: self.features,
             augmentation: self.augment,
             holdout: self.holdout,
+            balanced: self.balanced,
+            dropout: if self.trainable == Trainable::ScoreAndFeatures { self.dropout } else { 0.0 },
+            fold: self.folds.fold(),
         };
         let device = self.run.device()?;
         let limits = self.run.limits()?;
@@ -111,16 +129,18 @@ impl TrainClassifier {
         );
         display.finish();
         let found = outcome.with_context(|| format!("training into {}", self.run.out.display()))?;
-        let state = if found.outcome.finished { "finished" } else { "stopped; run again to go on" };
-        let (step, minutes) = (found.outcome.step, found.outcome.seconds / 60.0);
-        println!("{state} at step {step} after {minutes:.1} minutes");
+        println!("{}", found.outcome);
         if let Some(temperature) = found.temperature {
             println!("softmax temperature {temperature:.3}");
         }
         if let Some(warning) = found.warning {
             println!("warning: {warning}");
         }
-        println!("{}\n{NOTICE}", self.run.out.join(MODEL).display());
+        let model = self.run.out.join(MODEL);
+        if found.outcome.finished && !held_out.files.is_empty() {
+            class_slices::write(&self.run.out, &read_state(&model)?.0, &held_out)?;
+        }
+        println!("{}\n{NOTICE}", model.display());
         Ok(ExitCode::SUCCESS)
     }
 }

@@ -1,33 +1,24 @@
 //! `groundglass train image-classifier`.
 
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::process::ExitCode;
 
 use anyhow::{Context, Result, ensure};
 use clap::Args;
 
-use crate::cli::files;
 use crate::cli::model::read_state;
-use crate::cli::train::{Display, FoldArguments, RunArguments, read_config, serde_value};
-use crate::dataset::classes::ClassDataset;
-use crate::dataset::lesions::DataRecord;
+use crate::cli::train::{
+    Display, FoldArguments, RunArguments, class_slices, read_config, serde_value,
+};
 use crate::dataset::source::DataSource;
-use crate::detection::detections::softmax;
-use crate::evaluate::classification::{Classified, balanced_accuracy, logits_csv};
-use crate::inference::cpu::CpuImageClassifier;
-use crate::inference::slice_classifier::image_logits;
+use crate::evaluate::classification::balanced_accuracy;
 use crate::network::{StateDict, Variant};
 use crate::report::NOTICE;
 use crate::train::Augmentation;
+use crate::train::class_sampling::draw_weights;
 use crate::train::config::{Freeze, ImageClassifierTraining, Norm};
-use crate::train::folds::Origin;
-use crate::train::image_classifier::{
-    LOSS_NAMES, draw_weights, starting_state, train_image_classifier,
-};
+use crate::train::image_classifier::{LOSS_NAMES, starting_state, train_image_classifier};
 use crate::train::run::{MODEL, Validation};
-
-/// File with the logits of held-out slices in the run's folder.
-const HELD_OUT: &str = "held_out.csv";
 
 /// Arguments of `train image-classifier`.
 #[derive(Debug, Args)]
@@ -103,40 +94,17 @@ impl TrainImageClassifier {
         self.run.check()?;
         self.folds.check()?;
         let mut config = self.config()?;
-        let (dataset, lists) = self.open()?;
-        config.data = self.records(&dataset);
-        let origin = |file: &crate::dataset::classes::ClassFile| Origin {
-            source: file.source.clone(),
-            stratum: file.class,
-            patient: file.patient_key(),
-        };
+        let (dataset, lists) = class_slices::open(&self.data, &self.list)?;
+        config.data = class_slices::records(&self.data, &self.list, &dataset);
         config.fold = self.folds.fold();
-        let held: Vec<bool> = match config.fold {
-            None => vec![false; dataset.files.len()],
-            Some(fold) => {
-                let origins: Vec<Origin> = dataset.files.iter().map(origin).collect();
-                fold.held_out(&origins)
-            }
-        };
+        let held = class_slices::held_out(&dataset, &self.folds)?;
         let lists: Vec<f64> = lists
             .into_iter()
             .zip(&held)
             .filter(|(_, held)| !**held)
             .map(|(list, _)| list)
             .collect();
-        let (training, held_out) = dataset.divided(&held);
-        for (class, name) in crate::classes::CLASS_NAMES.into_iter().enumerate() {
-            ensure!(training.counts()[class] > 0, "there is no slice of {name} to learn from");
-        }
-        ensure!(
-            config.fold.is_none() || !held_out.files.is_empty(),
-            "no patient is held out; take fewer --folds"
-        );
-        println!(
-            "{} slices to learn from, {} held out",
-            training.files.len(),
-            held_out.files.len()
-        );
+        let (training, held_out) = class_slices::divided(dataset, &self.folds, &held)?;
         let weights = draw_weights(&training, &lists, config.lone_source);
         let backbone = self.backbone.as_deref().map(read_state).transpose()?;
         config.backbone = backbone.as_ref().map(|(_, hash)| hash.clone());
@@ -148,7 +116,7 @@ impl TrainImageClassifier {
         let (device, limits) = (self.run.device()?, self.run.limits()?);
         let mut measure = |state: &StateDict| {
             let slices =
-                classify(state, &config, &held_out).map_err(|error| format!("{error:#}"))?;
+                class_slices::classify(state, &held_out).map_err(|error| format!("{error:#}"))?;
             Ok(vec![("balanced_accuracy".to_owned(), balanced_accuracy(&slices).unwrap_or(0.0))])
         };
         let validation = self.folds.validate.map(|every| Validation {
@@ -171,54 +139,13 @@ impl TrainImageClassifier {
         display.finish();
         let outcome =
             outcome.with_context(|| format!("training into {}", self.run.out.display()))?;
-        let state = if outcome.finished { "finished" } else { "stopped; run again to go on" };
-        println!("{state} at step {} after {:.1} minutes", outcome.step, outcome.seconds / 60.0);
+        println!("{outcome}");
         let model = self.run.out.join(MODEL);
         if outcome.finished && !held_out.files.is_empty() {
-            let slices = classify(&read_state(&model)?.0, &config, &held_out)?;
-            let path = self.run.out.join(HELD_OUT);
-            files::write(&path, &logits_csv(&slices)?)?;
-            let accuracy = balanced_accuracy(&slices).unwrap_or(f64::NAN);
-            println!(
-                "balanced accuracy of held-out slices {accuracy:.3}; logits in {}",
-                path.display()
-            );
+            class_slices::write(&self.run.out, &read_state(&model)?.0, &held_out)?;
         }
         println!("{}\n{NOTICE}", model.display());
         Ok(ExitCode::SUCCESS)
-    }
-
-    /// All slices, and the weight of each one's list.
-    fn open(&self) -> Result<(ClassDataset, Vec<f64>)> {
-        if self.list.is_empty() {
-            let dataset = ClassDataset::open(&self.data, None)?;
-            println!("{}", dataset.report());
-            let weights = vec![1.0; dataset.files.len()];
-            return Ok((dataset, weights));
-        }
-        let (mut all, mut weights): (Option<ClassDataset>, _) = (None, Vec::new());
-        for list in &self.list {
-            let dataset = ClassDataset::open(&self.data, Some(&list.path))?;
-            println!("{}", dataset.report());
-            weights.resize(weights.len() + dataset.files.len(), list.weight);
-            all = Some(match all {
-                None => dataset,
-                Some(all) => all.extended(dataset),
-            });
-        }
-        Ok((all.context("--list names no list")?, weights))
-    }
-
-    fn records(&self, dataset: &ClassDataset) -> Vec<DataRecord> {
-        let name = |path: &Path| DataSource { path: path.into(), weight: 1.0 }.name();
-        let lists: Vec<String> = self.list.iter().map(|list| name(&list.path)).collect();
-        vec![DataRecord {
-            name: if lists.is_empty() { name(&self.data) } else { lists.join(" + ") },
-            weight: 1.0,
-            slices: dataset.files.len(),
-            patients: dataset.patients(),
-            sha256: dataset.sha256.clone(),
-        }]
     }
 
     fn config(&self) -> Result<ImageClassifierTraining> {
@@ -264,26 +191,4 @@ impl TrainImageClassifier {
         ensure!(config.lone_source > 0.0, "--lone-source must be positive");
         Ok(config)
     }
-}
-
-/// Logits of every slice of `dataset`.
-fn classify(
-    state: &StateDict,
-    config: &ImageClassifierTraining,
-    dataset: &ClassDataset,
-) -> Result<Vec<Classified>> {
-    let network = CpuImageClassifier::new(state, config.variant)?;
-    let classified = |file: &crate::dataset::classes::ClassFile| {
-        let logits = image_logits(&network, &dataset.read(file)?, config.side);
-        let probabilities = softmax(&logits);
-        Ok(Classified {
-            name: file.name.clone(),
-            patient: file.patient_key(),
-            source: file.source.clone(),
-            class: file.class,
-            logits,
-            probabilities: [probabilities[0], probabilities[1], probabilities[2]],
-        })
-    };
-    dataset.files.iter().map(classified).collect()
 }

@@ -1,9 +1,13 @@
 //! `groundglass train`.
 
+mod class_slices;
 mod classifier;
+
 mod image_classifier;
+mod joint;
 mod segmentation;
 
+use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
@@ -22,6 +26,8 @@ use crate::train::run::{Limits, Progress};
 
 /// Largest configuration that is read.
 const MAX_CONFIG: u64 = 1 << 20;
+/// Largest table of names that is read.
+const MAX_NAMES: u64 = 16 << 20;
 
 /// Arguments of `train`.
 #[derive(Debug, Args)]
@@ -38,6 +44,8 @@ enum Stage {
     Classifier(classifier::TrainClassifier),
     /// A network that judges slices as a whole, beside the paper's stage II.
     ImageClassifier(image_classifier::TrainImageClassifier),
+    /// One network for both tasks: lesions and classes by turns on one trunk, beside the paper's two stages.
+    Joint(joint::TrainJoint),
 }
 
 impl Train {
@@ -47,6 +55,7 @@ impl Train {
             Stage::Segmentation(command) => command.run(),
             Stage::Classifier(command) => command.run(),
             Stage::ImageClassifier(command) => command.run(),
+            Stage::Joint(command) => command.run(),
         }
     }
 }
@@ -103,9 +112,13 @@ struct FoldArguments {
     /// Which part is held out, from 0
     #[arg(long, requires = "folds")]
     fold: Option<usize>,
-    /// What stays together: patient, source
+    /// What stays together: patient, source, name (patients, by a hash of their name: in every set and list the
+    /// same part)
     #[arg(long, value_parser = serde_value::<FoldBy>, default_value = "patient")]
     fold_by: FoldBy,
+    /// Names that mean one patient in different sets, for --fold-by name: CSV with the columns name, patient
+    #[arg(long, requires = "folds")]
+    same_patients: Option<PathBuf>,
     /// Steps between two looks at what is held out; the best weights are kept in best.bpk
     #[arg(long, requires = "folds")]
     validate: Option<u64>,
@@ -121,13 +134,48 @@ impl FoldArguments {
             ensure!(fold < folds, "--fold must be below --folds");
         }
         ensure!(self.validate.is_none_or(|every| every > 0), "--validate must be at least 1");
+        ensure!(
+            self.same_patients.is_none() || self.fold_by == FoldBy::Name,
+            "--same-patients is for --fold-by name"
+        );
         ensure!(self.patience.is_none_or(|looks| looks > 0), "--patience must be at least 1");
         Ok(())
+    }
+
+    /// What patients are called where parts are told by names.
+    fn names(&self) -> Result<PatientNames> {
+        let mut same = BTreeMap::new();
+        if let Some(path) = &self.same_patients {
+            let text = files::read(path, MAX_NAMES)?;
+            for row in csv::Reader::from_reader(&text[..]).deserialize::<(String, String)>() {
+                let (name, patient) = row.with_context(|| {
+                    format!("{}: expected the columns name, patient", path.display())
+                })?;
+                same.insert(name, patient);
+            }
+        }
+        Ok(PatientNames { by_name: self.fold_by == FoldBy::Name, same })
     }
 
     fn fold(&self) -> Option<Fold> {
         let (folds, fold) = self.folds.zip(self.fold)?;
         Some(Fold { folds, fold, by: self.fold_by })
+    }
+}
+
+/// What patients are called when parts of the data are told apart.
+struct PatientNames {
+    by_name: bool,
+    same: BTreeMap<String, String>,
+}
+
+impl PatientNames {
+    /// `key`, which no other patient has; or, by name, what the patient is called in every set.
+    fn of(&self, name: &str, key: String) -> String {
+        match self.by_name {
+            true => self.same.get(name).cloned().unwrap_or_else(|| name.into()),
+            false => key,
+        }
     }
 }
 

@@ -8,7 +8,7 @@ use clap::{Args, ValueEnum};
 
 use crate::cli::model::{read_state, read_weights};
 use crate::cli::train::{Display, FoldArguments, RunArguments, read_config, serde_value};
-use crate::dataset::lesions::{LesionClasses, LesionDataset};
+use crate::dataset::lesions::{LesionClasses, LesionDataset, LesionFile};
 use crate::dataset::source::DataSource;
 use crate::evaluate::segmentation;
 use crate::image::preprocess::Resize;
@@ -17,8 +17,9 @@ use crate::network::{StateDict, Variant};
 use crate::report::NOTICE;
 use crate::train::config::{Freeze, Norm, Sampling, Schedule};
 use crate::train::folds::Origin;
-use crate::train::run::{MODEL, Validation, state_with_backbone, train_segmentation};
-use crate::train::segmentation::LOSS_NAMES;
+use crate::train::mask_rcnn_losses::LOSS_NAMES;
+use crate::train::run::{MODEL, Validation};
+use crate::train::segmentation::{state_with_backbone, train_segmentation};
 use crate::train::{Augmentation, SegmentationConfig};
 
 /// Slices of a patient that validation looks at.
@@ -66,7 +67,7 @@ pub struct TrainSegmentation {
     preset: Preset,
     /// The same from a run's config.json
     #[arg(long, conflicts_with = "preset")]
-    config: Option<PathBuf>,
+    pub(super) config: Option<PathBuf>,
     /// Network [paper: resnet18t1]
     #[arg(long)]
     variant: Option<Variant>,
@@ -165,9 +166,9 @@ pub struct TrainSegmentation {
     #[arg(long)]
     ignore_small: Option<bool>,
     #[command(flatten)]
-    folds: FoldArguments,
+    pub(super) folds: FoldArguments,
     #[command(flatten)]
-    run: RunArguments,
+    pub(super) run: RunArguments,
 }
 
 impl TrainSegmentation {
@@ -175,19 +176,8 @@ impl TrainSegmentation {
     pub fn run(self) -> Result<ExitCode> {
         self.run.check()?;
         self.folds.check()?;
-        let mut config = self.config()?;
-        let dataset = LesionDataset::open(&self.data, config.rules())?;
-        println!("{}", dataset.report());
-        let (dataset, held_out) = self.split(dataset)?;
-        let with_lesions = dataset.files.iter().filter(|file| file.lesions > 0).count();
-        let dataset = if config.empty > 0.0 { dataset } else { dataset.with_lesions()? };
-        ensure!(with_lesions > 0, "no slice has a lesion that counts");
-        println!("training on {} slices, {with_lesions} of them with lesions", dataset.files.len());
-        if self.steps.is_none() && (self.epochs.is_some() || config.steps == 0) {
-            let steps_per_epoch = (with_lesions as u64).div_ceil(config.batch as u64);
-            config.steps = self.epochs.unwrap_or(100) * steps_per_epoch;
-        }
-        config.data = dataset.records();
+        let mut config = self.config(self.config.as_deref().map(read_config).transpose()?)?;
+        let (dataset, held_out) = self.slices(&mut config)?;
         let start = self.starting_state(&mut config)?;
         let device = self.run.device()?;
         let limits = self.run.limits()?;
@@ -214,19 +204,39 @@ impl TrainSegmentation {
         display.finish();
         let outcome =
             outcome.with_context(|| format!("training into {}", self.run.out.display()))?;
-        let state = if outcome.finished { "finished" } else { "stopped; run again to go on" };
-        println!("{state} at step {} after {:.1} minutes", outcome.step, outcome.seconds / 60.0);
+        println!("{outcome}");
         println!("{}\n{NOTICE}", self.run.out.join(MODEL).display());
         Ok(ExitCode::SUCCESS)
+    }
+
+    /// The slices to learn from and those that are held out; `config` hears of them.
+    pub(super) fn slices(
+        &self,
+        config: &mut SegmentationConfig,
+    ) -> Result<(LesionDataset, Option<LesionDataset>)> {
+        let dataset = LesionDataset::open(&self.data, config.rules())?;
+        println!("{}", dataset.report());
+        let (dataset, held_out) = self.split(dataset)?;
+        let with_lesions = dataset.files.iter().filter(|file| file.lesions > 0).count();
+        let dataset = if config.empty > 0.0 { dataset } else { dataset.with_lesions()? };
+        ensure!(with_lesions > 0, "no slice has a lesion that counts");
+        println!("training on {} slices, {with_lesions} of them with lesions", dataset.files.len());
+        if self.steps.is_none() && (self.epochs.is_some() || config.steps == 0) {
+            let steps_per_epoch = (with_lesions as u64).div_ceil(config.batch as u64);
+            config.steps = self.epochs.unwrap_or(100) * steps_per_epoch;
+        }
+        config.data = dataset.records();
+        Ok((dataset, held_out))
     }
 
     /// The training slices, and those that are held out.
     fn split(&self, dataset: LesionDataset) -> Result<(LesionDataset, Option<LesionDataset>)> {
         let Some(fold) = self.folds.fold() else { return Ok((dataset, None)) };
-        let origin = |file: &crate::dataset::lesions::LesionFile| Origin {
+        let names = self.folds.names()?;
+        let origin = |file: &LesionFile| Origin {
             source: file.source.to_string(),
             stratum: 0,
-            patient: file.patient_key(),
+            patient: names.of(&file.patient, file.patient_key()),
         };
         let origins: Vec<Origin> = dataset.files.iter().map(origin).collect();
         let (training, mut validation) = dataset.divided(&fold.held_out(&origins))?;
@@ -236,7 +246,11 @@ impl TrainSegmentation {
         Ok((training, Some(validation)))
     }
 
-    fn starting_state(&self, config: &mut SegmentationConfig) -> Result<Option<StateDict>> {
+    /// Fresh weights' replacement: a file's, or a body; `config` hears of them.
+    pub(super) fn starting_state(
+        &self,
+        config: &mut SegmentationConfig,
+    ) -> Result<Option<StateDict>> {
         for (option, named, given) in [
             ("--backbone", config.backbone.take().is_some(), self.backbone.is_some()),
             ("--from", config.from.take().is_some(), self.from.is_some()),
@@ -282,10 +296,10 @@ impl TrainSegmentation {
         Ok(Some(from.state))
     }
 
-    /// The preset or file with the options that are given on top.
-    fn config(&self) -> Result<SegmentationConfig> {
-        let mut config = match (&self.config, self.preset) {
-            (Some(path), _) => read_config(path)?,
+    /// The preset, or what a run has `stored`, with the options that are given on top.
+    pub(super) fn config(&self, stored: Option<SegmentationConfig>) -> Result<SegmentationConfig> {
+        let mut config = match (stored, self.preset) {
+            (Some(stored), _) => stored,
             (None, Preset::Paper) => SegmentationConfig::paper(0),
             (None, Preset::SmallData) => {
                 SegmentationConfig { seed: 0, ..SegmentationConfig::small_data() }
@@ -353,7 +367,7 @@ impl TrainSegmentation {
 }
 
 /// Average precision on held-out slices; the first value decides which weights are best.
-fn measure(state: &StateDict, held_out: &LesionDataset) -> Result<Vec<(String, f64)>> {
+pub(super) fn measure(state: &StateDict, held_out: &LesionDataset) -> Result<Vec<(String, f64)>> {
     let bytes = state.to_pack()?;
     let file = ModelFile::read("validation", &bytes)?;
     let model = LoadedModel::new(Some(file), None)?;

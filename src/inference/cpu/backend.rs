@@ -10,6 +10,7 @@ use crate::inference::cpu::CpuMaskRcnn;
 use crate::inference::predictor::PredictError;
 use crate::inference::progress::{Progress, Stage};
 use crate::inference::settings::Settings;
+use crate::inference::slice_features::SliceFeatures;
 use crate::kernels::FeatureMap;
 use crate::network::heads::MASK_SIDE;
 use crate::network::{Architecture, StateDict, WeightsError};
@@ -28,6 +29,8 @@ pub struct CpuBackend {
 #[derive(Debug)]
 pub struct CpuPyramid {
     levels: Vec<FeatureMap>,
+    /// The body's last map.
+    last: Option<FeatureMap>,
     scales: Vec<f32>,
 }
 
@@ -74,7 +77,7 @@ impl Backend for CpuBackend {
         });
         let maps = maps.collect();
         let scales = levels.iter().map(|level| level_scale(level.dims[1], input.height)).collect();
-        Ok((CpuPyramid { levels, scales }, maps))
+        Ok((CpuPyramid { levels, scales, last: outputs.pop() }, maps))
     }
 
     async fn boxes(
@@ -111,6 +114,23 @@ impl Backend for CpuBackend {
             }
         }
         Ok(found)
+    }
+
+    async fn slice_features(
+        &self,
+        pyramid: &CpuPyramid,
+        boxes: &[BBox],
+    ) -> Result<SliceFeatures, PredictError> {
+        let last = pyramid.last.as_ref();
+        let means = last.map(FeatureMap::means).unwrap_or_default();
+        let maxima = last.map(FeatureMap::maxima).unwrap_or_default();
+        let mut representations = Vec::new();
+        for chunk in boxes.chunks(ROI_CHUNK) {
+            let network = &self.network;
+            let found = network.representations(&pyramid.levels, &pyramid.scales, chunk);
+            representations.extend(found);
+        }
+        Ok(SliceFeatures { means, maxima, representations })
     }
 
     async fn features(&self, pyramid: &CpuPyramid) -> Result<Vec<Vec<f32>>, PredictError> {

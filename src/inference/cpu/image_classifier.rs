@@ -35,18 +35,7 @@ impl CpuImageClassifier {
         for index in 0..self.body.layers() {
             hidden = self.body.layer(index, &hidden);
         }
-        let [batch, height, width, channels] = hidden.dims;
-        let cells = height * width;
-        let mut means = vec![0.0; batch * channels];
-        for (mean, map) in
-            means.chunks_exact_mut(channels).zip(hidden.values.chunks_exact(cells * channels))
-        {
-            for cell in map.chunks_exact(channels) {
-                mean.iter_mut().zip(cell).for_each(|(sum, value)| *sum += value);
-            }
-            mean.iter_mut().for_each(|sum| *sum /= cells as f32);
-        }
-        self.fc.forward(&means, false)
+        self.fc.forward(&hidden.means(), false)
     }
 }
 

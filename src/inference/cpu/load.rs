@@ -56,6 +56,16 @@ impl<'a> Loader<'a> {
         Ok(CpuConv2d::new(&folded, shift.collect(), shape))
     }
 
+    /// Scale and shift of a layer norm.
+    pub fn layer_norm(
+        &self,
+        name: &str,
+        length: usize,
+    ) -> Result<(Vec<f32>, Vec<f32>), WeightsError> {
+        let vector = |part: &str| self.values(format!("{name}.{part}"), &[length]);
+        Ok((vector("weight")?.to_vec(), vector("bias")?.to_vec()))
+    }
+
     /// A fully connected layer.
     pub fn linear(&self, name: &str, sizes: [usize; 2]) -> Result<CpuLinear, WeightsError> {
         let (weight, bias) = self.linear_values(name, sizes)?;

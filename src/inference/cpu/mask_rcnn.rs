@@ -101,6 +101,18 @@ impl CpuMaskRcnn {
         (objectness.forward(&hidden, None, false), deltas.forward(&hidden, None, false))
     }
 
+    /// What the box head makes of `boxes`, `[boxes, 128]`.
+    pub fn representations(
+        &self,
+        levels: &[FeatureMap],
+        scales: &[f32],
+        boxes: &[BBox],
+    ) -> Vec<f32> {
+        let pooled = roi_align::pool(levels, scales, boxes, BOX_POOL);
+        let [first, second] = &self.box_head;
+        second.forward(&first.forward(&pooled.values, true), true)
+    }
+
     /// Logits `[boxes, classes]` and deltas `[boxes, 4 * classes]` of `boxes`.
     pub fn boxes(
         &self,
@@ -108,9 +120,7 @@ impl CpuMaskRcnn {
         scales: &[f32],
         boxes: &[BBox],
     ) -> (Vec<f32>, Vec<f32>) {
-        let pooled = roi_align::pool(levels, scales, boxes, BOX_POOL);
-        let [first, second] = &self.box_head;
-        let hidden = second.forward(&first.forward(&pooled.values, true), true);
+        let hidden = self.representations(levels, scales, boxes);
         (self.box_logits.forward(&hidden, false), self.box_deltas.forward(&hidden, false))
     }
 

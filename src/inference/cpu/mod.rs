@@ -4,6 +4,7 @@
 //! times faster, and a user who has no GPU downloads a tenth of the program.
 
 mod backend;
+mod feature_module;
 mod image_classifier;
 mod load;
 mod mask_rcnn;
@@ -11,6 +12,7 @@ mod resnet;
 mod score_module;
 
 pub use backend::{CpuBackend, CpuPyramid};
+pub use feature_module::CpuFeatureModule;
 pub use image_classifier::CpuImageClassifier;
 pub use mask_rcnn::CpuMaskRcnn;
 pub use resnet::CpuResNet;

@@ -17,6 +17,8 @@ use crate::inference::gpu::preselect::{self, CandidateRule};
 use crate::inference::predictor::PredictError;
 use crate::inference::progress::{Progress, Stage};
 use crate::inference::settings::Settings;
+use crate::inference::slice_features::SliceFeatures;
+use crate::network::feature_module::over_cells;
 use crate::network::heads::{BOX_POOL, MASK_POOL, MASK_SIDE};
 use crate::network::roi_align::by_matrices_per_level;
 use crate::network::{Architecture, MaskRcnn, MaskRcnnConfig, StateDict, WeightsError};
@@ -41,6 +43,8 @@ pub struct GpuBackend {
 pub struct GpuPyramid {
     levels: Vec<Tensor<4>>,
     scales: Vec<f32>,
+    /// The body's last map.
+    last: Option<Tensor<4>>,
     /// Masks computed ahead: proposal, class and logits of all classes.
     ahead: Vec<(usize, usize, Vec<f32>)>,
 }
@@ -133,6 +137,7 @@ impl Backend for GpuBackend {
             outputs.push(hidden.clone());
         }
         monitor.enter(Stage::Features).await?;
+        let last = outputs.last().cloned();
         let levels = self.network.backbone.pyramid(outputs);
         let heads = self.network.rpn.forward(&levels);
         let mut transaction = Transaction::default();
@@ -149,7 +154,7 @@ impl Backend for GpuBackend {
         }
         let scales =
             levels.iter().map(|level| level_scale(level.dims()[2], input.height)).collect();
-        Ok((GpuPyramid { levels, scales, ahead: Vec::new() }, maps))
+        Ok((GpuPyramid { levels, scales, last, ahead: Vec::new() }, maps))
     }
 
     /// Second read-back: box outputs and the masks expected to be needed.
@@ -224,6 +229,24 @@ impl Backend for GpuBackend {
             }
         }
         Ok(found.into_iter().flatten().collect())
+    }
+
+    /// A read-back of its own, for the few models whose class needs it.
+    async fn slice_features(
+        &self,
+        pyramid: &GpuPyramid,
+        boxes: &[BBox],
+    ) -> Result<SliceFeatures, PredictError> {
+        let missing = || device_error("the body's last map is not there");
+        let (means, maxima) = over_cells(pyramid.last.clone().ok_or_else(missing)?);
+        let mut transaction = Transaction::default().register(means).register(maxima);
+        for chunk in boxes.chunks(ROI_CHUNK) {
+            let pooled = by_matrices_per_level(&pyramid.levels, &pyramid.scales, chunk, BOX_POOL);
+            transaction = transaction.register(self.network.roi_heads.representations(pooled));
+        }
+        let mut values = read(transaction).await?;
+        let (means, maxima) = (next(&mut values)?, next(&mut values)?);
+        Ok(SliceFeatures { means, maxima, representations: values.flatten().collect() })
     }
 
     async fn features(&self, pyramid: &GpuPyramid) -> Result<Vec<Vec<f32>>, PredictError> {

@@ -32,6 +32,11 @@ pub enum OnnxError {
     /// Several pyramid levels: which level a region is pooled from depends on its size.
     #[error("{0} has several pyramid levels; only networks with one are written as ONNX")]
     Levels(Variant),
+    /// A head that sees the trunk's features: its input comes from three graphs and from the lungs.
+    #[error(
+        "a classifier that sees the trunk's features (s+f) is not written as ONNX; safetensors holds it whole"
+    )]
+    FeatureModule,
 }
 
 impl GraphBuilder<'_> {
@@ -236,6 +241,9 @@ pub fn regions(architecture: &Architecture, state: &StateDict) -> Result<Vec<u8>
         graph.node("Identity", &[&values], "masks", Vec::new());
         let side = Size::Fixed(MASK_SIDE);
         graph.output("masks", &[Size::Any("masks"), Size::Fixed(classes), side, side]);
+    }
+    if architecture.feature_module {
+        return Err(OnnxError::FeatureModule);
     }
     if let Some((roi_batch, _)) = architecture.score_module {
         let width = Size::Fixed(roi_batch * ROI_FEATURES);

@@ -1,0 +1,115 @@
+//! Slices with a class: those that a run learns from, and those that it does not.
+
+use std::path::Path;
+
+use anyhow::{Context, Result, ensure};
+
+use crate::classes::CLASS_NAMES;
+use crate::cli::files;
+use crate::cli::train::FoldArguments;
+use crate::dataset::classes::{ClassDataset, ClassFile};
+use crate::dataset::lesions::DataRecord;
+use crate::dataset::source::DataSource;
+use crate::evaluate::classification::{Classified, balanced_accuracy, logits_csv};
+use crate::inference::{CpuBackend, LoadedModel, ModelFile, NoProgress, Predictor, Settings};
+use crate::network::StateDict;
+use crate::train::folds::Origin;
+
+/// File with the logits of held-out slices in the run's folder.
+pub const FILE: &str = "held_out.csv";
+
+/// All slices of `lists` in `data`, and the weight of each one's list; every picture named by class without lists.
+pub fn open(data: &Path, lists: &[DataSource]) -> Result<(ClassDataset, Vec<f64>)> {
+    let (mut all, mut weights): (Option<ClassDataset>, _) = (None, Vec::new());
+    let everything = [None];
+    let lists: Vec<Option<&DataSource>> = match lists.is_empty() {
+        true => everything.into(),
+        false => lists.iter().map(Some).collect(),
+    };
+    for list in lists {
+        let dataset = ClassDataset::open(data, list.map(|list| list.path.as_path()))?;
+        println!("{}", dataset.report());
+        weights.resize(weights.len() + dataset.files.len(), list.map_or(1.0, |list| list.weight));
+        all = Some(match all {
+            None => dataset,
+            Some(all) => all.extended(dataset),
+        });
+    }
+    Ok((all.context("--list names no list")?, weights))
+}
+
+/// What a run remembers of them.
+pub fn records(data: &Path, lists: &[DataSource], dataset: &ClassDataset) -> Vec<DataRecord> {
+    let name = |path: &Path| DataSource { path: path.into(), weight: 1.0 }.name();
+    let names: Vec<String> = lists.iter().map(|list| name(&list.path)).collect();
+    vec![DataRecord {
+        name: if names.is_empty() { name(data) } else { names.join(" + ") },
+        weight: 1.0,
+        slices: dataset.files.len(),
+        patients: dataset.patients(),
+        sha256: dataset.sha256.clone(),
+    }]
+}
+
+/// Whether each slice is held out.
+pub fn held_out(dataset: &ClassDataset, folds: &FoldArguments) -> Result<Vec<bool>> {
+    let Some(fold) = folds.fold() else { return Ok(vec![false; dataset.files.len()]) };
+    let names = folds.names()?;
+    let origin = |file: &ClassFile| Origin {
+        source: file.source.clone(),
+        stratum: file.class,
+        patient: names.of(&file.patient, file.patient_key()),
+    };
+    Ok(fold.held_out(&dataset.files.iter().map(origin).collect::<Vec<_>>()))
+}
+
+/// The slices to learn from, and those that are held out.
+pub fn divided(
+    dataset: ClassDataset,
+    folds: &FoldArguments,
+    held: &[bool],
+) -> Result<(ClassDataset, ClassDataset)> {
+    let (training, held_out) = dataset.divided(held);
+    for (class, name) in CLASS_NAMES.into_iter().enumerate() {
+        ensure!(training.counts()[class] > 0, "there is no slice of {name} to learn from");
+    }
+    ensure!(
+        folds.fold().is_none() || !held_out.files.is_empty(),
+        "no patient is held out; take fewer --folds"
+    );
+    println!("{} slices to learn from, {} held out", training.files.len(), held_out.files.len());
+    Ok((training, held_out))
+}
+
+/// What a model with these weights says of every slice.
+pub fn classify(state: &StateDict, dataset: &ClassDataset) -> Result<Vec<Classified>> {
+    let file = ModelFile::read("held out", &state.to_pack()?)?;
+    let model = LoadedModel::new(None, Some(file))?;
+    let predictor: Predictor<CpuBackend> = Predictor::on_cpu(&model, "cpu")?;
+    // Every slice counts, whether it looks like a chest CT or not.
+    let settings = Settings { force: true, ..Settings::reference() };
+    let classified = |file: &ClassFile| {
+        let slice = dataset.read(file)?;
+        let report = pollster::block_on(predictor.predict(&slice, &settings, &mut NoProgress))?;
+        let (logits, classes) = report.logits.zip(report.classes).context("no class came out")?;
+        Ok(Classified {
+            name: file.name.clone(),
+            patient: file.patient_key(),
+            source: file.source.clone(),
+            class: file.class,
+            logits,
+            probabilities: [classes.control, classes.common_pneumonia, classes.covid19],
+        })
+    };
+    dataset.files.iter().map(classified).collect()
+}
+
+/// Writes to `folder` what the model says of every slice, and prints how often it is right.
+pub fn write(folder: &Path, model: &StateDict, dataset: &ClassDataset) -> Result<()> {
+    let slices = classify(model, dataset)?;
+    let path = folder.join(FILE);
+    files::write(&path, &logits_csv(&slices)?)?;
+    let accuracy = balanced_accuracy(&slices).unwrap_or(f64::NAN);
+    println!("balanced accuracy of held-out slices {accuracy:.3}; logits in {}", path.display());
+    Ok(())
+}
