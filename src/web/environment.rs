@@ -2,6 +2,7 @@
 
 use gloo::timers::callback::Timeout;
 use js_sys::{Array, Function, Promise, Reflect, Uint8Array};
+use wasm_bindgen::prelude::Closure;
 use wasm_bindgen::{JsCast, JsValue};
 use wasm_bindgen_futures::JsFuture;
 use web_sys::{Blob, BlobPropertyBag, File, HtmlAnchorElement, Response, Url};
@@ -168,15 +169,17 @@ pub fn keep_offline(programs: &[&str], model: &str) {
             let message = js_sys::Object::new();
             let list: Array = files.iter().map(|file| JsValue::from_str(file)).collect();
             Reflect::set(&message, &"keep".into(), &list)?;
-            // Of an update, the one that will be active hears of it, too.
+            // Of an update, the one that will be active hears of it, too; also if it is only found later.
             for state in ["installing", "waiting", "active"] {
-                let worker = Reflect::get(&registration, &state.into())?;
-                if worker.is_truthy() {
-                    let post: Function =
-                        Reflect::get(&worker, &"postMessage".into())?.dyn_into()?;
-                    post.call1(&worker, &message)?;
-                }
+                post_to(&registration, state, &message)?;
             }
+            let found = registration.clone();
+            let tell = Closure::<dyn FnMut()>::new(move || {
+                if let Err(error) = post_to(&found, "installing", &message) {
+                    log::warn!("an update will not work offline: {}", describe(&error));
+                }
+            });
+            Reflect::set(&registration, &"onupdatefound".into(), &tell.into_js_value())?;
             Ok(())
         }
         .await;
@@ -184,6 +187,16 @@ pub fn keep_offline(programs: &[&str], model: &str) {
             log::warn!("this page will not work offline: {}", describe(&error));
         }
     });
+}
+
+/// Posts `message` to the registration's worker in this state, if there is one.
+fn post_to(registration: &JsValue, state: &str, message: &JsValue) -> Result<(), JsValue> {
+    let worker = Reflect::get(registration, &state.into())?;
+    if worker.is_truthy() {
+        let post: Function = Reflect::get(&worker, &"postMessage".into())?.dyn_into()?;
+        post.call1(&worker, message)?;
+    }
+    Ok(())
 }
 
 /// The visitor's languages, the most wanted first.
