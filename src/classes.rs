@@ -1,7 +1,115 @@
-//! The three classes of a slice.
+//! What slices and lesions are called: number, key, name and colour, once.
 
-/// Control, common pneumonia, COVID-19: in the order of the logits.
+use serde::{Deserialize, Serialize};
+
+/// Number of classes of a slice.
 pub const CLASSES: usize = 3;
 
-/// Their names.
+/// Class of a slice, in the order of the logits.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum SliceClass {
+    /// No pneumonia.
+    Control,
+    /// Pneumonia that is not COVID-19.
+    CommonPneumonia,
+    /// COVID-19.
+    Covid19,
+}
+
+impl SliceClass {
+    /// All classes, in the order of the logits.
+    pub const ALL: [Self; CLASSES] = [Self::Control, Self::CommonPneumonia, Self::Covid19];
+
+    /// Its place among the logits.
+    pub fn index(self) -> usize {
+        self as usize
+    }
+
+    /// Its name.
+    pub fn name(self) -> &'static str {
+        CLASS_NAMES[self.index()]
+    }
+
+    /// What the names of its files begin with, as in COVIDx-CT.
+    pub fn prefix(self) -> &'static str {
+        ["Normal", "CP", "NCP"][self.index()]
+    }
+
+    /// The class that a file name begins with: COVIDx-CT's word, or the number, as the paper's author writes it.
+    pub fn of_name(name: &str) -> Option<Self> {
+        let word = name.split('_').next()?;
+        let is_own = |class: &Self| word == class.prefix() || word == class.index().to_string();
+        Self::ALL.into_iter().find(is_own)
+    }
+}
+
+/// The names of the classes.
 pub const CLASS_NAMES: [&str; CLASSES] = ["control", "common pneumonia", "COVID-19"];
+
+/// Kind of a lesion.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum LesionKind {
+    /// Ground glass or consolidation, from a network that does not tell them apart.
+    Lesion,
+    /// Ground-glass opacity.
+    GroundGlass,
+    /// Consolidation.
+    Consolidation,
+}
+
+impl LesionKind {
+    /// All kinds.
+    pub const ALL: [Self; 3] = [Self::Lesion, Self::GroundGlass, Self::Consolidation];
+
+    /// Its name in JSON and CSV.
+    pub fn key(self) -> &'static str {
+        match self {
+            Self::Lesion => "lesion",
+            Self::GroundGlass => "ground_glass",
+            Self::Consolidation => "consolidation",
+        }
+    }
+
+    /// Its name in English sentences.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Lesion => "lesion",
+            Self::GroundGlass => "ground glass",
+            Self::Consolidation => "consolidation",
+        }
+    }
+
+    /// Its number in masks and COCO categories: 1, or 2 for consolidation.
+    pub fn category(self) -> u8 {
+        if self == Self::Consolidation { 2 } else { 1 }
+    }
+
+    /// Its colour. Consolidation and ground glass differ in brightness too, so that the difference survives a grey
+    /// print.
+    pub fn rgb(self) -> [u8; 3] {
+        if self == Self::Consolidation { [255, 196, 0] } else { [235, 64, 52] }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn file_names_tell_a_class_by_word_or_number() {
+        assert_eq!(SliceClass::of_name("NCP_12_3.png"), Some(SliceClass::Covid19));
+        assert_eq!(SliceClass::of_name("CP_1_1_1.png"), Some(SliceClass::CommonPneumonia));
+        assert_eq!(SliceClass::of_name("0_7.png"), Some(SliceClass::Control));
+        assert_eq!(SliceClass::of_name("scan_7.png"), None);
+        assert_eq!(SliceClass::of_name(""), None);
+    }
+
+    #[test]
+    fn a_kind_is_written_as_its_key() {
+        for kind in LesionKind::ALL {
+            let written = serde_json::to_value(kind).expect("JSON");
+            assert_eq!(written, kind.key());
+        }
+    }
+}

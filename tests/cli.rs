@@ -360,7 +360,7 @@ fn every_variant_and_class_setting_runs() {
             let slice = &report.slices[0];
             assert!(slice.classes.is_some(), "{variant} {masks}");
             for lesion in &slice.lesions {
-                let label = lesion.label.as_str();
+                let label = lesion.label.key();
                 assert_eq!(label == "lesion", masks == Masks::Merge, "{variant} {label}");
                 assert_eq!(lesion.mask.as_ref().map(|rle: &Rle| rle.size), Some([96, 96]));
             }

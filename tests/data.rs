@@ -14,7 +14,8 @@ use std::path::Path;
 use std::process::{Command, Output, Stdio};
 use std::time::Duration;
 
-use groundglass::image::phantom::{SliceClass, draw};
+use groundglass::classes::SliceClass;
+use groundglass::image::phantom::draw;
 use groundglass::network::StateDict;
 use groundglass::network::pretrained::BODY;
 use serde_json::Value;

@@ -14,14 +14,14 @@ const ALLOWED: [(&str, &[&str]); 17] = [
     ("detection", &[]),
     // Arithmetic on slices, without burn.
     ("kernels", &["detection"]),
-    ("image", &["detection"]),
+    ("image", &["classes", "detection"]),
     // Tensors in, tensors out: no files, no slices.
     ("network", &["classes", "detection", "kernels"]),
     // What was found, however it was found.
     ("report", &["classes", "detection", "image"]),
     ("inference", &["classes", "detection", "image", "kernels", "network", "report"]),
     // Knows no network: a report can come from a file.
-    ("export", &["detection", "image", "report"]),
+    ("export", &["classes", "detection", "image", "report"]),
     ("dataset", &["classes", "detection", "image", "network"]),
     ("figures", &["classes", "dataset", "export", "report"]),
     (

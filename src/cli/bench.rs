@@ -8,9 +8,10 @@ use anyhow::{Context, Result, ensure};
 use clap::Args;
 use serde::Serialize;
 
+use crate::classes::SliceClass;
 use crate::cli::model::{DeviceArgument, ModelArguments, predictor, training_device};
 use crate::dataset::lesions::{LesionClasses, LesionSlice, instances};
-use crate::image::phantom::{Phantom, SliceClass, draw};
+use crate::image::phantom::{Phantom, draw};
 use crate::inference::{NoProgress, Settings, Stage};
 use crate::train::mask_rcnn_losses::TrainingSlice;
 use crate::train::segmentation::step_times;

@@ -57,7 +57,7 @@ impl Console {
             };
             self.line(&format!(
                 "  {} {:.3}  [{:.1}, {:.1}, {:.1}, {:.1}]  {area}",
-                lesion.label.replace('_', " "),
+                lesion.label.name(),
                 lesion.score,
                 b.x1,
                 b.y1,

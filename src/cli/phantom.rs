@@ -10,8 +10,9 @@ use clap::Args;
 use image::{GrayImage, ImageFormat};
 use libjpeg_turbo_rs::{PixelFormat, Subsampling};
 
+use crate::classes::SliceClass;
 use crate::cli::files;
-use crate::image::phantom::{Phantom, SIDE, SliceClass, draw};
+use crate::image::phantom::{Phantom, SIDE, draw};
 
 /// Slices of each invented patient.
 const SLICES_PER_PATIENT: u64 = 5;
@@ -45,11 +46,7 @@ impl WritePhantoms {
             let is_test = patient % TEST_SHARE == TEST_SHARE - 1;
             let phantom = draw(class, self.seed.wrapping_mul(1_000_003).wrapping_add(index));
 
-            let (prefix, label) = match class {
-                SliceClass::Control => ("Normal", 0),
-                SliceClass::CommonPneumonia => ("CP", 1),
-                SliceClass::Covid19 => ("NCP", 2),
-            };
+            let (prefix, label) = (class.prefix(), class.index());
             let name = format!("{prefix}_{:03}_1_{:04}.png", patient + 1, slice + 1);
             write_png(&classes.join("images").join(&name), &phantom.slice.pixels)?;
             let list = if is_test { &mut test } else { &mut train };

@@ -88,7 +88,8 @@ impl Render {
             }
         }
         for lesion in report.lesions.iter().take(8) {
-            let text = format!("{:.2} {}, {} px", lesion.score, lesion.label, lesion.area_px);
+            let text =
+                format!("{:.2} {}, {} px", lesion.score, lesion.label.name(), lesion.area_px);
             lines.push((text, [40, 40, 40]));
         }
         lines.push((NOTICE.into(), [90, 90, 90]));

@@ -8,7 +8,7 @@ use rayon::prelude::*;
 use serde::Deserialize;
 use sha2::{Digest, Sha256};
 
-use crate::classes::CLASS_NAMES;
+use crate::classes::{CLASS_NAMES, SliceClass};
 use crate::dataset::lesions::{Content, LesionFile};
 use crate::dataset::{DatasetError, Skipped, reading, summary};
 use crate::image::{CtSlice, decode_slice};
@@ -90,14 +90,9 @@ pub struct ClassDataset {
     list: PathBuf,
 }
 
-/// The class that a name begins with: `Normal`, `CP` or `NCP` as in COVIDx-CT, or the author's digit.
-fn class_of_name(name: &str) -> Option<usize> {
-    match name.split('_').next()? {
-        "Normal" | "0" => Some(0),
-        "CP" | "1" => Some(1),
-        "NCP" | "2" => Some(2),
-        _ => None,
-    }
+/// The class that a name begins with.
+fn class_index(name: &str) -> Option<usize> {
+    SliceClass::of_name(name).map(SliceClass::index)
 }
 
 impl ClassDataset {
@@ -247,7 +242,7 @@ fn parse_list(list: &Path, images: &Path) -> Result<Vec<ClassFile>, DatasetError
         let Some(name) = words.next() else { continue };
         let class = match words.next() {
             Some(word) => word.parse().ok().filter(|class| *class < CLASS_NAMES.len()),
-            None => class_of_name(name),
+            None => class_index(name),
         };
         let Some(class) = class else {
             return Err(wrong(format!(
@@ -281,7 +276,7 @@ fn all_of(images: &Path) -> Result<Vec<ClassFile>, DatasetError> {
     for entry in fs::read_dir(images).map_err(reading(images, expected))? {
         let path = entry.map_err(reading(images, expected))?.path();
         let name = path.file_name().unwrap_or_default().to_string_lossy().into_owned();
-        if let Some(class) = class_of_name(&name).filter(|_| path.is_file()) {
+        if let Some(class) = class_index(&name).filter(|_| path.is_file()) {
             let (patient, source) = (patient_of_name(&name), String::new());
             found.insert(name.clone(), ClassFile { name, path, class, patient, source });
         }

@@ -120,7 +120,7 @@ pub fn predict(
                 slice: file.stem.clone(),
                 what: error.to_string(),
             })?;
-            let class = if lesion.label == "consolidation" { 2 } else { 1 };
+            let class = usize::from(lesion.label.category());
             predictions.push(Outlined { class, score: lesion.score, mask });
             boxes.push(lesion.bbox);
         }

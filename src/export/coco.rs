@@ -18,7 +18,7 @@ pub fn coco(report: &Report) -> Value {
             let mut annotation = json!({
                 "id": annotations.len() + 1,
                 "image_id": image,
-                "category_id": lesion.category(),
+                "category_id": lesion.label.category(),
                 "bbox": [b.x1, b.y1, b.width(), b.height()],
                 "area": lesion.area_px,
                 "iscrowd": 0,

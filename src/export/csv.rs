@@ -66,7 +66,11 @@ fn record(report: &Report, slice: &SliceReport, lesion: Option<(usize, &Lesion)>
     match lesion {
         Some((index, lesion)) => {
             let b = lesion.bbox;
-            row.extend([(index + 1).to_string(), lesion.label.clone(), number(lesion.score)]);
+            row.extend([
+                (index + 1).to_string(),
+                lesion.label.key().to_owned(),
+                number(lesion.score),
+            ]);
             row.extend([b.x1, b.y1, b.x2, b.y2].map(|value| format!("{value:.1}")));
             row.push(lesion.area_px.to_string());
             row.push(lesion.area_mm2.map(|area| format!("{area:.1}")).unwrap_or_default());

@@ -137,7 +137,7 @@ fn of_slice(page: &mut String, slice: &SliceReport, png: Option<&[u8]>) {
                 Some(area) => format!("{area:.0} mm²"),
                 None => format!("{} px", lesion.area_px),
             };
-            let label = escape(&lesion.label.replace('_', " "));
+            let label = lesion.label.name();
             let _ = writeln!(page, "<li>{label}, score {:.2}, {area}</li>", lesion.score);
         }
         page.push_str("</ol>\n");

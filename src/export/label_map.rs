@@ -1,6 +1,6 @@
 //! Masks as pictures: 0 background, 1 ground glass or lesion, 2 consolidation.
 
-use crate::export::overlay::lesion_colour;
+use crate::classes::LesionKind;
 use crate::report::SliceReport;
 
 /// The classes as a PNG whose palette shows them to people and whose values programs read.
@@ -12,7 +12,7 @@ pub fn png(slice: &SliceReport) -> Result<Vec<u8>, png::EncodingError> {
     let mut encoder = png::Encoder::new(&mut bytes, slice.width as u32, slice.height as u32);
     encoder.set_color(png::ColorType::Indexed);
     encoder.set_depth(png::BitDepth::Eight);
-    let palette = [[0; 3], lesion_colour("ground_glass"), lesion_colour("consolidation")];
+    let palette = [[0; 3], LesionKind::GroundGlass.rgb(), LesionKind::Consolidation.rgb()];
     encoder.set_palette(palette.concat());
     encoder.add_text_chunk("Comment".into(), crate::report::NOTICE.into())?;
     encoder.write_header()?.write_image_data(&slice.label_map())?;

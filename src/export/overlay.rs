@@ -9,15 +9,6 @@ use crate::report::{Lesion, NOTICE, SliceReport};
 /// Share of the lesion's colour inside its mask.
 const OPACITY: f32 = 0.35;
 
-/// Colour of a lesion class; consolidation and ground glass differ in brightness too, so that the
-/// difference survives a grey print.
-pub fn lesion_colour(label: &str) -> [u8; 3] {
-    match label {
-        "consolidation" => [255, 196, 0],
-        _ => [235, 64, 52],
-    }
-}
-
 /// Colour of a score from 0 to 1: blue over green and yellow to red, as in the paper's Figure 3.
 pub fn score_colour(share: f32) -> [u8; 3] {
     let share = share.clamp(0.0, 1.0);
@@ -53,7 +44,7 @@ pub fn png(slice: &CtSlice, report: &SliceReport) -> Result<Vec<u8>, png::Encodi
 }
 
 fn draw_lesion(picture: &mut RgbImage, lesion: &Lesion) {
-    let colour = lesion_colour(&lesion.label);
+    let colour = lesion.label.rgb();
     let mut put = |x: u32, y: u32, share: f32| {
         if let Some(pixel) = picture.get_pixel_mut_checked(x, y) {
             for (value, wanted) in pixel.0.iter_mut().zip(colour) {

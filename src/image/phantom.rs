@@ -8,26 +8,11 @@ use rand::RngExt;
 use rand::SeedableRng;
 use rand_chacha::ChaCha8Rng;
 
+use crate::classes::SliceClass;
 use crate::image::{CtSlice, Window};
 
 /// Side of a phantom in pixels.
 pub const SIDE: usize = 512;
-
-/// Class of a slice, in the order of the network's logits.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum SliceClass {
-    /// No lesion.
-    Control,
-    /// Mostly consolidation, in one lung.
-    CommonPneumonia,
-    /// Mostly ground glass, in both lungs, near the pleura.
-    Covid19,
-}
-
-impl SliceClass {
-    /// All classes, in the order of the logits.
-    pub const ALL: [Self; 3] = [Self::Control, Self::CommonPneumonia, Self::Covid19];
-}
 
 /// Values of a mask pixel, as in the CNCB data (docs/method.md, 5.1).
 pub mod mask_value {
@@ -113,7 +98,8 @@ struct LesionPlan {
 
 /// Draws one phantom; the same `seed` and `class` give the same picture.
 pub fn draw(class: SliceClass, seed: u64) -> Phantom {
-    let mut rng = ChaCha8Rng::seed_from_u64(seed.wrapping_mul(3).wrapping_add(class as u64));
+    let mut rng =
+        ChaCha8Rng::seed_from_u64(seed.wrapping_mul(3).wrapping_add(class.index() as u64));
     let mut vary = |value: f32, by: f32| value + rng.random_range(-by..by);
 
     let body = Ellipse {

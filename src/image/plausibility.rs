@@ -158,7 +158,8 @@ pub fn air_threshold(pixels: &[u8]) -> Option<u8> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::image::phantom::{SliceClass, draw};
+    use crate::classes::SliceClass;
+    use crate::image::phantom::draw;
 
     fn slice(side: usize, pixels: impl Fn(usize, usize) -> u8) -> CtSlice {
         CtSlice {

@@ -6,7 +6,7 @@ use burn::tensor::Device;
 use thiserror::Error;
 use web_time::Instant;
 
-use crate::classes::CLASSES;
+use crate::classes::{CLASSES, LesionKind};
 use crate::detection::detections::{BoxOutputs, Detection, sigmoid};
 use crate::detection::mask::paste::{paste_highest, paste_mask};
 use crate::detection::mask::rle::Rle;
@@ -533,12 +533,12 @@ fn lesion(
     let mask = paste_mask(&probabilities, MASK_SIDE, &bbox, size, cut);
     let area_px = mask.area();
     let label = match (masks, detection.class) {
-        (Masks::Merge, _) => "lesion",
-        (Masks::Both, 1) => "ground_glass",
-        (Masks::Both, _) => "consolidation",
+        (Masks::Merge, _) => LesionKind::Lesion,
+        (Masks::Both, 1) => LesionKind::GroundGlass,
+        (Masks::Both, _) => LesionKind::Consolidation,
     };
     let lesion = Lesion {
-        label: label.into(),
+        label,
         score: detection.score,
         bbox,
         area_px,
@@ -577,8 +577,8 @@ impl Clock {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::classes::CLASSES;
-    use crate::image::phantom::{SliceClass, draw};
+    use crate::classes::SliceClass;
+    use crate::image::phantom::draw;
     use crate::network::{Architecture, MaskRcnnConfig, Task, Variant};
 
     #[test]

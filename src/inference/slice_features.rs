@@ -68,7 +68,8 @@ pub fn covered_share(slice: &CtSlice, regions: &[Detection], to_slice: [f32; 2])
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::image::phantom::{SliceClass, draw};
+    use crate::classes::SliceClass;
+    use crate::image::phantom::draw;
 
     fn region(bbox: [f32; 4], score: f32) -> Detection {
         let [x1, y1, x2, y2] = bbox;

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
+use crate::classes::LesionKind;
 use crate::detection::BBox;
 use crate::detection::mask::rle::Rle;
 use crate::image::CtSlice;
@@ -52,7 +53,7 @@ pub struct ClassProbabilities {
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Lesion {
     /// `lesion`, or `ground_glass` and `consolidation` where the model tells them apart.
-    pub label: String,
+    pub label: LesionKind,
     /// Probability.
     pub score: f32,
     /// `[x1, y1, x2, y2]`.
@@ -131,13 +132,6 @@ pub struct Report {
     pub series: Vec<SeriesReport>,
     /// Files that could not be read.
     pub errors: Vec<FileError>,
-}
-
-impl Lesion {
-    /// Number of the class in label maps and COCO files: 1 ground glass or any lesion, 2 consolidation.
-    pub fn category(&self) -> u8 {
-        if self.label == "consolidation" { 2 } else { 1 }
-    }
 }
 
 fn yes() -> bool {
@@ -237,7 +231,7 @@ impl SliceReport {
         Self { lesions: lesions.cloned().collect(), ..self.clone() }
     }
 
-    /// The [category](Lesion::category) of every pixel, row-major, 0 outside all masks; where lesions
+    /// The [category](LesionKind::category) of every pixel, row-major, 0 outside all masks; where lesions
     /// overlap, the one with the highest score counts.
     pub fn label_map(&self) -> Vec<u8> {
         let mut labels = vec![0; self.width * self.height];
@@ -246,7 +240,7 @@ impl SliceReport {
             let mask = lesion.mask.as_ref().and_then(|rle| rle.decode().ok());
             let Some(mask) = mask else { continue };
             for (label, _) in labels.iter_mut().zip(&mask.pixels).filter(|(_, inside)| **inside) {
-                *label = lesion.category();
+                *label = lesion.label.category();
             }
         }
         labels

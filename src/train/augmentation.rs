@@ -263,10 +263,11 @@ fn mean_of_four(pixels: &[u8], side: usize) -> Vec<u8> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::classes::SliceClass;
     use crate::dataset::lesions::{LesionClasses, instances};
     use crate::detection::Mask;
     use crate::detection::mask::connected_components::bounding_box;
-    use crate::image::phantom::{Phantom, SliceClass, draw};
+    use crate::image::phantom::{Phantom, draw};
 
     const RESIZE: Resize = Resize::ShortSide;
 

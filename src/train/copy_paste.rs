@@ -184,9 +184,10 @@ fn blurred(values: &[f32], (width, height): (usize, usize), radius: usize) -> Ve
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::classes::SliceClass;
     use crate::dataset::lesions::{LesionClasses, instances};
     use crate::detection::mask::connected_components::bounding_box;
-    use crate::image::phantom::{Phantom, SliceClass, draw};
+    use crate::image::phantom::{Phantom, draw};
     use crate::train::loader::{purpose, rng};
 
     fn phantom(class: SliceClass, seed: u64) -> LesionSlice {

@@ -5,7 +5,7 @@ use web_sys::{CanvasRenderingContext2d, HtmlCanvasElement, ImageData, Path2d};
 
 use crate::detection::mask::contour::{Polygon, contours};
 use crate::detection::mask::paste::paste_highest;
-use crate::export::overlay::{lesion_colour, score_colour};
+use crate::export::overlay::score_colour;
 use crate::image::view::View;
 use crate::network::heads::MASK_SIDE;
 use crate::report::SliceReport;
@@ -126,7 +126,7 @@ fn draw_lesions(
     // The weakest first, so that the strongest lie on top.
     for (index, lesion) in report.lesions.iter().enumerate().rev() {
         let is_highlighted = highlighted == Some(index);
-        let [r, g, b] = lesion_colour(&lesion.label);
+        let [r, g, b] = lesion.label.rgb();
         let colour = format!("rgb({r} {g} {b})");
         let path = Path2d::new()?;
         for polygon in outlines.get(index).into_iter().flatten() {

@@ -8,7 +8,8 @@ use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant, SystemTime};
 
 use fantoccini::Locator;
-use groundglass::image::phantom::{SliceClass, draw};
+use groundglass::classes::SliceClass;
+use groundglass::image::phantom::draw;
 use groundglass::report::Report;
 use groundglass::report::SliceReport;
 use rand::seq::IndexedRandom;

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
-use groundglass::image::phantom::SliceClass;
+use groundglass::classes::SliceClass;
 use serde_json::{Value, json};
 
 use super::site::Site;

@@ -20,8 +20,9 @@ use std::future::Future;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
+use groundglass::classes::SliceClass;
 use groundglass::image::decode_slice;
-use groundglass::image::phantom::{SliceClass, draw};
+use groundglass::image::phantom::draw;
 use groundglass::inference::manifest::Manifest;
 use groundglass::inference::{NoProgress, Predictor, Settings};
 use groundglass::report::SliceReport;

@@ -4,7 +4,8 @@ use std::path::{Path, PathBuf};
 
 use dicom_core::{DataElement, PrimitiveValue, VR};
 use dicom_object::{FileMetaTableBuilder, InMemDicomObject, Tag};
-use groundglass::image::phantom::{SliceClass, draw};
+use groundglass::classes::SliceClass;
+use groundglass::image::phantom::draw;
 
 /// A series of phantoms, 2.5 mm apart, by place; their names run the other way.
 pub fn write_series(folder: &Path, count: usize, seed: u64) -> Vec<PathBuf> {

@@ -1,5 +1,6 @@
 //! Codes that segmentation and structured report share.
 
+use crate::classes::LesionKind;
 use crate::export::dicom::elements::Code;
 
 /// Any lesion. DICOM's own context groups have no code for a consolidation.
@@ -9,10 +10,10 @@ pub const GROUND_GLASS: Code = ("112120", "DCM", "Ground glass opacity");
 /// Where they are.
 pub const LUNG: Code = ("39607008", "SCT", "Lung");
 
-/// The code of a lesion's label.
-pub fn of_label(label: &str) -> Code {
-    match label {
-        "ground_glass" => GROUND_GLASS,
-        _ => LESION,
+/// The code of a kind of lesion.
+pub fn of_kind(kind: LesionKind) -> Code {
+    match kind {
+        LesionKind::GroundGlass => GROUND_GLASS,
+        LesionKind::Lesion | LesionKind::Consolidation => LESION,
     }
 }

@@ -7,6 +7,7 @@ use dicom_object::InMemDicomObject;
 use dicom_object::mem::InMemElement;
 use web_time::SystemTime;
 
+use crate::classes::LesionKind;
 use crate::export::ExportError;
 use crate::export::dicom::Identity;
 use crate::export::dicom::codes::{GROUND_GLASS, LESION, LUNG};
@@ -35,9 +36,9 @@ struct Segment {
     colour: [u16; 3],
 }
 
-const SEGMENTS: [(&str, Segment); 3] = [
+const SEGMENTS: [(LesionKind, Segment); 3] = [
     (
-        "lesion",
+        LesionKind::Lesion,
         Segment {
             label: "Lesion",
             description: "Ground glass or consolidation",
@@ -46,7 +47,7 @@ const SEGMENTS: [(&str, Segment); 3] = [
         },
     ),
     (
-        "ground_glass",
+        LesionKind::GroundGlass,
         Segment {
             label: "Ground glass",
             description: "Ground-glass opacity",
@@ -55,7 +56,7 @@ const SEGMENTS: [(&str, Segment); 3] = [
         },
     ),
     (
-        "consolidation",
+        LesionKind::Consolidation,
         // DICOM's own context groups have no code for it.
         Segment {
             label: "Consolidation",
@@ -107,12 +108,12 @@ pub fn segmentation(
     let (columns, rows) = (side(size.0)?, side(size.1)?);
     let mut segments = Vec::new();
     let mut frames = Vec::new();
-    for (label, segment) in &SEGMENTS {
+    for (kind, segment) in &SEGMENTS {
         let of_segment: Vec<Frame<'_>> = slices
             .iter()
             .enumerate()
             .filter_map(|(slice, (report, source))| {
-                let pixels = union(report, label)?;
+                let pixels = union(report, *kind)?;
                 Some(Frame { segment: segments.len(), slice, source, pixels })
             })
             .collect();
@@ -161,9 +162,9 @@ pub fn segmentation(
 }
 
 /// The pixels of all lesions of a kind; `None` without any.
-fn union(report: &SliceReport, label: &str) -> Option<Vec<bool>> {
+fn union(report: &SliceReport, kind: LesionKind) -> Option<Vec<bool>> {
     let mut pixels = vec![false; report.width * report.height];
-    for lesion in report.lesions.iter().filter(|lesion| lesion.label == label) {
+    for lesion in report.lesions.iter().filter(|lesion| lesion.label == kind) {
         let Some(mask) = lesion.mask.as_ref().and_then(|rle| rle.decode().ok()) else { continue };
         for (pixel, inside) in pixels.iter_mut().zip(&mask.pixels) {
             *pixel |= *inside;

@@ -136,11 +136,12 @@ fn group(
     // Another model, threshold or mask is another finding: nothing may link the two.
     let model = models.segmentation.as_ref().map_or("", |model| &model.sha256);
     let drawn = format!("{outline_of:?} {}", lesion.score);
-    let tracked = uid(&["lesion", &source.instance, &place, &number, model, &lesion.label, &drawn]);
+    let tracked =
+        uid(&["lesion", &source.instance, &place, &number, model, lesion.label.key(), &drawn]);
     let mut items = vec![
         words(Relation::ObservationContext, TRACKING, &format!("Lesion {number}")),
         identifier(Relation::ObservationContext, TRACKING_UID, &tracked),
-        coded(Relation::Contains, FINDING, codes::of_label(&lesion.label)),
+        coded(Relation::Contains, FINDING, codes::of_kind(lesion.label)),
         coded(Relation::ConceptModifier, SITE, LUNG),
         outline(REGION, &points, source),
         measured(SCORE, f64::from(lesion.score), NO_UNITS),

@@ -5,6 +5,7 @@ use std::rc::Rc;
 use web_sys::HtmlInputElement;
 use yew::prelude::*;
 
+use crate::classes::LesionKind;
 use crate::report::{Lesion, SliceReport};
 use crate::web::texts::text;
 
@@ -32,10 +33,10 @@ fn describe(lesion: &Lesion) -> AttrValue {
 }
 
 fn label(lesion: &Lesion) -> AttrValue {
-    match lesion.label.as_str() {
-        "ground_glass" => text!("lesions.ground_glass"),
-        "consolidation" => text!("lesions.consolidation"),
-        _ => text!("lesions.lesion"),
+    match lesion.label {
+        LesionKind::GroundGlass => text!("lesions.ground_glass"),
+        LesionKind::Consolidation => text!("lesions.consolidation"),
+        LesionKind::Lesion => text!("lesions.lesion"),
     }
 }
 
