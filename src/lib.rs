@@ -16,7 +16,7 @@
 //! | `evaluate` | average precision, sensitivities, RoI distributions, the paper's tables (native only) |
 //! | `figures` | charts as SVG and PNG (native only) |
 //! | `cli` | the command line (native only) |
-//! | `web` | the page and its workers (wasm only) |
+//! | [`web`] | the page and its workers; what needs a browser is wasm only |
 //! | [`worker_pool`] | how many workers share a series |
 #![cfg_attr(test, allow(clippy::unwrap_used, clippy::expect_used, clippy::panic))]
 
@@ -38,7 +38,6 @@ pub mod network;
 pub mod report;
 #[cfg(not(target_arch = "wasm32"))]
 pub mod train;
-#[cfg(target_arch = "wasm32")]
 pub mod web;
 #[cfg(not(target_arch = "wasm32"))]
 mod whole_file;

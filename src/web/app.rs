@@ -23,7 +23,7 @@ pub fn run() {
         web_sys::console::warn_1(&"a logger was installed already".into());
     }
     spawn_local(async {
-        texts::speak(texts::preferred(PageOptions::from_address().language.as_deref())).await;
+        texts::speak(texts::preferred(environment::page_options().language.as_deref())).await;
         yew::Renderer::<App>::new().render();
     });
 }
@@ -31,7 +31,7 @@ pub fn run() {
 /// The page.
 #[component]
 fn App() -> Html {
-    let options = use_memo((), |()| PageOptions::from_address());
+    let options = use_memo((), |()| environment::page_options());
     let state = use_reducer(|| {
         let mut state = State::default();
         state.threshold = options.threshold.unwrap_or(state.threshold);
@@ -230,5 +230,15 @@ fn footer(state: &State) -> Html {
             </p>
             <p>{text!("app.weights", licence = model.licence)}</p>
         </>
+    }
+}
+
+impl Reducible for State {
+    type Action = Action;
+
+    fn reduce(self: Rc<Self>, action: Action) -> Rc<Self> {
+        let mut state = (*self).clone();
+        state.apply(action);
+        Rc::new(state)
     }
 }

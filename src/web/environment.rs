@@ -5,8 +5,9 @@ use js_sys::{Array, Function, Promise, Reflect, Uint8Array};
 use wasm_bindgen::prelude::Closure;
 use wasm_bindgen::{JsCast, JsValue};
 use wasm_bindgen_futures::JsFuture;
-use web_sys::{Blob, BlobPropertyBag, File, HtmlAnchorElement, Response, Url};
+use web_sys::{Blob, BlobPropertyBag, File, HtmlAnchorElement, Response, Url, UrlSearchParams};
 
+use crate::web::options::PageOptions;
 use crate::web::protocol::worker::Download;
 
 /// Time that a graphics driver has to say whether it is there.
@@ -197,6 +198,15 @@ fn post_to(registration: &JsValue, state: &str, message: &JsValue) -> Result<(),
         post.call1(&worker, message)?;
     }
     Ok(())
+}
+
+/// What the address of the page asks for.
+pub fn page_options() -> PageOptions {
+    let query = web_sys::window()
+        .and_then(|window| window.location().search().ok())
+        .and_then(|search| UrlSearchParams::new_with_str(&search).ok());
+    // The browser's reading of numbers: Rust's own would be ten kilobytes of the page.
+    PageOptions::read(|name| query.as_ref()?.get(name), js_sys::Number::parse_float)
 }
 
 /// The visitor's languages, the most wanted first.

@@ -1,22 +1,38 @@
-//! The page (Yew) and its workers. wasm only.
+//! The page (Yew) and its workers.
 //!
 //! The page itself decodes and computes nothing: it shows, and asks its programs. The reader knows files
 //! and no network; workers know the network and no files. There are two worker binaries with the same
 //! protocol, one on WebGPU and one on the CPU.
+//!
+//! What needs no browser is compiled and tested natively: what the page shows ([`state`]), who does what
+//! ([`scheduler`]), what is said ([`protocol`], [`texts`]), what the address asks for ([`options`]).
 
-pub mod app;
-mod components;
-mod diagnostics;
-mod drawing;
-pub mod environment;
-mod options;
-pub mod pace;
-mod pictures;
+pub mod options;
+pub mod pictures;
 pub mod protocol;
+pub mod scheduler;
+pub mod state;
+pub mod texts;
+
+#[cfg(target_arch = "wasm32")]
+pub mod app;
+#[cfg(target_arch = "wasm32")]
+mod components;
+#[cfg(target_arch = "wasm32")]
+mod diagnostics;
+#[cfg(target_arch = "wasm32")]
+mod drawing;
+#[cfg(target_arch = "wasm32")]
+pub mod environment;
+#[cfg(target_arch = "wasm32")]
+pub mod pace;
+#[cfg(target_arch = "wasm32")]
 pub mod reader;
+#[cfg(target_arch = "wasm32")]
 mod scope;
+#[cfg(target_arch = "wasm32")]
 mod session;
-mod state;
-mod texts;
+#[cfg(target_arch = "wasm32")]
 pub mod weights;
+#[cfg(target_arch = "wasm32")]
 pub mod worker;

@@ -1,7 +1,5 @@
 //! What the address of the page asks for.
 
-use web_sys::UrlSearchParams;
-
 /// The lowest score computed: the page's slider leaves out more without asking the network again.
 pub const LOWEST_SCORE: f32 = 0.05;
 
@@ -64,12 +62,8 @@ pub struct PageOptions {
 }
 
 impl PageOptions {
-    /// Reads the page's address.
-    pub fn from_address() -> Self {
-        let query = web_sys::window()
-            .and_then(|window| window.location().search().ok())
-            .and_then(|search| UrlSearchParams::new_with_str(&search).ok());
-        let get = |name: &str| query.as_ref().and_then(|query| query.get(name));
+    /// Reads them: `get` gives a value by its name, `number` reads a number, NaN without one.
+    pub fn read(get: impl Fn(&str) -> Option<String>, number: impl Fn(&str) -> f64) -> Self {
         Self {
             device: match get("device").as_deref() {
                 Some("gpu") => Some(Device::Gpu),
@@ -91,7 +85,27 @@ impl PageOptions {
     }
 }
 
-/// A number, NaN without one. The browser's reading: Rust's own would be ten kilobytes of the page.
-fn number(text: &str) -> f64 {
-    js_sys::Number::parse_float(text)
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn read(query: &str) -> PageOptions {
+        let get = |name: &str| {
+            let pairs = query.split('&').filter_map(|pair| pair.split_once('='));
+            pairs.filter(|(key, _)| *key == name).map(|(_, value)| value.to_owned()).next()
+        };
+        PageOptions::read(get, |text| text.parse().unwrap_or(f64::NAN))
+    }
+
+    #[test]
+    fn what_makes_no_sense_is_as_if_it_were_not_there() {
+        let options = read("device=cpu&model=x&workers=3&threshold=0.4&embed=1");
+        assert_eq!((options.device, options.workers), (Some(Device::Cpu), Some(3)));
+        assert!(options.embed && !options.bench);
+        assert_eq!(options.threshold, Some(0.4));
+        let options = read("device=tpu&workers=0&threshold=7&bench=0");
+        assert_eq!((options.device, options.workers, options.threshold), (None, None, None));
+        assert!(!options.bench);
+        assert_eq!(read("workers=many&threshold=low").workers, None);
+    }
 }

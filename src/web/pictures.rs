@@ -1,6 +1,5 @@
 //! The pictures shown last: a worker deep in a slice answers late, and scrolling should not wait.
 
-use std::cell::RefCell;
 use std::collections::VecDeque;
 
 use crate::image::Window;
@@ -13,18 +12,18 @@ const MOST: usize = 48;
 pub type View = (usize, Option<Window>);
 
 /// Pictures by slice and window, oldest first.
-#[derive(Default)]
-pub struct Pictures(RefCell<VecDeque<(View, Picture)>>);
+#[derive(Debug, Default)]
+pub struct Pictures(VecDeque<(View, Picture)>);
 
 impl Pictures {
     /// A picture, if it is kept.
     pub fn get(&self, view: View) -> Option<Picture> {
-        self.0.borrow().iter().find(|(kept, _)| *kept == view).map(|(_, picture)| picture.clone())
+        self.0.iter().find(|(kept, _)| *kept == view).map(|(_, picture)| picture.clone())
     }
 
     /// Keeps a picture; the oldest has to go if there are many.
-    pub fn keep(&self, view: View, picture: Picture) {
-        let mut pictures = self.0.borrow_mut();
+    pub fn keep(&mut self, view: View, picture: Picture) {
+        let pictures = &mut self.0;
         pictures.retain(|(kept, _)| *kept != view);
         pictures.push_back((view, picture));
         if pictures.len() > MOST {
@@ -33,7 +32,7 @@ impl Pictures {
     }
 
     /// Forgets all, because other files are open.
-    pub fn clear(&self) {
-        self.0.borrow_mut().clear();
+    pub fn clear(&mut self) {
+        self.0.clear();
     }
 }

@@ -3,8 +3,6 @@
 use std::collections::BTreeMap;
 use std::rc::Rc;
 
-use yew::Reducible;
-
 use crate::image::Window;
 use crate::image::view::View;
 use crate::inference::{Settings, Stage};
@@ -201,7 +199,7 @@ pub enum Action {
     /// Another phase began.
     Phase(Phase),
     /// The model is loaded and its device checked.
-    Ready(ModelState),
+    Ready(Box<ModelState>),
     /// Files were chosen.
     Submitted {
         /// How many.
@@ -347,15 +345,14 @@ impl State {
     }
 }
 
-impl Reducible for State {
-    type Action = Action;
-
-    fn reduce(self: Rc<Self>, action: Action) -> Rc<Self> {
-        let mut state = (*self).clone();
+impl State {
+    /// Changes what is shown.
+    pub fn apply(&mut self, action: Action) {
+        let state = self;
         match action {
             Action::Phase(phase) => state.phase = phase,
             Action::Ready(model) => {
-                state.model = Some(model);
+                state.model = Some(*model);
                 state.phase = Phase::Idle;
             }
             Action::Submitted { files } => {
@@ -440,6 +437,5 @@ impl Reducible for State {
                 state.highlighted = None;
             }
         }
-        Rc::new(state)
     }
 }

@@ -67,7 +67,7 @@ pub enum Event {
         /// Name of the model.
         model: String,
         /// Its parts.
-        models: ModelsInfo,
+        models: Box<ModelsInfo>,
         /// Licence of the weights.
         licence: String,
         /// Regions of labelled slices, to compare a slice with.

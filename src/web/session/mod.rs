@@ -1,31 +1,30 @@
-//! The page's side of its programs: one reader, which knows the files, and workers, which know the
-//! network. Slices travel from the one to the others through the page.
+//! Connects the page to its programs: carries out what the [`Scheduler`] commands, and tells it what happens.
 
 mod program;
-mod queue;
-mod reading;
 mod silence;
-mod work;
-mod workers;
 
-use std::cell::Cell;
+use std::cell::{Cell, RefCell};
+use std::collections::BTreeMap;
 use std::rc::Rc;
 
 use wasm_bindgen_futures::spawn_local;
 use web_sys::File;
 use yew::UseReducerDispatcher;
 
-use self::reading::Reading;
-use self::work::Work;
+use self::program::Program;
+use self::silence::Silence;
 use crate::export::Format;
 use crate::export::dicom::Identity;
 use crate::image::Window;
 use crate::report::Report;
 use crate::web::environment::{self, Adapter};
-use crate::web::options::{Device, PageOptions};
-use crate::web::protocol::reader::Request;
+use crate::web::options::{Device, PageOptions, Reader};
+use crate::web::protocol::Beside;
+use crate::web::protocol::worker::Request;
+use crate::web::scheduler::{Command, Scheduler, Timer};
 use crate::web::state::{Action, State};
 use crate::web::texts::text;
+use crate::worker_pool::WorkerPool;
 
 /// The connection to the programs. Cloning it gives another handle to the same one.
 #[derive(Clone)]
@@ -42,26 +41,36 @@ impl PartialEq for Session {
 struct Inner {
     options: PageOptions,
     dispatch: UseReducerDispatcher<State>,
-    reading: Reading,
-    work: Work,
-    next_number: Cell<u32>,
-    /// Whether the device is chosen, and its worker started.
-    has_chosen: Cell<bool>,
-    /// Whether the list of what identifies people is open.
-    lists_identity: Cell<bool>,
+    scheduler: RefCell<Scheduler>,
+    running: RefCell<Running>,
+    /// Commands that wait for those before them, and whether these are being carried out.
+    waiting: RefCell<Vec<Command>>,
+    is_executing: Cell<bool>,
+}
+
+/// What the browser runs for the page.
+#[derive(Default)]
+struct Running {
+    reader: Option<Program>,
+    workers: BTreeMap<u32, Program>,
+    timers: BTreeMap<Timer, Silence>,
+    /// The files that are open, by the number of their batch.
+    files: BTreeMap<u32, Vec<File>>,
 }
 
 impl Session {
     /// Starts the reader, chooses a device and starts its worker.
     pub fn start(options: PageOptions, dispatch: UseReducerDispatcher<State>) -> Self {
-        let work = Work::new(options.workers);
-        let reading = Reading::default();
-        let next_number = Cell::new(1);
-        let (has_chosen, lists_identity) = (Cell::new(false), Cell::new(false));
-        let inner =
-            Inner { options, dispatch, reading, work, next_number, has_chosen, lists_identity };
+        let pool = match options.workers {
+            Some(count) => WorkerPool::of(count),
+            None => WorkerPool::growing_to(environment::workers_at_most()),
+        };
+        let scheduler = RefCell::new(Scheduler::new(pool));
+        let (running, waiting) = (RefCell::default(), RefCell::default());
+        let is_executing = Cell::new(false);
+        let inner = Inner { options, dispatch, scheduler, running, waiting, is_executing };
         let session = Self { inner: Rc::new(inner) };
-        session.start_reader();
+        session.schedule(|_| ());
         let chosen = session.clone();
         spawn_local(async move {
             let device = match chosen.inner.options.device {
@@ -79,8 +88,7 @@ impl Session {
                     (Adapter::Missing, _) => Device::Cpu,
                 },
             };
-            chosen.inner.has_chosen.set(true);
-            chosen.start_worker(device);
+            chosen.schedule(|scheduler| scheduler.choose(device));
         });
         session
     }
@@ -90,89 +98,183 @@ impl Session {
         &self.inner.options
     }
 
-    fn dispatch(&self, action: Action) {
-        self.inner.dispatch.dispatch(action);
-    }
-
-    fn number(&self) -> u32 {
-        let number = self.inner.next_number.get();
-        self.inner.next_number.set(number + 1);
-        number
-    }
-
     /// Opens files instead of those that are open.
     pub fn open(&self, files: Vec<(String, File)>) {
-        self.cancel();
-        self.dispatch(Action::Submitted { files: files.len() });
-        self.read_files(files);
+        let (names, files): (Vec<String>, Vec<File>) = files.into_iter().unzip();
+        let sizes = files.iter().map(File::size).collect();
+        self.schedule(|scheduler| {
+            let number = scheduler.open(names, sizes);
+            self.inner.running.borrow_mut().files = BTreeMap::from([(number, files)]);
+        });
     }
 
     /// Shows a slice, and predicts it if it is new and nothing runs.
     pub fn look_at(&self, state: &State, slice: usize) {
-        self.show(slice, state.window);
-        if state.is_running() || state.reports.contains_key(&slice) {
-            return;
-        }
-        let work = &self.inner.work;
-        if work.waiting() == 0 {
-            return self.run([slice]);
-        }
-        // What waits, for another worker or reader to start, goes on behind it.
-        work.queue.borrow_mut().retain(|waiting| *waiting != slice);
-        work.queue.borrow_mut().push_front(slice);
-        self.start_worker_if_there_is_none();
-        self.go_on();
+        self.schedule(|scheduler| scheduler.look_at(state, slice));
     }
 
     /// Shows a slice.
     pub fn show(&self, slice: usize, window: Option<Window>) {
-        self.dispatch(Action::Show { slice, window });
-        self.ask_for_picture(slice, window);
-        if self.inner.lists_identity.get() {
-            self.identify();
-        }
+        self.schedule(|scheduler| scheduler.show(slice, window));
     }
 
-    /// The list of what in the shown file identifies people was opened or closed; while it is open, it is asked for
-    /// anew with every slice.
-    pub fn list_identity(&self, is_open: bool) {
-        self.inner.lists_identity.set(is_open);
-        if is_open {
-            self.identify();
-        }
-    }
-
-    /// Asks for a file with what `report` says; its slices are numbered by `slices`.
-    pub fn export(
-        &self,
-        format: Format,
-        (report, slices, name): (Report, Vec<usize>, String),
-        identity: Identity,
-        card: Option<String>,
-    ) {
-        let can_write = self.has_opened() || (self.is_stale() && self.has_reader());
-        let Some(batch) = self.batch_number().filter(|_| can_write) else {
-            self.start_reader_if_there_is_none();
-            return self.dispatch(Action::Failed(text!("session.opening_again").to_string()));
-        };
-        // What lies behind the numbers is not what the findings belong to any more: what shows or refers to a
-        // slice is refused for want of one.
-        let slices = if self.is_stale() { Vec::new() } else { slices };
-        let report = Box::new(report);
-        self.ask_reader(&Request::Export { batch, format, report, slices, name, identity, card });
+    /// Predicts slices; what waited before is forgotten, what runs goes on.
+    pub fn run(&self, slices: impl IntoIterator<Item = usize>) {
+        self.schedule(|scheduler| scheduler.run(slices));
     }
 
     /// Predicts a slice although it is plainly no axial chest CT.
     pub fn force(&self, slice: usize) {
-        let work = &self.inner.work;
-        work.forced.borrow_mut().push(slice);
-        if work.waiting() == 0 {
-            return self.run([slice]);
+        self.schedule(|scheduler| scheduler.force(slice));
+    }
+
+    /// Lets what runs finish and begins nothing more.
+    pub fn pause(&self) {
+        self.schedule(Scheduler::pause);
+    }
+
+    /// Cancels what runs and what waits.
+    pub fn cancel(&self) {
+        self.schedule(Scheduler::cancel);
+    }
+
+    /// The list of what in the shown file identifies people was opened or closed.
+    pub fn list_identity(&self, is_open: bool) {
+        self.schedule(|scheduler| scheduler.list_identity(is_open));
+    }
+
+    /// Asks for a file with what a report says; see [`Scheduler::export`].
+    pub fn export(
+        &self,
+        format: Format,
+        what: (Report, Vec<usize>, String),
+        identity: Identity,
+        card: Option<String>,
+    ) {
+        self.schedule(|scheduler| scheduler.export(format, what, identity, card));
+    }
+
+    fn dispatch(&self, action: Action) {
+        self.inner.dispatch.dispatch(action);
+    }
+
+    /// Tells the scheduler what happens, and does what follows from it. What happens meanwhile follows behind.
+    fn schedule(&self, tell: impl FnOnce(&mut Scheduler)) {
+        let commands = {
+            let mut scheduler = self.inner.scheduler.borrow_mut();
+            tell(&mut scheduler);
+            scheduler.commands()
+        };
+        self.inner.waiting.borrow_mut().extend(commands);
+        if self.inner.is_executing.replace(true) {
+            return;
         }
-        // What waits goes on behind it.
-        work.queue.borrow_mut().push_front(slice);
-        self.start_worker_if_there_is_none();
-        self.go_on();
+        loop {
+            let next = std::mem::take(&mut *self.inner.waiting.borrow_mut());
+            if next.is_empty() {
+                break;
+            }
+            next.into_iter().for_each(|command| self.execute(command));
+        }
+        self.inner.is_executing.set(false);
+    }
+
+    fn execute(&self, command: Command) {
+        match command {
+            Command::Dispatch(action) => self.dispatch(action),
+            Command::StartWorker { number, device } => self.start_worker(number, device),
+            Command::StopWorker(number) => {
+                let mut running = self.inner.running.borrow_mut();
+                running.workers.remove(&number);
+                running.timers.remove(&Timer::Worker(number));
+                running.timers.remove(&Timer::Cancellation(number));
+            }
+            Command::LoadModel(number) => {
+                let model = self.inner.options.model.clone();
+                let models = environment::absolute("models").unwrap_or_default();
+                if let Some(program) = self.inner.running.borrow_mut().workers.get_mut(&number) {
+                    program.has_started();
+                    program.send(&Request::Load { models, model }, Beside::Nothing);
+                }
+            }
+            Command::SendWorker(number, request, bytes) => {
+                if let Some(program) = self.inner.running.borrow().workers.get(&number) {
+                    let beside =
+                        if bytes.is_empty() { Beside::Nothing } else { Beside::Bytes(&bytes) };
+                    program.send(&request, beside);
+                }
+            }
+            Command::StartReader(reader) => self.start_reader(reader),
+            Command::StopReader => self.inner.running.borrow_mut().reader = None,
+            Command::ReaderStarted => {
+                if let Some(program) = self.inner.running.borrow_mut().reader.as_mut() {
+                    program.has_started();
+                }
+            }
+            Command::SendFiles { batch, request } => {
+                let running = self.inner.running.borrow();
+                if let (Some(program), Some(files)) = (&running.reader, running.files.get(&batch)) {
+                    program.send(&request, Beside::Files(files));
+                }
+            }
+            Command::AskReader(request) => {
+                if let Some(program) = &self.inner.running.borrow().reader {
+                    program.send(&request, Beside::Nothing);
+                }
+            }
+            Command::SetTimer(timer, milliseconds) => {
+                let session = self.clone();
+                let over = move || session.schedule(|scheduler| scheduler.timer(timer));
+                let silence = Silence::new(milliseconds, over);
+                self.inner.running.borrow_mut().timers.insert(timer, silence);
+            }
+            Command::ClearTimer(timer) => {
+                self.inner.running.borrow_mut().timers.remove(&timer);
+            }
+            Command::Save { name, media_type, bytes } => {
+                if let Err(error) = environment::save(&name, &media_type, &bytes) {
+                    let reason = environment::describe(&error);
+                    let message = text!("session.not_saved", name = name, reason = reason);
+                    self.dispatch(Action::Failed(message.to_string()));
+                }
+            }
+            Command::ModelIsReady { device, model } => {
+                let readers = [Reader::Pictures, Reader::AllFormats].map(Reader::files);
+                let files = [&device.files()[..], readers.as_flattened()].concat();
+                environment::keep_offline(&files, &model);
+                self.fetch_card(&model);
+            }
+        }
+    }
+
+    fn start_worker(&self, number: u32, device: Device) {
+        let (heard, failed) = (self.clone(), self.clone());
+        let hear = move |event, bytes| {
+            heard.schedule(|scheduler| scheduler.worker_event(number, event, bytes));
+        };
+        let failed = move |reason: &str| {
+            failed.schedule(|scheduler| scheduler.worker_failed(number, reason));
+        };
+        match Program::start(device.files(), hear, failed) {
+            Ok(program) => {
+                self.inner.running.borrow_mut().workers.insert(number, program);
+            }
+            Err(reason) => {
+                self.schedule(|scheduler| scheduler.worker_not_started(number, &reason));
+            }
+        }
+    }
+
+    fn start_reader(&self, reader: Reader) {
+        let (heard, failed) = (self.clone(), self.clone());
+        let hear =
+            move |event, bytes| heard.schedule(|scheduler| scheduler.reader_event(event, bytes));
+        let failed =
+            move |reason: &str| failed.schedule(|scheduler| scheduler.reader_failed(reason));
+        match Program::start(reader.files(), hear, failed) {
+            Ok(program) => self.inner.running.borrow_mut().reader = Some(program),
+            Err(reason) => self.schedule(|scheduler| scheduler.reader_not_started(&reason)),
+        }
     }
 
     /// Fetches the card of a model; a page without it still works.

@@ -76,7 +76,7 @@ impl<D: WorkerDevice> Worker<D> {
             device: report.device,
             details,
             model: loaded.name,
-            models: report.model,
+            models: Box::new(report.model),
             licence: loaded.licence,
             regions: loaded.regions.map(Box::new),
             downloads: environment::downloads(),

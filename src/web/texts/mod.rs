@@ -4,23 +4,29 @@
 //! `.one` and `.other` (or what else the language's plural rules know) where a number decides. English is
 //! part of the program and stands in for what another language lacks.
 
-use std::cell::{Cell, RefCell};
+#[cfg(target_arch = "wasm32")]
+mod browser;
+#[cfg(not(target_arch = "wasm32"))]
+mod native;
+
+use std::cell::RefCell;
 use std::collections::BTreeMap;
 use std::fmt::Display;
 
-use js_sys::{Array, JSON, Object};
-use wasm_bindgen::JsValue;
-use yew::AttrValue;
-
-use crate::web::environment;
+#[cfg(target_arch = "wasm32")]
+use browser::{Text, parse, plural_form};
+#[cfg(target_arch = "wasm32")]
+pub use browser::{preferred, speak};
+#[cfg(not(target_arch = "wasm32"))]
+use native::{Text, parse, plural_form};
 
 /// Languages with their own names for themselves.
 pub const LANGUAGES: [(&str, &str); 2] = [("en", "English"), ("de", "Deutsch")];
 
-const ENGLISH: &str = include_str!("../../www/texts/en.json");
+const ENGLISH: &str = include_str!("../../../www/texts/en.json");
 
 /// Texts by key.
-type Texts = BTreeMap<String, AttrValue>;
+type Texts = BTreeMap<String, Text>;
 
 struct Spoken {
     language: &'static str,
@@ -29,8 +35,6 @@ struct Spoken {
 }
 
 thread_local! {
-    /// Number of the latest choice of a language.
-    static CHOICE: Cell<u32> = const { Cell::new(0) };
     static SPOKEN: RefCell<Spoken> = RefCell::new(Spoken {
         language: "en",
         own: Texts::new(),
@@ -38,14 +42,8 @@ thread_local! {
     });
 }
 
-fn parse(json: &str) -> Option<Texts> {
-    let texts: BTreeMap<String, String> =
-        serde_wasm_bindgen::from_value(JSON::parse(json).ok()?).ok()?;
-    Some(texts.into_iter().map(|(key, text)| (key, AttrValue::from(text))).collect())
-}
-
 /// The language of `wished` that there is, such as `de` for `de-AT`.
-fn known(wished: &str) -> Option<&'static str> {
+pub fn known(wished: &str) -> Option<&'static str> {
     let plain = wished.split('-').next().unwrap_or_default();
     LANGUAGES.iter().map(|(code, _)| *code).find(|code| code.eq_ignore_ascii_case(plain))
 }
@@ -55,42 +53,16 @@ pub fn language() -> &'static str {
     SPOKEN.with_borrow(|spoken| spoken.language)
 }
 
-/// The language asked for in the address or, without that, the first of the browser's that there is.
-pub fn preferred(asked: Option<&str>) -> &'static str {
-    let wished = asked.map(str::to_owned).into_iter().chain(environment::languages());
-    wished.filter_map(|wished| known(&wished)).next().unwrap_or("en")
-}
-
-/// Speaks a language from now on. If its texts cannot be fetched, English is spoken.
-pub async fn speak(language: &'static str) {
-    let own_choice = CHOICE.replace(CHOICE.get() + 1) + 1;
-    let mut own = Texts::new();
-    if language != "en" {
-        let address = environment::program(&format!("texts/{language}.json"));
-        match environment::fetch_bytes(&address).await {
-            Ok(bytes) => own = parse(&String::from_utf8_lossy(&bytes)).unwrap_or_default(),
-            Err(error) => log::warn!("the language was not loaded: {error}"),
-        }
-    }
-    // What was chosen later stands, even if its texts came first.
-    if CHOICE.get() != own_choice {
-        return;
-    }
-    let language = if own.is_empty() { "en" } else { language };
-    SPOKEN.with_borrow_mut(|spoken| (spoken.language, spoken.own) = (language, own));
-    environment::declare_language(language);
-}
-
 /// The text of a key.
-pub fn plain(key: &str) -> AttrValue {
+pub fn plain(key: &str) -> Text {
     SPOKEN.with_borrow(|spoken| {
         let text = spoken.own.get(key).or_else(|| spoken.english.get(key));
-        text.cloned().unwrap_or_else(|| AttrValue::from(key.to_owned()))
+        text.cloned().unwrap_or_else(|| Text::from(key.to_owned()))
     })
 }
 
 /// The text of a key with values in the place of their names.
-pub fn filled(key: &str, values: &[(&str, &dyn Display)]) -> AttrValue {
+pub fn filled(key: &str, values: &[(&str, &dyn Display)]) -> Text {
     let text = plain(key);
     let mut filled = String::with_capacity(text.len() + 16);
     let mut rest = &text[..];
@@ -107,11 +79,8 @@ pub fn filled(key: &str, values: &[(&str, &dyn Display)]) -> AttrValue {
 }
 
 /// The text of a key for a number: `key.one` or `key.other`, as the language has it.
-pub fn counted_by(key: &str, count: usize, values: &[(&str, &dyn Display)]) -> AttrValue {
-    let locales = Array::of1(&JsValue::from_str(language()));
-    let rules = js_sys::Intl::PluralRules::new(&locales, &Object::new());
-    let form = rules.select(count as f64).as_string().unwrap_or_else(|| "other".into());
-    let exact = format!("{key}.{form}");
+pub fn counted_by(key: &str, count: usize, values: &[(&str, &dyn Display)]) -> Text {
+    let exact = format!("{key}.{}", plural_form(language(), count));
     let is_known = SPOKEN.with_borrow(|spoken| {
         spoken.own.contains_key(&exact) || spoken.english.contains_key(&exact)
     });
@@ -145,3 +114,29 @@ macro_rules! counted {
 }
 
 pub(crate) use {counted, text};
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn values_stand_in_the_place_of_their_names() {
+        let text = text!("session.no_model", reason = "no network");
+        assert!(text.contains("no network") && !text.contains('{'), "{text}");
+        assert_eq!(&*plain("no such key"), "no such key");
+    }
+
+    #[test]
+    fn a_number_decides_the_form() {
+        let [one, many] = [1, 7].map(|count| counted!("session.more_refused", count, first = "a"));
+        assert_ne!(one, many);
+        assert!(many.contains('7'), "{many}");
+    }
+
+    #[test]
+    fn a_language_is_known_with_and_without_its_country() {
+        assert_eq!(known("de-AT"), Some("de"));
+        assert_eq!(known("EN"), Some("en"));
+        assert_eq!(known("fr"), None);
+    }
+}

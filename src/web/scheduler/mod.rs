@@ -1,0 +1,270 @@
+//! Who does what: one reader, which knows the files; workers, which know the network; slices that wait.
+//!
+//! A state machine without a browser: what happens comes in as calls, what is to be done goes out as [`Command`]s.
+//! [`crate::web::session`] connects it to the page and its programs; natively it is tested as it is.
+
+mod queue;
+mod reading;
+#[cfg(test)]
+mod tests;
+mod workers;
+
+use std::collections::{BTreeMap, VecDeque};
+
+use crate::export::Format;
+use crate::export::dicom::Identity;
+use crate::image::Window;
+use crate::inference::Stage;
+use crate::report::{ModelsInfo, Report};
+use crate::web::options::{Device, Reader};
+use crate::web::protocol::reader::{self, PreparedSlice};
+use crate::web::protocol::worker;
+use crate::web::scheduler::reading::Reading;
+use crate::web::state::{Action, State};
+use crate::web::texts::text;
+use crate::worker_pool::WorkerPool;
+
+/// What is to be done.
+#[derive(Clone, Debug)]
+pub enum Command {
+    /// Change what the page shows.
+    Dispatch(Action),
+    /// Start the program of a worker. If it cannot be started, [`Scheduler::worker_not_started`] is to be called.
+    StartWorker {
+        /// What it is called.
+        number: u32,
+        /// What it computes on.
+        device: Device,
+    },
+    /// End the program of a worker, and its timers.
+    StopWorker(u32),
+    /// The program of a worker has answered: wait for its first word no longer, and tell it which model to load.
+    LoadModel(u32),
+    /// Send a request to a worker, with bytes beside it.
+    SendWorker(u32, worker::Request, Vec<u8>),
+    /// Start the program of a reader in the place of the one that is there.
+    StartReader(Reader),
+    /// End the program of the reader.
+    StopReader,
+    /// The program of the reader has answered: wait for its first word no longer.
+    ReaderStarted,
+    /// Send a request to the reader, with the files of a batch beside it.
+    SendFiles {
+        /// Number of the batch.
+        batch: u32,
+        /// The request.
+        request: reader::Request,
+    },
+    /// Send a request to the reader.
+    AskReader(reader::Request),
+    /// Call [`Scheduler::timer`] after so many milliseconds; a timer that runs begins again.
+    SetTimer(Timer, u32),
+    /// Stop a timer.
+    ClearTimer(Timer),
+    /// Give the user a file.
+    Save {
+        /// Its name.
+        name: String,
+        /// Its media type.
+        media_type: String,
+        /// What is in it.
+        bytes: Vec<u8>,
+    },
+    /// The model of this name runs on this device: fetch its card, and keep what both need for a visit without a
+    /// network.
+    ModelIsReady {
+        /// What computes.
+        device: Device,
+        /// Name in the manifest.
+        model: String,
+    },
+}
+
+/// What is waited for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Timer {
+    /// A worker says something.
+    Worker(u32),
+    /// A worker confirms that it has stopped.
+    Cancellation(u32),
+    /// The reader says something.
+    Reader,
+}
+
+/// A slice that a worker predicts.
+#[derive(Clone, Copy, Debug)]
+struct Job {
+    id: u32,
+    slice: usize,
+    stage: Option<Stage>,
+}
+
+/// A worker, and what it does.
+#[derive(Debug)]
+struct Worker {
+    number: u32,
+    device: Device,
+    is_ready: bool,
+    job: Option<Job>,
+    /// A cancellation is not confirmed; no new job until then.
+    is_cancelling: bool,
+}
+
+impl Worker {
+    fn is_idle(&self) -> bool {
+        self.is_ready && self.job.is_none() && !self.is_cancelling
+    }
+}
+
+/// The state machine.
+#[derive(Debug)]
+pub struct Scheduler {
+    commands: Vec<Command>,
+    next_number: u32,
+    /// Whether the device is chosen, and its worker started.
+    has_chosen: bool,
+    /// Whether the list of what identifies people is open.
+    lists_identity: bool,
+    reading: Reading,
+    workers: Vec<Worker>,
+    pool: WorkerPool,
+    /// Slices to be looked at whatever they show.
+    forced: Vec<usize>,
+    /// Slices that wait.
+    queue: VecDeque<usize>,
+    /// Slices that the reader was asked for.
+    preparing: Vec<usize>,
+    /// Slices that came from the reader.
+    prepared: VecDeque<(usize, PreparedSlice, Vec<u8>)>,
+    /// Workers that broke since the last slice was done.
+    failures: u32,
+    /// What the first worker computes with.
+    models: Option<ModelsInfo>,
+    /// Workers that each slice broke.
+    failures_of: BTreeMap<usize, u32>,
+}
+
+impl Scheduler {
+    /// Begins by starting the reader; `pool` says how many workers may share a series.
+    pub fn new(pool: WorkerPool) -> Self {
+        let mut scheduler = Self {
+            commands: Vec::new(),
+            next_number: 1,
+            has_chosen: false,
+            lists_identity: false,
+            reading: Reading::default(),
+            workers: Vec::new(),
+            pool,
+            forced: Vec::new(),
+            queue: VecDeque::new(),
+            preparing: Vec::new(),
+            prepared: VecDeque::new(),
+            failures: 0,
+            models: None,
+            failures_of: BTreeMap::new(),
+        };
+        scheduler.start_reader();
+        scheduler
+    }
+
+    /// What is to be done since this was asked last, in order.
+    pub fn commands(&mut self) -> Vec<Command> {
+        std::mem::take(&mut self.commands)
+    }
+
+    /// The device is chosen: its worker starts.
+    pub fn choose(&mut self, device: Device) {
+        self.has_chosen = true;
+        self.start_worker(device);
+    }
+
+    /// Nothing has been heard for too long.
+    pub fn timer(&mut self, timer: Timer) {
+        match timer {
+            Timer::Worker(number) => self.worker_failed(number, &text!("session.silent")),
+            Timer::Cancellation(number) => self.replace_worker(number),
+            Timer::Reader => self.reader_failed(&text!("session.silent")),
+        }
+    }
+
+    /// Opens files with these names and sizes in bytes instead of those that are open; returns the number of their
+    /// batch.
+    pub fn open(&mut self, names: Vec<String>, sizes: Vec<f64>) -> u32 {
+        self.cancel();
+        self.dispatch(Action::Submitted { files: names.len() });
+        self.read_files(names, sizes)
+    }
+
+    /// Shows a slice, and predicts it if it is new and nothing runs.
+    pub fn look_at(&mut self, state: &State, slice: usize) {
+        self.show(slice, state.window);
+        if state.is_running() || state.reports.contains_key(&slice) {
+            return;
+        }
+        if self.waiting() == 0 {
+            return self.run([slice]);
+        }
+        // What waits, for another worker or reader to start, goes on behind it.
+        self.queue.retain(|waiting| *waiting != slice);
+        self.put_first(slice);
+    }
+
+    /// Shows a slice.
+    pub fn show(&mut self, slice: usize, window: Option<Window>) {
+        self.dispatch(Action::Show { slice, window });
+        self.ask_for_picture(slice, window);
+        if self.lists_identity {
+            self.identify();
+        }
+    }
+
+    /// The list of what in the shown file identifies people was opened or closed; while it is open, it is asked for
+    /// anew with every slice.
+    pub fn list_identity(&mut self, is_open: bool) {
+        self.lists_identity = is_open;
+        if is_open {
+            self.identify();
+        }
+    }
+
+    /// Asks for a file with what `report` says; its slices are numbered by `slices`.
+    pub fn export(
+        &mut self,
+        format: Format,
+        (report, slices, name): (Report, Vec<usize>, String),
+        identity: Identity,
+        card: Option<String>,
+    ) {
+        let can_write = self.has_opened() || (self.is_stale() && self.has_reader());
+        let Some(batch) = self.batch_number().filter(|_| can_write) else {
+            self.start_reader_if_there_is_none();
+            return self.dispatch(Action::Failed(text!("session.opening_again").to_string()));
+        };
+        // What lies behind the numbers is not what the findings belong to any more: what shows or refers to a
+        // slice is refused for want of one.
+        let slices = if self.is_stale() { Vec::new() } else { slices };
+        let report = Box::new(report);
+        let request =
+            reader::Request::Export { batch, format, report, slices, name, identity, card };
+        self.ask_reader(request);
+    }
+
+    /// Predicts a slice although it is plainly no axial chest CT.
+    pub fn force(&mut self, slice: usize) {
+        self.forced.push(slice);
+        if self.waiting() == 0 {
+            return self.run([slice]);
+        }
+        // What waits goes on behind it.
+        self.put_first(slice);
+    }
+
+    fn dispatch(&mut self, action: Action) {
+        self.commands.push(Command::Dispatch(action));
+    }
+
+    fn number(&mut self) -> u32 {
+        self.next_number += 1;
+        self.next_number - 1
+    }
+}

@@ -1,0 +1,534 @@
+//! What is asked of the reader: files, pictures, slices for the network, exports; and what happens when it breaks.
+
+use std::collections::{BTreeMap, VecDeque};
+use std::rc::Rc;
+
+use crate::image::Window;
+use crate::web::options::Reader;
+use crate::web::pictures::Pictures;
+use crate::web::protocol::reader::{Contents, Event, Request};
+use crate::web::scheduler::{Command, Scheduler, Timer};
+use crate::web::state::{Action, Picture};
+use crate::web::texts::text;
+
+/// Readers that files, or a slice, may break before they are skipped.
+const MOST_FAILURES: u32 = 2;
+/// A reader that says nothing for so long while it owes an answer is taken for dead.
+const SILENCE_MS: u32 = 30_000;
+/// The same while it writes a file, which may hold hundreds of slices.
+const EXPORT_MS: u32 = 300_000;
+/// The same once its answer is not wanted any more.
+const CANCEL_PATIENCE_MS: u32 = 3000;
+/// Files over this size are refused, in bytes.
+const LARGEST_BYTES: f64 = 1e9;
+/// Added for each megabyte of a file that is opened.
+const MEGABYTE_MS: f64 = 1000.0;
+
+/// Files that the user opened; kept, so that another reader can take over.
+#[derive(Debug)]
+struct Batch {
+    number: u32,
+    names: Vec<String>,
+    /// In bytes.
+    sizes: Vec<f64>,
+    /// Files that broke a reader, by place, and why.
+    refused: Vec<(usize, String)>,
+    /// What is in them, once the reader has said so.
+    contents: Option<Rc<Contents>>,
+    /// Another reader found something else in them: they changed on the disk.
+    is_stale: bool,
+}
+
+/// Whether the picture of the shown slice is asked for. Windows and slices change faster than they are decoded.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+enum Awaited {
+    /// No picture is.
+    #[default]
+    Nothing,
+    /// It is.
+    Shown,
+    /// Another was, which is not wanted any more.
+    Outdated,
+}
+
+/// The reader and what it was asked for.
+#[derive(Debug, Default)]
+pub(super) struct Reading {
+    /// Whether its program was started, and has not broken since.
+    is_there: bool,
+    /// Which reader it is: that of every format once one was needed.
+    reader: Reader,
+    has_started: bool,
+    batch: Option<Batch>,
+    /// Whether the present reader has opened the batch.
+    is_opened: bool,
+    /// The file that it is about to open.
+    opening: Option<usize>,
+    /// The slice to look at, and its window.
+    shown: (usize, Option<Window>),
+    pictures: Pictures,
+    awaited: Awaited,
+    /// Files that it is asked to write.
+    exporting: u32,
+    /// Whether what it owes is not wanted any more, so that it has little time left for it.
+    is_cancelled: bool,
+    /// Readers in a row that did not even start.
+    unstarted: u32,
+    /// Readers that broke while they opened the files.
+    failures: u32,
+    /// Readers that broke while they were asked for a slice.
+    failures_of: BTreeMap<usize, u32>,
+    /// Readers that broke at a file that had been opened before, by its place.
+    failures_at: BTreeMap<usize, u32>,
+    /// Slices that it was asked for, in order, and has not answered.
+    asked: VecDeque<usize>,
+}
+
+impl Scheduler {
+    pub(super) fn start_reader(&mut self) {
+        let reading = &mut self.reading;
+        reading.has_started = false;
+        reading.is_opened = false;
+        reading.opening = None;
+        reading.awaited = Awaited::Nothing;
+        reading.asked.clear();
+        reading.is_cancelled = false;
+        reading.is_there = true;
+        let reader = reading.reader;
+        if std::mem::take(&mut reading.exporting) > 0 {
+            let reason = text!("session.replaced");
+            self.not_written(&reason);
+        }
+        self.commands.push(Command::ClearTimer(Timer::Reader));
+        self.commands.push(Command::StartReader(reader));
+    }
+
+    /// The program of the reader could not be started.
+    pub fn reader_not_started(&mut self, reason: &str) {
+        self.reading.is_there = false;
+        let message = text!("session.reader_not_started", reason = reason).to_string();
+        self.dispatch(Action::Broken(message));
+    }
+
+    fn not_written(&mut self, reason: &str) {
+        let message = text!("session.not_written", reason = reason).to_string();
+        self.dispatch(Action::Failed(message));
+    }
+
+    pub(super) fn ask_reader(&mut self, request: Request) {
+        match &request {
+            Request::Export { .. } => self.reading.exporting += 1,
+            Request::Show { slice, .. } | Request::Prepare { slice, .. } => {
+                self.reading.asked.push_back(*slice);
+            }
+            _ => {}
+        }
+        self.commands.push(Command::AskReader(request));
+        self.wait_for_reader();
+    }
+
+    /// Takes the reader for dead if nothing is heard of it for as long as what it does may take.
+    fn wait_for_reader(&mut self) {
+        let reading = &self.reading;
+        let size = |batch: &Batch| batch.sizes.get(reading.opening?).copied();
+        let size = reading.batch.as_ref().and_then(size).unwrap_or_default();
+        let patience = match (reading.exporting, reading.is_cancelled) {
+            (1.., _) => EXPORT_MS,
+            (0, true) => CANCEL_PATIENCE_MS,
+            // Larger files are refused unread.
+            (0, false) => SILENCE_MS + (size.min(LARGEST_BYTES) / 1e6 * MEGABYTE_MS) as u32,
+        };
+        self.commands.push(Command::SetTimer(Timer::Reader, patience));
+    }
+
+    /// Whether the reader is at work: opening files, or decoding a slice that was asked for.
+    fn owes(&self) -> bool {
+        let reading = &self.reading;
+        let is_opening = reading.batch.as_ref().is_some_and(|batch| !batch.is_stale)
+            && reading.has_started
+            && !reading.is_opened;
+        is_opening
+            || reading.awaited != Awaited::Nothing
+            || reading.exporting > 0
+            || !self.preparing.is_empty()
+    }
+
+    /// Whether the files changed while they were open.
+    pub(super) fn is_stale(&self) -> bool {
+        self.reading.batch.as_ref().is_some_and(|batch| batch.is_stale)
+    }
+
+    /// Ends the opening of files, which cannot be asked to stop; a slice that is being decoded has a moment to
+    /// come. Says whether files were being opened.
+    pub(super) fn cancel_reading(&mut self, is_preparing: bool) -> bool {
+        let reading = &mut self.reading;
+        let is_opening = reading.batch.as_ref().is_some_and(|batch| batch.contents.is_none());
+        if is_opening {
+            reading.batch = None;
+            if reading.has_started {
+                self.start_reader();
+            }
+        } else if is_preparing || reading.awaited != Awaited::Nothing {
+            reading.is_cancelled = true;
+            self.wait_for_reader();
+        }
+        is_opening
+    }
+
+    /// Opens files instead of those that are open.
+    pub(super) fn read_files(&mut self, names: Vec<String>, sizes: Vec<f64>) -> u32 {
+        // A reader at work on something that nobody wants any more is not waited for.
+        // A file that it writes is waited for: its findings are there no more.
+        let is_busy = self.reading.exporting == 0 && (self.owes() || self.reading.is_cancelled);
+        self.reading.opening = None;
+        let number = self.number();
+        let (refused, contents, is_stale) = (Vec::new(), None, false);
+        self.reading.batch = Some(Batch { number, names, sizes, refused, contents, is_stale });
+        self.forced.clear();
+        if is_busy || !self.reading.is_there {
+            self.start_reader();
+        }
+        let reading = &mut self.reading;
+        reading.is_opened = false;
+        reading.shown = (0, None);
+        reading.pictures.clear();
+        reading.awaited = Awaited::Nothing;
+        reading.failures = 0;
+        reading.failures_of.clear();
+        reading.failures_at.clear();
+        self.send_files();
+        number
+    }
+
+    /// Sends the files to a reader that does not have them.
+    fn send_files(&mut self) {
+        let reading = &self.reading;
+        if !reading.has_started || reading.is_opened || self.is_stale() {
+            return;
+        }
+        if let Some(batch) = reading.batch.as_ref().filter(|_| reading.is_there) {
+            let request = Request::Open {
+                batch: batch.number,
+                names: batch.names.clone(),
+                refused: batch.refused.clone(),
+            };
+            let batch = batch.number;
+            self.commands.push(Command::SendFiles { batch, request });
+        }
+        self.wait_for_reader();
+    }
+
+    /// Whether slices can be asked for.
+    pub(super) fn has_opened(&self) -> bool {
+        self.reading.is_opened
+    }
+
+    pub(super) fn batch_number(&self) -> Option<u32> {
+        self.reading.batch.as_ref().map(|batch| batch.number)
+    }
+
+    /// Asks for the picture of a slice, unless it is kept.
+    pub(super) fn ask_for_picture(&mut self, slice: usize, window: Option<Window>) {
+        let reading = &mut self.reading;
+        reading.shown = (slice, window);
+        if let Some(picture) = reading.pictures.get((slice, window)) {
+            return self.dispatch(Action::Shown(picture));
+        }
+        match reading.awaited {
+            Awaited::Nothing => self.ask_for_shown(),
+            _ => reading.awaited = Awaited::Outdated,
+        }
+    }
+
+    /// Whether a reader is there and listens.
+    pub(super) fn has_reader(&self) -> bool {
+        self.reading.is_there && self.reading.has_started
+    }
+
+    /// Another try after its program could not be started.
+    pub(super) fn start_reader_if_there_is_none(&mut self) {
+        if !self.reading.is_there {
+            self.start_reader();
+        }
+    }
+
+    fn ask_for_shown(&mut self) {
+        let (slice, window) = self.reading.shown;
+        self.start_reader_if_there_is_none();
+        if self.is_unreadable(slice) {
+            let message = format!("{}: {}", self.slice_name(slice), text!("session.breaks"));
+            return self.dispatch(Action::Failed(message));
+        }
+        // A reader that is still opening is asked once it has.
+        if let Some(batch) = self.batch_number().filter(|_| self.has_opened()) {
+            self.reading.awaited = Awaited::Shown;
+            self.ask_reader(Request::Show { batch, slice, window });
+        }
+    }
+
+    /// What was asked for has come; if something else is wanted since, that is asked for.
+    fn has_come(&mut self) {
+        if std::mem::take(&mut self.reading.awaited) == Awaited::Outdated {
+            self.ask_for_shown();
+        }
+    }
+
+    /// Asks for a slice as the network sees it.
+    pub(super) fn ask_for_slice(&mut self, slice: usize) {
+        if let Some(batch) = self.batch_number() {
+            self.ask_reader(Request::Prepare { batch, slice });
+        }
+    }
+
+    /// Asks what the shown file holds that identifies people.
+    pub(super) fn identify(&mut self) {
+        if let Some(batch) = self.batch_number().filter(|_| self.has_opened()) {
+            let slice = self.reading.shown.0;
+            self.ask_reader(Request::Identify { batch, slice });
+        }
+    }
+
+    /// Name of a slice of the open files.
+    fn name_if_open(&self, number: u32, slice: usize) -> Option<String> {
+        let batch = self.reading.batch.as_ref().filter(|batch| batch.number == number)?;
+        let contents = batch.contents.as_ref()?;
+        (slice < contents.slices()).then(|| contents.name(slice).to_owned())
+    }
+
+    /// Name of a slice, for messages.
+    pub(super) fn slice_name(&self, slice: usize) -> String {
+        self.batch_number().and_then(|number| self.name_if_open(number, slice)).unwrap_or_default()
+    }
+
+    fn opened(&mut self, number: u32, contents: Contents) {
+        let reading = &mut self.reading;
+        let contents = Rc::new(contents);
+        let is_first = match reading.batch.as_mut() {
+            Some(batch) if batch.number == number => match &batch.contents {
+                Some(known) if known.series != contents.series => {
+                    batch.is_stale = true;
+                    false
+                }
+                known => {
+                    let is_first = known.is_none();
+                    batch.contents = Some(contents.clone());
+                    is_first
+                }
+            },
+            _ => return,
+        };
+        if self.is_stale() {
+            // Slices are known by number: with other files behind the numbers, none may be shown or saved.
+            self.forget_queue();
+            let message = match self.broken_files() {
+                Some(files) => text!("session.no_longer_opened", files = files).to_string(),
+                None => text!("session.changed").to_string(),
+            };
+            return self.dispatch(Action::Refused(message));
+        }
+        self.reading.is_opened = true;
+        self.reading.failures = 0;
+        if !is_first {
+            // Another reader took over: it may not have shown the slice yet, and what waited goes on.
+            self.dispatch(Action::Settled);
+            let (slice, window) = self.reading.shown;
+            if !self.is_unreadable(slice) && slice < contents.slices() {
+                self.show(slice, window);
+            }
+            return self.go_on();
+        }
+        self.dispatch(Action::Opened(contents.clone()));
+        if let Some(middle) = contents.middle() {
+            self.show(middle, None);
+            self.run([middle]);
+        }
+    }
+
+    /// Names of the files that broke a reader, with the reasons.
+    fn broken_files(&self) -> Option<String> {
+        let batch = self.reading.batch.as_ref()?;
+        let known = batch.contents.as_ref().map(|contents| contents.refused.as_slice());
+        let named = batch.refused.iter().filter_map(|(file, reason)| {
+            let name = batch.names.get(*file)?;
+            // Those that were refused at once are no news.
+            let is_known = known.unwrap_or_default().iter().any(|error| error.source == *name);
+            (!is_known).then(|| format!("{name} ({reason})"))
+        });
+        let named: Vec<String> = named.collect();
+        (!named.is_empty()).then(|| named.join(", "))
+    }
+
+    /// The reader says something, with bytes beside it.
+    pub fn reader_event(&mut self, event: Event, bytes: Vec<u8>) {
+        if let Event::Shown { slice, .. }
+        | Event::NotShown { slice, .. }
+        | Event::Prepared { slice, .. }
+        | Event::NotPrepared { slice, .. } = &event
+        {
+            let asked = &mut self.reading.asked;
+            if let Some(place) = asked.iter().position(|known| known == slice) {
+                asked.remove(place);
+            }
+            // What was cancelled has come: what follows has all its time.
+            self.reading.is_cancelled = false;
+        }
+        self.take_in(event, bytes);
+        if self.owes() {
+            return self.wait_for_reader();
+        }
+        // What was not wanted any more has come all the same.
+        self.reading.is_cancelled = false;
+        self.commands.push(Command::ClearTimer(Timer::Reader));
+    }
+
+    fn take_in(&mut self, event: Event, bytes: Vec<u8>) {
+        match event {
+            Event::Started => {
+                self.commands.push(Command::ReaderStarted);
+                self.reading.has_started = true;
+                self.reading.unstarted = 0;
+                self.send_files();
+            }
+            Event::NeedsAllFormats { batch } => {
+                if self.batch_number() == Some(batch) {
+                    self.reading.reader = Reader::AllFormats;
+                    self.start_reader();
+                }
+            }
+            Event::Busy => {}
+            Event::Opening { batch, file } => {
+                let files = self.reading.batch.as_ref().map_or(0, |batch| batch.names.len());
+                if self.batch_number() == Some(batch) {
+                    // Once all are open, none of them is to blame for what follows.
+                    self.reading.opening = Some(file).filter(|file| *file < files);
+                    self.dispatch(Action::Opening { file, files });
+                }
+            }
+            Event::Opened { batch, contents } => {
+                self.reading.opening = None;
+                self.opened(batch, contents);
+            }
+            Event::Shown { batch, slice, width, height, chosen, window, given } => {
+                if let Some(source) = self.name_if_open(batch, slice) {
+                    let pixels = Rc::new(bytes);
+                    let picture = Picture { source, slice, width, height, pixels, window, given };
+                    // While one drags, each picture that comes is shown, but not over the wanted one.
+                    if self.reading.pictures.get(self.reading.shown).is_none() {
+                        self.dispatch(Action::Shown(picture.clone()));
+                    }
+                    self.reading.pictures.keep((slice, chosen), picture);
+                    self.has_come();
+                }
+            }
+            Event::NotShown { batch, slice, message } => {
+                self.has_come();
+                if let Some(source) = self.name_if_open(batch, slice) {
+                    self.dispatch(Action::Failed(format!("{source}: {message}")));
+                }
+            }
+            Event::Prepared { batch, slice, prepared } => {
+                if self.batch_number() == Some(batch) {
+                    self.take_prepared(slice, prepared, bytes);
+                }
+            }
+            Event::NotPrepared { batch, slice, message } => {
+                if let Some(source) = self.name_if_open(batch, slice) {
+                    self.skip(slice, format!("{source}: {message}"));
+                }
+            }
+            Event::Identified { batch, slice, elements } => {
+                if self.batch_number() == Some(batch) {
+                    self.dispatch(Action::Identified { slice, elements });
+                }
+            }
+            Event::NotIdentified { message } => self.dispatch(Action::Failed(message)),
+            Event::Exported { name, media_type } => {
+                self.reading.exporting = self.reading.exporting.saturating_sub(1);
+                self.commands.push(Command::Save { name, media_type, bytes });
+            }
+            Event::NotExported { message } => {
+                self.reading.exporting = self.reading.exporting.saturating_sub(1);
+                self.dispatch(Action::Failed(message));
+            }
+            Event::Failed { message } => self.reader_failed(&message),
+        }
+    }
+
+    /// The reader broke: another takes over. A slice that broke two of them is skipped, files that cannot even be
+    /// opened are closed; what was computed stays.
+    pub fn reader_failed(&mut self, reason: &str) {
+        if !std::mem::take(&mut self.reading.is_there) {
+            return;
+        }
+        self.commands.push(Command::StopReader);
+        let reason = reason.trim_end_matches('.');
+        let reading = &mut self.reading;
+        if !reading.has_started {
+            reading.unstarted += 1;
+            if reading.unstarted >= MOST_FAILURES {
+                // Its program cannot be downloaded: tried again when files are opened.
+                reading.unstarted = 0;
+                // The smaller one may be there, and is enough for pictures.
+                reading.reader = Reader::default();
+                let message = text!("session.reader_not_started", reason = reason).to_string();
+                return self.dispatch(Action::Refused(message));
+            }
+            return self.start_reader();
+        }
+        let was_exporting = std::mem::take(&mut self.reading.exporting) > 0;
+        if was_exporting {
+            self.not_written(reason);
+        }
+        self.blame(reason, was_exporting);
+        let unreadable = || text!("session.unreadable", reason = reason).to_string();
+        self.take_back_unprepared(|scheduler, slice| {
+            let name = scheduler.slice_name(slice);
+            scheduler.is_unreadable(slice).then(|| format!("{name}: {}", unreadable()))
+        });
+        if self.reading.failures < MOST_FAILURES {
+            let message = text!("session.reader_restarted", reason = reason).to_string();
+            self.dispatch(Action::Notice(message));
+        } else {
+            self.reading.failures = 0;
+            let batch = self.reading.batch.take();
+            self.cancel();
+            match batch {
+                // What was computed stays, and can be saved where no file is needed.
+                Some(batch) if batch.contents.is_some() => {
+                    self.reading.batch = Some(Batch { is_stale: true, ..batch });
+                }
+                _ => self.dispatch(Action::Submitted { files: 0 }),
+            }
+            self.dispatch(Action::Refused(unreadable()));
+        }
+        self.start_reader();
+    }
+
+    /// Remembers what a reader that broke was at: a slice, a file, or neither.
+    fn blame(&mut self, reason: &str, was_exporting: bool) {
+        let reading = &mut self.reading;
+        if reading.is_opened {
+            // It answers in order, so it was at the first that has no answer, unless it wrote a file.
+            let blamed = reading.asked.front().copied();
+            if let Some(slice) = blamed.filter(|_| !reading.is_cancelled && !was_exporting) {
+                *reading.failures_of.entry(slice).or_default() += 1;
+            }
+        } else if let (Some(file), Some(batch)) = (reading.opening.take(), reading.batch.as_mut()) {
+            // It was at this file: refused by name, it costs the others nothing. One that had been opened before
+            // has another chance: refusing it takes away what is open.
+            let failures = reading.failures_at.entry(file).or_default();
+            *failures += 1;
+            if batch.contents.is_none() || *failures >= MOST_FAILURES {
+                batch.refused.push((file, reason.to_owned()));
+            }
+        } else {
+            reading.failures += 1;
+        }
+    }
+
+    /// Whether a slice has broken too many readers.
+    pub(super) fn is_unreadable(&self, slice: usize) -> bool {
+        let failures = self.reading.failures_of.get(&slice);
+        failures.is_some_and(|failures| *failures >= MOST_FAILURES)
+    }
+}

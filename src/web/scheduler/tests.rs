@@ -1,0 +1,475 @@
+use super::*;
+use crate::report::{FileError, SliceReport};
+use crate::web::protocol::reader::{Contents, SeriesContents};
+use crate::web::protocol::reader::{Event as Read, Request as Ask};
+use crate::web::protocol::worker::{Event, Request};
+use crate::web::state::Phase;
+
+/// A page whose programs are played by the test: a scheduler, what it shows, and what runs for it.
+struct Page {
+    scheduler: Scheduler,
+    state: State,
+    /// Workers that were started and not stopped, with the slice that each was given last.
+    workers: BTreeMap<u32, Option<(u32, String)>>,
+    readers_started: usize,
+    /// What the reader was asked for and has not answered.
+    asked: Vec<Ask>,
+    timers: BTreeMap<Timer, u32>,
+    saved: Vec<String>,
+}
+
+fn slice_report(name: &str) -> SliceReport {
+    let slice = crate::image::CtSlice {
+        source: name.into(),
+        width: 1,
+        height: 1,
+        pixels: vec![0],
+        spacing_mm: None,
+        not_chest_ct: None,
+        warnings: Vec::new(),
+    };
+    SliceReport::refused(&slice, String::new(), BTreeMap::from([("total".into(), 100.0)]))
+}
+
+fn series(slices: usize) -> Contents {
+    Contents {
+        series: vec![SeriesContents {
+            name: "series".into(),
+            slices: (0..slices).map(|slice| format!("slice {slice}")).collect(),
+            checksums: (0..slices as u32).collect(),
+            distance_mm: None,
+            is_dicom: false,
+            warnings: Vec::new(),
+        }],
+        refused: Vec::new(),
+    }
+}
+
+impl Page {
+    fn new() -> Self {
+        Self::with(WorkerPool::of(1))
+    }
+
+    /// A page with `pool`, its reader and one CPU worker ready.
+    fn with(pool: WorkerPool) -> Self {
+        let mut page = Self {
+            scheduler: Scheduler::new(pool),
+            state: State::default(),
+            workers: BTreeMap::new(),
+            readers_started: 0,
+            asked: Vec::new(),
+            timers: BTreeMap::new(),
+            saved: Vec::new(),
+        };
+        page.scheduler.choose(Device::Cpu);
+        page.carry_out();
+        page.read(Read::Started);
+        page.ready(2);
+        page
+    }
+
+    fn carry_out(&mut self) {
+        for command in self.scheduler.commands() {
+            match command {
+                Command::Dispatch(action) => self.state.apply(action),
+                Command::StartWorker { number, .. } => {
+                    self.workers.insert(number, None);
+                }
+                Command::StopWorker(number) => {
+                    assert!(self.workers.remove(&number).is_some(), "worker {number} runs");
+                    self.timers.remove(&Timer::Worker(number));
+                    self.timers.remove(&Timer::Cancellation(number));
+                }
+                Command::SendWorker(number, Request::Predict { id, slice, .. }, pixels) => {
+                    assert!(!pixels.is_empty());
+                    let worker = self.workers.get_mut(&number).expect("a worker that runs");
+                    *worker = Some((id, slice.source));
+                }
+                Command::StartReader(_) => {
+                    self.readers_started += 1;
+                    self.asked.clear();
+                }
+                Command::StopReader => self.asked.clear(),
+                Command::SendFiles { request, .. } | Command::AskReader(request) => {
+                    self.asked.push(request);
+                }
+                Command::SetTimer(timer, milliseconds) => {
+                    self.timers.insert(timer, milliseconds);
+                }
+                Command::ClearTimer(timer) => {
+                    self.timers.remove(&timer);
+                }
+                Command::Save { name, .. } => self.saved.push(name),
+                Command::LoadModel(_)
+                | Command::SendWorker(..)
+                | Command::ReaderStarted
+                | Command::ModelIsReady { .. } => {}
+            }
+        }
+    }
+
+    fn act(&mut self, act: impl FnOnce(&mut Scheduler, &State)) {
+        act(&mut self.scheduler, &self.state);
+        self.carry_out();
+    }
+
+    fn read(&mut self, event: Read) {
+        self.scheduler.reader_event(event, vec![7]);
+        self.carry_out();
+    }
+
+    fn say(&mut self, number: u32, event: Event) {
+        self.scheduler.worker_event(number, event, Vec::new());
+        self.carry_out();
+    }
+
+    fn ready(&mut self, number: u32) {
+        self.say(number, Event::Started);
+        self.say(
+            number,
+            Event::Ready {
+                device: "cpu".into(),
+                details: String::new(),
+                model: "model".into(),
+                models: Box::default(),
+                licence: String::new(),
+                regions: None,
+                downloads: Vec::new(),
+            },
+        );
+    }
+
+    fn batch(&self) -> u32 {
+        self.scheduler.batch_number().expect("open files")
+    }
+
+    /// Opens a series of so many slices.
+    fn open(&mut self, slices: usize) {
+        self.act(|scheduler, _| {
+            scheduler.open(vec!["a file".into()], vec![1000.0]);
+        });
+        let batch = self.batch();
+        self.asked.clear();
+        self.read(Read::Opening { batch, file: 0 });
+        self.read(Read::Opened { batch, contents: series(slices) });
+    }
+
+    /// The reader answers everything that it was asked for.
+    fn answer(&mut self) {
+        while !self.asked.is_empty() {
+            match self.asked.remove(0) {
+                Ask::Prepare { batch, slice } => {
+                    let source = format!("slice {slice}");
+                    let prepared = PreparedSlice {
+                        source,
+                        width: 1,
+                        height: 1,
+                        spacing_mm: None,
+                        not_chest_ct: None,
+                        warnings: Vec::new(),
+                    };
+                    self.read(Read::Prepared { batch, slice, prepared });
+                }
+                Ask::Show { batch, slice, window } => {
+                    let (width, height, given) = (1, 1, None);
+                    let chosen = window;
+                    self.read(Read::Shown { batch, slice, width, height, chosen, window, given });
+                }
+                _ => {}
+            }
+        }
+    }
+
+    /// All busy workers finish what they have.
+    fn finish(&mut self) {
+        let busy: Vec<(u32, u32, String)> = self
+            .workers
+            .iter_mut()
+            .filter_map(|(number, job)| job.take().map(|(id, slice)| (*number, id, slice)))
+            .collect();
+        for (number, id, slice) in busy {
+            self.say(number, Event::Done { id, report: Box::new(slice_report(&slice)) });
+        }
+    }
+
+    /// Answers and finishes until nothing more comes.
+    fn settle(&mut self) {
+        for _ in 0..1000 {
+            self.answer();
+            if self.workers.values().all(Option::is_none) {
+                return;
+            }
+            self.finish();
+        }
+        panic!("it never settles");
+    }
+
+    fn given(&self) -> Vec<&str> {
+        self.workers.values().flatten().map(|(_, slice)| slice.as_str()).collect()
+    }
+
+    fn break_worker(&mut self) -> u32 {
+        let number = *self.workers.keys().next().expect("a worker");
+        self.act(|scheduler, _| scheduler.worker_failed(number, "it broke."));
+        let next = *self.workers.keys().last().expect("another worker");
+        self.ready(next);
+        next
+    }
+}
+
+#[test]
+fn the_middle_slice_is_shown_and_predicted_first_and_then_all_of_a_series_in_order() {
+    let mut page = Page::new();
+    page.open(5);
+    assert_eq!(page.state.shown, 2);
+    page.answer();
+    assert_eq!(page.given(), ["slice 2"]);
+    page.settle();
+    assert_eq!(page.state.phase, Phase::Idle);
+    page.act(|scheduler, state| {
+        scheduler.run((0..5).filter(|slice| !state.reports.contains_key(slice)));
+    });
+    let mut order = Vec::new();
+    while page.state.reports.len() < 5 {
+        page.answer();
+        order.extend(page.given().into_iter().map(String::from));
+        page.finish();
+    }
+    assert_eq!(order, ["slice 0", "slice 1", "slice 3", "slice 4"]);
+    for (slice, report) in page.state.reports.iter() {
+        assert_eq!(report.source, format!("slice {slice}"), "no finding under another name");
+    }
+}
+
+#[test]
+fn no_more_is_prepared_than_the_idle_workers_take_and_one() {
+    let mut page = Page::with(WorkerPool::of(2));
+    page.open(40);
+    page.settle();
+    page.act(|scheduler, _| scheduler.run(0..40));
+    let wanted = page.asked.iter().filter(|ask| matches!(ask, Ask::Prepare { .. })).count();
+    // One worker is there, another starts.
+    assert_eq!(wanted, 2);
+    assert_eq!(page.workers.len(), 2);
+}
+
+#[test]
+fn a_slice_that_breaks_two_workers_is_skipped_by_name_and_the_others_go_on() {
+    let mut page = Page::new();
+    page.open(4);
+    page.settle();
+    page.act(|scheduler, _| scheduler.run([0, 1]));
+    page.answer();
+    assert_eq!(page.given(), ["slice 0"]);
+    page.break_worker();
+    page.answer();
+    assert_eq!(page.given(), ["slice 0"], "once more");
+    page.break_worker();
+    page.settle();
+    assert!(page.state.troubles.iter().any(|message| message.contains("slice 0")));
+    assert!(page.state.reports.contains_key(&1) && !page.state.reports.contains_key(&0));
+    assert_ne!(page.state.phase, Phase::Broken);
+}
+
+#[test]
+fn after_three_workers_that_never_start_nothing_computes_until_it_is_asked_for_again() {
+    let mut page = Page::new();
+    page.open(3);
+    page.settle();
+    for _ in 0..3 {
+        let number = *page.workers.keys().next().expect("a worker");
+        page.act(|scheduler, _| scheduler.worker_failed(number, "no memory"));
+    }
+    assert!(page.workers.is_empty());
+    assert_eq!(page.state.phase, Phase::Broken);
+    page.act(|scheduler, _| scheduler.run([0]));
+    assert_eq!(page.workers.len(), 1, "another try");
+}
+
+#[test]
+fn a_graphics_card_that_fails_gives_way_to_the_cpu_and_its_slice_is_computed_again() {
+    let mut page = Page::new();
+    page.act(|scheduler, _| {
+        scheduler.worker_failed(2, "gone");
+        scheduler.worker_failed(3, "gone");
+    });
+    let mut scheduler = Scheduler::new(WorkerPool::of(1));
+    scheduler.choose(Device::Gpu);
+    page = Page { scheduler, state: State::default(), workers: BTreeMap::new(), ..page };
+    page.carry_out();
+    page.read(Read::Started);
+    page.ready(2);
+    page.open(3);
+    page.answer();
+    assert_eq!(page.given(), ["slice 1"]);
+    page.act(|scheduler, _| scheduler.timer(Timer::Worker(2)));
+    let cpu = *page.workers.keys().next().expect("the CPU's worker");
+    page.ready(cpu);
+    page.settle();
+    assert!(page.state.reports.contains_key(&1));
+    assert!(page.state.notice.is_some());
+}
+
+#[test]
+fn a_worker_that_does_not_confirm_a_cancellation_is_replaced_and_one_that_does_is_used_again() {
+    let mut page = Page::new();
+    page.open(3);
+    page.answer();
+    page.act(|scheduler, _| scheduler.cancel());
+    assert!(page.state.cancelled);
+    assert!(page.timers.contains_key(&Timer::Cancellation(2)));
+    page.act(|scheduler, _| scheduler.run([0]));
+    page.answer();
+    assert_eq!(page.given(), ["slice 1"], "nothing new before the old has stopped");
+    page.say(2, Event::Cancelled { id: 0 });
+    page.answer();
+    assert_eq!(page.given(), ["slice 0"]);
+    page.act(|scheduler, _| scheduler.cancel());
+    page.act(|scheduler, _| scheduler.timer(Timer::Cancellation(2)));
+    assert_eq!(page.workers.len(), 1);
+    assert!(!page.workers.contains_key(&2), "another worker stands in its place");
+}
+
+#[test]
+fn what_is_computed_late_after_a_cancellation_is_no_finding() {
+    let mut page = Page::new();
+    page.open(3);
+    page.answer();
+    let (id, slice) = page.workers[&2].clone().expect("a job");
+    page.act(|scheduler, _| scheduler.cancel());
+    page.say(2, Event::Done { id, report: Box::new(slice_report(&slice)) });
+    assert!(page.state.reports.is_empty());
+}
+
+#[test]
+fn a_pause_lets_what_runs_finish_and_begins_nothing_more() {
+    let mut page = Page::new();
+    page.open(6);
+    page.settle();
+    page.act(|scheduler, _| scheduler.run(0..6));
+    page.answer();
+    page.act(|scheduler, _| scheduler.pause());
+    page.settle();
+    assert_eq!(page.state.reports.len(), 2, "the first slice and the one that ran");
+    assert!(page.state.paused);
+    assert_eq!(page.state.phase, Phase::Idle);
+}
+
+#[test]
+fn a_slice_that_breaks_two_readers_is_skipped_and_the_files_stay_open() {
+    let mut page = Page::new();
+    page.open(4);
+    page.settle();
+    page.act(|scheduler, _| scheduler.run([3, 1]));
+    for _ in 0..2 {
+        let started = page.readers_started;
+        page.act(|scheduler, _| scheduler.timer(Timer::Reader));
+        assert_eq!(page.readers_started, started + 1);
+        page.read(Read::Started);
+        let batch = page.batch();
+        page.asked.clear();
+        page.read(Read::Opened { batch, contents: series(4) });
+    }
+    page.settle();
+    assert!(page.state.troubles.iter().any(|message| message.contains("slice 3")));
+    assert!(page.state.reports.contains_key(&1) && !page.state.reports.contains_key(&3));
+}
+
+#[test]
+fn files_that_changed_meanwhile_are_neither_shown_nor_computed() {
+    let mut page = Page::new();
+    page.open(4);
+    page.settle();
+    page.act(|scheduler, _| scheduler.reader_failed("gone"));
+    page.read(Read::Started);
+    let batch = page.batch();
+    page.read(Read::Opened { batch, contents: series(3) });
+    page.asked.clear();
+    page.act(|scheduler, _| scheduler.run([0]));
+    page.act(|scheduler, _| scheduler.show(1, None));
+    assert!(page.asked.is_empty(), "{:?}", page.asked);
+    assert_eq!(page.state.reports.len(), 1, "what was found stays");
+    assert!(page.state.error.is_some());
+}
+
+#[test]
+fn a_file_that_breaks_the_reader_is_refused_by_name_when_it_is_opened_again() {
+    let mut page = Page::new();
+    page.act(|scheduler, _| {
+        scheduler.open(vec!["one".into(), "two".into()], vec![10.0, 5e6]);
+    });
+    let batch = page.batch();
+    page.read(Read::Opening { batch, file: 1 });
+    assert_eq!(page.timers[&Timer::Reader], 35_000, "longer for a larger file");
+    page.act(|scheduler, _| scheduler.timer(Timer::Reader));
+    page.read(Read::Started);
+    let refused = page.asked.iter().find_map(|ask| match ask {
+        Ask::Open { refused, .. } => Some(refused.clone()),
+        _ => None,
+    });
+    assert_eq!(refused.expect("files are sent").first().map(|(file, _)| *file), Some(1));
+    let contents = Contents {
+        refused: vec![FileError { source: "two".into(), message: "silent".into() }],
+        ..series(1)
+    };
+    page.read(Read::Opened { batch, contents });
+    assert!(page.state.error.as_ref().is_some_and(|error| error.contains("two")));
+}
+
+#[test]
+fn while_pictures_come_late_only_the_last_that_is_wanted_is_asked_for() {
+    let mut page = Page::new();
+    page.open(9);
+    page.asked.retain(|ask| matches!(ask, Ask::Show { .. }));
+    assert_eq!(page.asked.len(), 1);
+    for slice in [5, 6, 7] {
+        page.act(|scheduler, state| scheduler.look_at(state, slice));
+    }
+    assert_eq!(page.asked.iter().filter(|ask| matches!(ask, Ask::Show { .. })).count(), 1);
+    page.answer();
+    assert_eq!(page.state.picture.as_ref().map(|picture| picture.slice), Some(7));
+}
+
+#[test]
+fn an_export_that_a_new_reader_cannot_finish_is_said_to_be_lost() {
+    let mut page = Page::new();
+    page.open(2);
+    page.settle();
+    page.act(|scheduler, state| {
+        let (report, slices) = state.whole_report();
+        let what = (report, slices, "series".to_owned());
+        scheduler.export(Format::Csv, what, Identity::default(), None);
+    });
+    assert_eq!(page.timers[&Timer::Reader], 300_000);
+    page.act(|scheduler, _| scheduler.reader_failed("it broke."));
+    let said = page.state.error.clone().or(page.state.notice.clone()).unwrap_or_default();
+    assert!(said.contains("it broke"), "{said}");
+    assert!(page.saved.is_empty());
+}
+
+#[test]
+fn two_models_never_share_a_series() {
+    let mut page = Page::with(WorkerPool::of(2));
+    page.open(30);
+    page.settle();
+    page.act(|scheduler, _| scheduler.run(0..30));
+    let second = *page.workers.keys().last().expect("a second worker");
+    assert_ne!(second, 2);
+    let info = crate::report::ModelInfo { name: "another".into(), sha256: "1".into() };
+    let models = Box::new(ModelsInfo { segmentation: Some(info), ..ModelsInfo::default() });
+    page.say(
+        second,
+        Event::Ready {
+            device: "cpu".into(),
+            details: String::new(),
+            model: "another".into(),
+            models,
+            licence: String::new(),
+            regions: None,
+            downloads: Vec::new(),
+        },
+    );
+    assert_eq!(page.workers.keys().copied().collect::<Vec<_>>(), [2]);
+    page.settle();
+    assert_eq!(page.state.reports.len(), 30);
+}
