@@ -1,7 +1,7 @@
 //! Files that `predict` writes beside its JSON.
 
+use std::ops::Range;
 use std::path::{Path, PathBuf};
-use std::time::SystemTime;
 
 use anyhow::{Context, Result, anyhow};
 use clap::Args;
@@ -9,14 +9,12 @@ use clap::Args;
 use crate::cli::files::OnDisk;
 use crate::cli::outputs::{Output, OutputFolder, Paths, say};
 use crate::cli::reading;
-use crate::export::dicom::segmentation::segmentation;
-use crate::export::dicom::structured_report::structured_report;
-use crate::export::dicom::{Identity, Uids, Writer};
+use crate::export::dicom::{self, Identity, Uids};
 use crate::export::names::Names;
-use crate::export::{ExportError, Format, coco, csv, html, label_map, nifti, overlay};
-use crate::image::Window;
+use crate::export::{ExportError, Format, Options, Slices, overlay, write};
 use crate::image::examination::SeriesSlice;
-use crate::report::{Report, SeriesReport, SliceReport};
+use crate::image::{CtSlice, Plane, Window};
+use crate::report::{Report, SliceReport};
 
 /// A slice where it can be read again.
 pub type Place<'a> = &'a SeriesSlice<OnDisk>;
@@ -124,92 +122,96 @@ impl OpenExports {
                 failed(format!("{error:#}"));
             }
         };
-        if let Some(output) = self.csv {
-            note(
-                csv::csv(report).map_err(Into::into).and_then(|text| output.write(text.as_bytes())),
-            );
-        }
-        if let Some(output) = self.coco {
-            let text = serde_json::to_vec_pretty(&coco::coco(report));
-            note(text.map_err(Into::into).and_then(|text| output.write(&text)));
+        let options = Options { identity: self.identity, card: results.card };
+        let files = [(self.csv, Format::Csv), (self.coco, Format::Coco), (self.html, Format::Html)];
+        for (output, format) in files {
+            let Some(output) = output else { continue };
+            let mut slices = OnDiskSlices::new(results, 0..results.places.len());
+            let bytes = write(format, report, &mut slices, options).map_err(Into::into);
+            slices.missing.iter().for_each(|reason| {
+                note(Err(anyhow!("a picture of the report: {reason}")));
+            });
+            note(bytes.and_then(|bytes| output.write(&bytes)));
         }
         if let Some(folder) = &self.masks {
             let mut names = Names::default();
-            for slice in &report.slices {
+            for (index, slice) in report.slices.iter().enumerate() {
                 let name = names.unique(&slice.source, Format::MaskPng);
-                let png = label_map::png(slice).with_context(|| slice.source.clone());
+                let mut slices = OnDiskSlices::new(results, index..index + 1);
+                let png = write(Format::MaskPng, &report.only_slice(index), &mut slices, options)
+                    .with_context(|| slice.source.clone());
                 note(png.and_then(|png| folder.write(&name, &png, paths)));
             }
         }
-        if let Some(folder) = &self.nifti {
-            let mut names = Names::default();
-            for series in report.series.iter().filter(|series| series.slices > 0) {
-                let name = names.unique(&series.name, Format::NiftiMask);
-                let slices: Vec<&SliceReport> = slices(report, series).iter().collect();
-                let plane = results.places[series.first_slice].header.plane;
-                let volume = nifti::mask_volume(&slices, plane, series.distance_mm)
-                    .map_err(|reason| anyhow!("{}: no mask volume: {reason}", series.name));
-                note(volume.and_then(|volume| folder.write(&name, &volume, paths)));
-            }
-        }
-        let objects = [
-            (&self.dicom_seg, "segmentation", Format::DicomSeg, segmentation as Writer),
-            (&self.dicom_sr, "structured report", Format::DicomSr, structured_report as Writer),
+        let volumes = [
+            (&self.nifti, "mask volume", Format::NiftiMask),
+            (&self.dicom_seg, "DICOM segmentation", Format::DicomSeg),
+            (&self.dicom_sr, "DICOM structured report", Format::DicomSr),
         ];
-        for (folder, kind, format, writer) in objects {
+        for (folder, kind, format) in volumes {
             let Some(folder) = folder else { continue };
             let mut names = Names::default();
-            for series in report.series.iter().filter(|series| series.slices > 0) {
+            for (index, series) in report.series.iter().enumerate().filter(|(_, s)| s.slices > 0) {
                 let name = names.unique(&series.name, format);
-                match dicom(results, series, self.identity, writer) {
+                let mut slices = OnDiskSlices::new(results, series.range());
+                match write(format, &report.only_series(index), &mut slices, options) {
                     Ok(bytes) => note(folder.write(&name, &bytes, paths)),
-                    Err(error) if matches!(error.downcast_ref(), Some(ExportError::NoLesions)) => {
-                        say(&format!("note: {}: no DICOM {kind}: {error:#}", series.name));
+                    Err(error @ ExportError::NoLesions) => {
+                        say(&format!("note: {}: no {kind}: {error}", series.name));
                     }
-                    Err(error) => {
-                        note(Err(error.context(format!("{}: no DICOM {kind}", series.name))));
-                    }
+                    Err(error) => note(Err(anyhow!("{}: no {kind}: {error}", series.name))),
                 }
             }
         }
-        if let Some(output) = self.html {
-            let mut missing = Vec::new();
-            let picture = |index: usize| {
-                let drawn = draw(results.places[index], &report.slices[index], results.window);
-                drawn.map_err(|error| missing.push(format!("{error:#}"))).ok()
-            };
-            let page = html::html(report, picture, results.card);
-            missing
-                .iter()
-                .for_each(|reason| note(Err(anyhow!("a picture of the report: {reason}"))));
-            note(output.write(page.as_bytes()));
+    }
+}
+
+/// Slices of the report, in their files.
+struct OnDiskSlices<'a> {
+    places: &'a [Place<'a>],
+    window: Option<Window>,
+    /// Why pictures are missing.
+    missing: Vec<ExportError>,
+}
+
+impl<'a> OnDiskSlices<'a> {
+    fn new(results: &'a Results<'_>, range: Range<usize>) -> Self {
+        Self { places: &results.places[range], window: results.window, missing: Vec::new() }
+    }
+}
+
+impl Slices for OnDiskSlices<'_> {
+    fn plane(&self, index: usize) -> Option<Plane> {
+        self.places.get(index)?.header.plane
+    }
+
+    fn read(&mut self, index: usize) -> Result<CtSlice, ExportError> {
+        let place = self.places.get(index).ok_or(ExportError::Empty)?;
+        let raw = reading::read(place, reading::patience(0))
+            .map_err(|error| ExportError::Source(format!("{}: {error:#}", place.name)))?;
+        Ok(raw.windowed(&place.name, self.window))
+    }
+
+    fn dicom(
+        &self,
+        format: Format,
+        report: &Report,
+        identity: Identity,
+    ) -> Result<Vec<u8>, ExportError> {
+        let mut with_sources = Vec::new();
+        for (slice, place) in report.slices.iter().zip(self.places) {
+            let source = place.dicom_source();
+            let named = |error| ExportError::Source(format!("{}: {error}", slice.source));
+            with_sources.push((slice, source.map_err(named)?));
         }
+        dicom::write(format, &with_sources, &report.model, identity)
     }
-}
 
-fn slices<'a>(report: &'a Report, series: &SeriesReport) -> &'a [SliceReport] {
-    &report.slices[series.first_slice..series.first_slice + series.slices]
-}
-
-/// A DICOM object about a series.
-fn dicom(
-    results: &Results<'_>,
-    series: &SeriesReport,
-    identity: Identity,
-    write: Writer,
-) -> Result<Vec<u8>> {
-    let places = &results.places[series.first_slice..series.first_slice + series.slices];
-    let mut with_sources = Vec::new();
-    for (slice, place) in slices(results.report, series).iter().zip(places) {
-        with_sources.push((slice, place.dicom_source().with_context(|| slice.source.clone())?));
+    /// The report is written without them.
+    fn without_pictures(&mut self, reasons: Vec<ExportError>) -> Result<(), ExportError> {
+        self.missing = reasons;
+        Ok(())
     }
-    Ok(write(&with_sources, &results.report.model, identity, SystemTime::now())?)
-}
-
-fn draw(place: Place<'_>, report: &SliceReport, window: Option<Window>) -> Result<Vec<u8>> {
-    let raw = reading::read(place, reading::patience(0)).with_context(|| place.name.clone())?;
-    let slice = raw.windowed(&place.name, window);
-    Ok(overlay::png(&slice, report)?)
 }
 
 /// Writes pictures of slices with their lesions, one by one.
@@ -234,7 +236,7 @@ impl Overlays {
     /// If it cannot be written.
     pub fn write(
         &mut self,
-        slice: &crate::image::CtSlice,
+        slice: &CtSlice,
         report: &SliceReport,
         paths: &mut Paths,
     ) -> Result<()> {

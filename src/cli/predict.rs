@@ -20,7 +20,7 @@ use crate::detection::detections::ScoreFunction;
 use crate::image::decode::wall::wall;
 use crate::image::{CtSlice, Window};
 use crate::inference::{EitherBackend, MaskThreshold, NoProgress, Predictor, Settings};
-use crate::report::{FileError, NOTICE, SeriesReport, SliceReport};
+use crate::report::{FileError, NOTICE, SliceReport};
 
 /// Arguments of `predict`.
 #[derive(Debug, Args)]
@@ -153,7 +153,7 @@ impl Predict {
         let mut places: Vec<Place<'_>> = Vec::new();
         let bar = progress_bar(examination.slices());
         for series in &examination.series {
-            let first = report.slices.len();
+            let mut found_here = Vec::new();
             for slice in &series.slices {
                 if interrupted.load(Ordering::Relaxed) {
                     break;
@@ -173,7 +173,7 @@ impl Predict {
                                 complain(format!("{}: no picture: {error:#}", slice.name))
                             });
                         }
-                        report.slices.push(found);
+                        found_here.push(found);
                         places.push(slice);
                     }
                     Err(error) => {
@@ -184,15 +184,12 @@ impl Predict {
                 }
                 bar.inc(1);
             }
-            let found = &report.slices[first..];
-            // With a slice missing, distances are no longer what they were.
-            let distance = series.distance_mm.filter(|_| found.len() == series.slices.len());
             let (name, warnings) = (series.name.clone(), series.warnings.clone());
-            let summary = SeriesReport::new(name, first, found, distance, warnings);
-            if series.slices.len() > 1 {
-                bar.suspend(|| console.series(&summary));
+            let length = series.slices.len();
+            let sum = report.add_series(name, found_here, length, series.distance_mm, warnings);
+            if length > 1 {
+                bar.suspend(|| console.series(sum));
             }
-            report.series.push(summary);
         }
         bar.finish_and_clear();
         if interrupted.load(Ordering::Relaxed) {

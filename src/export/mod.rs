@@ -8,11 +8,14 @@ pub mod label_map;
 pub mod names;
 pub mod nifti;
 pub mod overlay;
+mod write;
 
 use serde::{Deserialize, Serialize};
 use thiserror::Error;
 
 use crate::image::ImageError;
+
+pub use write::{Options, Slices, needs_slices, write};
 
 /// Why a file could not be written.
 #[derive(Debug, Error)]

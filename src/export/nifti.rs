@@ -5,6 +5,7 @@ use std::io::Write;
 use flate2::Compression;
 use flate2::write::GzEncoder;
 
+use crate::export::ExportError;
 use crate::image::Plane;
 use crate::report::{NOTICE, SliceReport};
 
@@ -17,26 +18,26 @@ const UNITS: u8 = 2 | 8;
 /// patient.
 ///
 /// # Errors
-/// If the slices have different sizes, are too many, or lie in the patient, but not evenly above each other, in
-/// words.
+/// If the slices have different sizes, are too many, or lie in the patient, but not evenly above each other.
 pub fn mask_volume(
     slices: &[&SliceReport],
     first: Option<Plane>,
     distance_mm: Option<f64>,
-) -> Result<Vec<u8>, String> {
-    let Some(slice) = slices.first() else { return Err("there is no slice".into()) };
+) -> Result<Vec<u8>, ExportError> {
+    let Some(slice) = slices.first() else { return Err(ExportError::Empty) };
     let (width, height) = (slice.width, slice.height);
     if let Some(other) = slices.iter().find(|s| (s.width, s.height) != (width, height)) {
-        return Err(format!(
+        return Err(ExportError::Slices(format!(
             "the slices have different sizes, {width} x {height} and {} x {}",
             other.width, other.height
-        ));
+        )));
     }
     if first.is_some() && slices.len() > 1 && distance_mm.is_none() {
-        return Err("the slices do not lie evenly above each other, or some are missing: no volume holds them; masks as PNG or DICOM SEG do".into());
+        return Err(ExportError::Slices("the slices do not lie evenly above each other, or some are missing: no volume holds them; masks as PNG or DICOM SEG do".into()));
     }
     let size = |length: usize| {
-        i16::try_from(length).map_err(|_| format!("{length} are more than NIfTI-1 can count"))
+        let many = |_| ExportError::Slices(format!("{length} are more than NIfTI-1 can count"));
+        i16::try_from(length).map_err(many)
     };
     let [rows_mm, columns_mm] = slice.spacing_mm.unwrap_or([1.0, 1.0]);
     let spacing = [columns_mm, rows_mm, distance_mm.unwrap_or(1.0)];
@@ -71,12 +72,13 @@ pub fn mask_volume(
     }
     header.put(344, b"n+1\0");
     let mut encoder = GzEncoder::new(Vec::new(), Compression::default());
-    let mut write = |bytes: &[u8]| encoder.write_all(bytes).map_err(|error| error.to_string());
+    let encoding = |error: std::io::Error| ExportError::Encoding(error.to_string());
+    let mut write = |bytes: &[u8]| encoder.write_all(bytes).map_err(encoding);
     write(&header.0)?;
     for slice in slices {
         write(&slice.label_map())?;
     }
-    encoder.finish().map_err(|error| error.to_string())
+    encoder.finish().map_err(encoding)
 }
 
 struct Header([u8; HEADER]);

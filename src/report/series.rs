@@ -50,6 +50,11 @@ impl SeriesReport {
         }
     }
 
+    /// Places of its slices in the report.
+    pub fn range(&self) -> std::ops::Range<usize> {
+        self.first_slice..self.first_slice + self.slices
+    }
+
     /// The sum in words, saying how it was formed.
     pub fn in_words(&self) -> String {
         let mut words =

@@ -228,7 +228,23 @@ impl SliceReport {
     /// would have said, as suppression only ever removes the weaker of two lesions.
     pub fn above(&self, threshold: f32) -> Self {
         let lesions = self.lesions.iter().filter(|lesion| lesion.score > threshold);
-        Self { lesions: lesions.cloned().collect(), ..self.clone() }
+        // Field by field: a clone would copy every mask, too.
+        Self {
+            lesions: lesions.cloned().collect(),
+            source: self.source.clone(),
+            regions: self.regions.clone(),
+            refusal: self.refusal.clone(),
+            milliseconds: self.milliseconds.clone(),
+            warnings: self.warnings.clone(),
+            width: self.width,
+            height: self.height,
+            spacing_mm: self.spacing_mm,
+            classes: self.classes,
+            verdict: self.verdict,
+            forced: self.forced,
+            logits: self.logits,
+            segmented: self.segmented,
+        }
     }
 
     /// The [category](LesionKind::category) of every pixel, row-major, 0 outside all masks; where lesions
@@ -259,5 +275,42 @@ impl Report {
             series: Vec::new(),
             errors: Vec::new(),
         }
+    }
+
+    /// Adds what was found on slices of a series of `length`; returns its sum. With a slice missing, distances are
+    /// not what they were.
+    pub fn add_series(
+        &mut self,
+        name: String,
+        found: Vec<SliceReport>,
+        length: usize,
+        distance_mm: Option<f64>,
+        warnings: Vec<String>,
+    ) -> &SeriesReport {
+        let distance = distance_mm.filter(|_| found.len() == length);
+        let series = SeriesReport::new(name, self.slices.len(), &found, distance, warnings);
+        self.slices.extend(found);
+        self.series.push(series);
+        &self.series[self.series.len() - 1]
+    }
+
+    /// The same with one series alone; without any if it is not there.
+    pub fn only_series(&self, index: usize) -> Self {
+        let mut only = self.without_slices();
+        if let Some(series) = self.series.get(index) {
+            only.slices = self.slices[series.range()].to_vec();
+            only.series = vec![SeriesReport { first_slice: 0, ..series.clone() }];
+        }
+        only
+    }
+
+    /// The same with one slice alone, outside of any series; without any if it is not there.
+    pub fn only_slice(&self, index: usize) -> Self {
+        let slices = self.slices.get(index).cloned().into_iter().collect();
+        Self { slices, ..self.without_slices() }
+    }
+
+    fn without_slices(&self) -> Self {
+        Self { errors: self.errors.clone(), ..Self::new(self.model.clone(), &self.device) }
     }
 }

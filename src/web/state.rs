@@ -7,7 +7,7 @@ use crate::image::Window;
 use crate::image::view::View;
 use crate::inference::{Settings, Stage};
 use crate::report::regions::RegionReference;
-use crate::report::{ModelsInfo, Report, SeriesReport, SliceReport};
+use crate::report::{ModelsInfo, Report, SliceReport};
 use crate::web::protocol::reader::Contents;
 use crate::web::protocol::worker::Download;
 use crate::web::texts::{self, counted};
@@ -140,6 +140,8 @@ pub struct State {
     pub picture: Option<Picture>,
     /// What was found, by slice, at every score.
     pub reports: Rc<BTreeMap<usize, Rc<SliceReport>>>,
+    /// What was found on the shown slice over the threshold, kept: the page asks for it at every movement.
+    shown_report: Option<Rc<SliceReport>>,
     /// Mask scores of every lesion of every report, 28 x 28 bytes each.
     pub scores: Rc<BTreeMap<usize, Rc<Vec<u8>>>>,
     /// Lesions with a lower score are left out.
@@ -177,6 +179,7 @@ impl Default for State {
             window: None,
             picture: None,
             reports: Rc::default(),
+            shown_report: None,
             scores: Rc::default(),
             threshold: Settings::default().score_threshold,
             error: None,
@@ -311,8 +314,7 @@ impl State {
 
     /// What was found on the shown slice over the threshold.
     pub fn report(&self) -> Option<Rc<SliceReport>> {
-        let report = self.reports.get(&self.shown)?;
-        Some(Rc::new(report.above(self.threshold)))
+        self.shown_report.clone()
     }
 
     /// Everything found so far over the threshold, and the number of every slice in it.
@@ -327,18 +329,17 @@ impl State {
         for series in &self.contents.series {
             let range = first..first + series.slices.len();
             first = range.end;
-            let begin = report.slices.len();
-            for (number, slice) in self.reports.range(range.clone()) {
-                report.slices.push(slice.above(self.threshold));
-                numbers.push(*number);
-            }
-            let found = &report.slices[begin..];
+            let (own, found): (Vec<usize>, Vec<SliceReport>) = self
+                .reports
+                .range(range.clone())
+                .map(|(number, slice)| (*number, slice.above(self.threshold)))
+                .unzip();
             if found.is_empty() {
                 continue;
             }
-            let distance = series.distance_mm.filter(|_| found.len() == range.len());
+            numbers.extend(own);
             let (name, warnings) = (series.name.clone(), series.warnings.clone());
-            report.series.push(SeriesReport::new(name, begin, found, distance, warnings));
+            report.add_series(name, found, range.len(), series.distance_mm, warnings);
         }
         report.errors.clone_from(&self.contents.refused);
         (report, numbers)
@@ -348,6 +349,21 @@ impl State {
 impl State {
     /// Changes what is shown.
     pub fn apply(&mut self, action: Action) {
+        let concerns_report = matches!(
+            action,
+            Action::Submitted { .. }
+                | Action::Show { .. }
+                | Action::Done { .. }
+                | Action::Threshold(_)
+        );
+        self.change(action);
+        if concerns_report {
+            let report = self.reports.get(&self.shown);
+            self.shown_report = report.map(|report| Rc::new(report.above(self.threshold)));
+        }
+    }
+
+    fn change(&mut self, action: Action) {
         let state = self;
         match action {
             Action::Phase(phase) => state.phase = phase,

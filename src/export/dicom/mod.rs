@@ -10,17 +10,26 @@ pub mod structured_report;
 use web_time::SystemTime;
 
 use self::elements::uid;
-use crate::export::ExportError;
+use crate::export::{ExportError, Format};
 use crate::image::decode::dicom_source::DicomSource;
 use crate::report::{ModelsInfo, SliceReport};
 
-/// What writes an object about the slices of a series, each with its source.
-pub type Writer = fn(
-    &[(&SliceReport, DicomSource)],
-    &ModelsInfo,
-    Identity,
-    SystemTime,
-) -> Result<Vec<u8>, ExportError>;
+/// An object about the slices of a series, each with its source: a structured report, or else a segmentation.
+///
+/// # Errors
+/// If the slices do not go into one object, or there is nothing to segment.
+pub fn write(
+    format: Format,
+    slices: &[(&SliceReport, DicomSource)],
+    models: &ModelsInfo,
+    identity: Identity,
+) -> Result<Vec<u8>, ExportError> {
+    let now = SystemTime::now();
+    match format {
+        Format::DicomSr => structured_report::structured_report(slices, models, identity, now),
+        _ => segmentation::segmentation(slices, models, identity, now),
+    }
+}
 
 /// Whether a DICOM object names the patient.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Serialize, serde::Deserialize)]

@@ -36,29 +36,25 @@ fn label(format: Format) -> AttrValue {
 
 /// What of the findings goes into a file, the slices' numbers, and what to call it after.
 fn extract(state: &State, format: Format) -> (Report, Vec<usize>, String) {
-    let (mut report, mut numbers) = state.whole_report();
+    let (report, numbers) = state.whole_report();
     let name = state.contents.name(state.shown).to_owned();
-    let kept: Vec<usize> = match format {
+    let shown = numbers.iter().position(|number| *number == state.shown);
+    match format {
         Format::MaskPng | Format::OverlayPng => {
-            (0..numbers.len()).filter(|index| numbers[*index] == state.shown).collect()
+            let report = report.only_slice(shown.unwrap_or(usize::MAX));
+            (report, shown.map(|_| state.shown).into_iter().collect(), name)
         }
         Format::NiftiMask | Format::DicomSeg | Format::DicomSr => {
-            match state.contents.series_of(state.shown) {
-                Some((series, first)) => {
-                    let range = first..first + series.slices.len();
-                    let in_series = |index: &usize| range.contains(&numbers[*index]);
-                    let place = (0..numbers.len()).find(|index| in_series(index));
-                    report.series.retain(|series| Some(series.first_slice) == place);
-                    (0..numbers.len()).filter(in_series).collect()
-                }
-                None => Vec::new(),
-            }
+            let in_series =
+                |number: usize| state.contents.series_of(number).map(|(_, first)| first);
+            let own = report.series.iter().position(|series| {
+                in_series(numbers[series.first_slice]) == in_series(state.shown)
+            });
+            let range = own.map(|index| report.series[index].range()).unwrap_or_default();
+            (report.only_series(own.unwrap_or(usize::MAX)), numbers[range].to_vec(), name)
         }
-        _ => return (report, numbers, name),
-    };
-    report.slices = kept.iter().map(|index| report.slices[*index].clone()).collect();
-    numbers = kept.iter().map(|index| numbers[*index]).collect();
-    (report, numbers, name)
+        _ => (report, numbers, name),
+    }
 }
 
 /// A button for every kind of file.

@@ -127,10 +127,7 @@ fn summary(state: &State) -> String {
     }
     let (report, numbers) = state.whole_report();
     let place = numbers.iter().position(|number| *number == state.shown).unwrap_or_default();
-    let series = report
-        .series
-        .iter()
-        .find(|series| (series.first_slice..series.first_slice + series.slices).contains(&place));
+    let series = report.series.iter().find(|series| series.range().contains(&place));
     series.map(|series| series.in_words()).unwrap_or_default()
 }
 

@@ -1,10 +1,6 @@
 //! The two readers: one for pictures, which is small, and one for every format.
 
-use web_time::SystemTime;
-
-use crate::export::dicom::segmentation::segmentation;
-use crate::export::dicom::structured_report::structured_report;
-use crate::export::dicom::{Identity, Writer};
+use crate::export::dicom::{self, Identity};
 use crate::export::{ExportError, Format};
 use crate::image::decode::{AllFormats, Formats, PicturesOnly};
 use crate::image::examination::{FileBytes, SeriesSlice};
@@ -35,11 +31,7 @@ impl Kind for AllFormats {
         for (slice, place) in slices {
             with_sources.push((*slice, place.dicom_source()?));
         }
-        let write: Writer = match format {
-            Format::DicomSr => structured_report,
-            _ => segmentation,
-        };
-        write(&with_sources, models, identity, SystemTime::now())
+        dicom::write(format, &with_sources, models, identity)
     }
 }
 

@@ -140,7 +140,8 @@ impl<K: Kind> Reader<K> {
                 let places: Option<Vec<_>> =
                     slices.iter().map(|number| opened.slice_of(batch, *number)).collect();
                 let places = places.unwrap_or_default();
-                match export::write(format, &report, &places, identity, card.as_deref()) {
+                let options = Options { identity, card: card.as_deref() };
+                match export::write(format, &report, &places, options) {
                     Ok(bytes) => {
                         let name = format.file_name(&name);
                         let media_type = format.media_type().into();
