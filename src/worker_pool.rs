@@ -81,11 +81,11 @@ mod tests {
     use super::*;
 
     /// Runs `slices` slices on a machine where `n` workers take `milliseconds(n)` a slice each.
-    fn run(crew: &mut WorkerPool, slices: usize, milliseconds: impl Fn(usize) -> f64) -> usize {
+    fn run(pool: &mut WorkerPool, slices: usize, milliseconds: impl Fn(usize) -> f64) -> usize {
         let mut workers = 1;
         for done in 0..slices {
-            crew.record(workers, milliseconds(workers));
-            workers = crew.wanted(workers, slices - done - 1);
+            pool.record(workers, milliseconds(workers));
+            workers = pool.wanted(workers, slices - done - 1);
         }
         workers
     }
@@ -109,8 +109,8 @@ mod tests {
     fn a_fixed_crew_is_as_asked_for_and_a_limit_holds() {
         assert_eq!(WorkerPool::of(3).wanted(1, 5), 3);
         assert_eq!(WorkerPool::of(3).wanted(1, 0), 1);
-        let mut crew = WorkerPool::growing_to(8);
-        crew.limit(2);
-        assert_eq!(run(&mut crew, 300, |_| 500.0), 2);
+        let mut pool = WorkerPool::growing_to(8);
+        pool.limit(2);
+        assert_eq!(run(&mut pool, 300, |_| 500.0), 2);
     }
 }

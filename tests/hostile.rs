@@ -21,10 +21,10 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 
 use base64::Engine;
 use common::dicom::{JPEG_2000, SIDE, Small, rle};
-use groundglass::image::Examination;
+use groundglass::image::Study;
 use groundglass::image::decode::{AllFormats, Budget, Formats, ImageError};
-use groundglass::image::examination::FileBytes;
 use groundglass::image::slice::Values;
+use groundglass::image::study::FileBytes;
 use groundglass::inference::manifest::Manifest;
 use groundglass::network::StateDict;
 use rand::{RngExt, SeedableRng};
@@ -133,7 +133,7 @@ fn look(bytes: &[u8]) -> usize {
         assert!(!error.to_string().is_empty());
         usize::from(matches!(error, ImageError::Broken { .. }))
     };
-    let found = Examination::open([("file".to_owned(), bytes.to_vec())]);
+    let found = Study::open([("file".to_owned(), bytes.to_vec())]);
     let mut panics: usize = found.refused.iter().map(|(_, error)| is_broken(error)).sum();
     for series in &found.series {
         for slice in series.slices.iter().take(3) {
@@ -286,7 +286,7 @@ fn watched(bytes: Vec<u8>) -> Watched {
 #[test]
 fn a_file_of_many_frames_is_parsed_once() {
     let file = watched(Small { frames: 100, ..Small::native() }.bytes());
-    let found = Examination::open([("many.dcm".to_owned(), &file)]);
+    let found = Study::open([("many.dcm".to_owned(), &file)]);
     assert_eq!(found.slices(), 100);
     for slice in &found.series[0].slices {
         assert_eq!(slice.read().unwrap().width, usize::from(SIDE));
@@ -299,7 +299,7 @@ fn a_file_of_many_frames_is_parsed_once() {
 fn a_file_that_changed_since_it_was_opened_is_refused() {
     for whole in [png(), Small::native().bytes()] {
         let file = watched(whole);
-        let found = Examination::open([("slice".to_owned(), &file)]);
+        let found = Study::open([("slice".to_owned(), &file)]);
         let slice = &found.series[0].slices[0];
         assert!(slice.read().is_ok());
         // Another picture of the same size, under the same name and identifiers.
@@ -324,7 +324,7 @@ fn slices_without_a_series_identifier_and_of_other_patients_are_no_series() {
         Small { more, ..Small::native() }.bytes()
     };
     let opened = |files: [(&str, Vec<u8>); 2]| {
-        Examination::open(files.map(|(name, bytes)| (name.to_owned(), bytes))).series.len()
+        Study::open(files.map(|(name, bytes)| (name.to_owned(), bytes))).series.len()
     };
     // As anonymisers leave them.
     assert_eq!(opened([("a/1.dcm", slice("", "")), ("b/1.dcm", slice("", ""))]), 2);
@@ -357,10 +357,10 @@ fn more_pixels_than_the_file_speaks_of_are_a_contradiction() {
 #[test]
 fn the_end_of_a_compressed_volume_is_checked() {
     let whole = gzip(&nifti());
-    assert_eq!(Examination::open([("v.nii.gz".to_owned(), whole.clone())]).slices(), 3);
+    assert_eq!(Study::open([("v.nii.gz".to_owned(), whole.clone())]).slices(), 3);
     // Padding behind the end is no damage.
     let padded = [whole.clone(), vec![0; 512]].concat();
-    let found = Examination::open([("v.nii.gz".to_owned(), padded)]);
+    let found = Study::open([("v.nii.gz".to_owned(), padded)]);
     assert_eq!(found.slices(), 3);
     assert!(
         found.series[0].slices[0].read().unwrap().warnings.iter().any(|w| w.contains("goes on"))
@@ -368,7 +368,7 @@ fn the_end_of_a_compressed_volume_is_checked() {
     for place in [whole.len() - 8, whole.len() - 4] {
         let mut broken = whole.clone();
         broken[place] ^= 1;
-        let found = Examination::open([("v.nii.gz".to_owned(), broken)]);
+        let found = Study::open([("v.nii.gz".to_owned(), broken)]);
         assert_eq!(found.slices(), 0, "a wrong checksum or length at {place}");
     }
 }
@@ -380,7 +380,7 @@ fn offsets_units_and_versions_of_volumes() {
     let mut unplaced = good.clone();
     unplaced[108..112].copy_from_slice(&0f32.to_le_bytes());
     let first = |bytes: &[u8]| {
-        let found = Examination::open([("v.nii".to_owned(), bytes.to_vec())]);
+        let found = Study::open([("v.nii".to_owned(), bytes.to_vec())]);
         found.series[0].slices[0].read().unwrap()
     };
     assert_eq!(first(&unplaced).values, first(&good).values);
@@ -630,10 +630,10 @@ fn what_is_refused_takes_nothing_from_the_budget() {
 fn odd_but_good_volumes_are_read() {
     let whole = nifti();
     let parts = [gzip(&whole[..1000]), gzip(&whole[1000..])].concat();
-    assert_eq!(Examination::open([("parts.nii.gz".to_owned(), parts)]).slices(), 3);
+    assert_eq!(Study::open([("parts.nii.gz".to_owned(), parts)]).slices(), 3);
     let mut scaled = whole;
     scaled[112..116].copy_from_slice(&f32::NAN.to_le_bytes());
-    let opened = Examination::open([("nan.nii".to_owned(), scaled)]);
+    let opened = Study::open([("nan.nii".to_owned(), scaled)]);
     let Values::Hounsfield(values) = opened.series[0].slices[0].read().unwrap().values else {
         panic!("grey values")
     };
@@ -650,7 +650,7 @@ fn a_compressed_volume_is_unpacked_no_further_than_its_header_says() {
     let started = Instant::now();
     let mut budget = Budget::new(10_000);
     assert!(AllFormats::open(&packed, &mut budget).is_ok(), "8640 bytes fit");
-    assert_eq!(Examination::open([("bomb.nii.gz".to_owned(), packed)]).slices(), 3);
+    assert_eq!(Study::open([("bomb.nii.gz".to_owned(), packed)]).slices(), 3);
     assert!(started.elapsed() < MOST_TIME);
 }
 

@@ -11,7 +11,7 @@ use anyhow::{Context, Result};
 
 use crate::cli::reading::patience;
 use crate::image::decode::{AllFormats, is_slice};
-use crate::image::examination::FileBytes;
+use crate::image::study::FileBytes;
 use crate::whole_file::write_whole;
 
 /// Largest file read.

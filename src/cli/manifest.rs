@@ -83,7 +83,7 @@ fn describe(path: &Path, name: &str, file: &str, old: Option<&ModelEntry>) -> Re
         classifier: part(classifies),
         card: old.map_or_else(|| format!("{name}.md"), |old| old.card.clone()),
         licence: old.map_or_else(|| format!("see {name}.md"), |old| old.licence.clone()),
-        canary: pollster::block_on(predictor.canary())?,
+        self_test: pollster::block_on(predictor.self_test())?,
         // They stand beside the regions that module S goes by.
         regions: old.filter(|_| by_regions).and_then(|old| old.regions.clone()),
     })

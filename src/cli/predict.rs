@@ -49,7 +49,7 @@ pub struct Predict {
     #[arg(long, default_value_t = 0)]
     seed: u64,
     #[command(flatten)]
-    hacks: Hacks,
+    reference: ReferenceOptions,
     /// List lesions that lie on each other one by one, as the reference code does
     #[arg(long)]
     keep_duplicates: bool,
@@ -71,7 +71,7 @@ pub struct Predict {
 
 /// Choices of the reference code that can be undone.
 #[derive(Clone, Copy, Debug, Args)]
-pub struct Hacks {
+pub struct ReferenceOptions {
     /// Score each class by itself, as the paper tried, and not by softmax
     #[arg(long)]
     sigmoid_scores: bool,
@@ -81,7 +81,7 @@ pub struct Hacks {
     pub keep_empty_boxes: bool,
 }
 
-impl Hacks {
+impl ReferenceOptions {
     /// How logits become scores.
     pub fn scores(&self) -> ScoreFunction {
         if self.sigmoid_scores { ScoreFunction::Sigmoid } else { ScoreFunction::Softmax }
@@ -105,8 +105,8 @@ impl Predict {
             mask_threshold: self.mask_threshold,
             detections: self.detections,
             seed: self.seed,
-            scores: self.hacks.scores(),
-            keep_empty: self.hacks.keep_empty_boxes,
+            scores: self.reference.scores(),
+            keep_empty: self.reference.keep_empty_boxes,
             merge: !self.keep_duplicates,
             force: self.force,
         }
@@ -143,16 +143,16 @@ impl Predict {
         let interrupted =
             stop_on_interrupt("stopping after this slice; what is there will be written")?;
         let files: Vec<_> = found.paths.iter().map(|path| OnDisk::named(path)).collect();
-        let examination = reading::open(&files, &interrupted)?;
-        for (source, error) in &examination.refused {
+        let study = reading::open(&files, &interrupted)?;
+        for (source, error) in &study.refused {
             complain(format!("{source}: {error}"));
             report.errors.push(FileError { source: source.clone(), message: error.to_string() });
         }
 
         // Slices of the report with their series and their place in it, to read them again.
         let mut places: Vec<Place<'_>> = Vec::new();
-        let bar = progress_bar(examination.slices());
-        for series in &examination.series {
+        let bar = progress_bar(study.slices());
+        for series in &study.series {
             let mut found_here = Vec::new();
             for slice in &series.slices {
                 if interrupted.load(Ordering::Relaxed) {

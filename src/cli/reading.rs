@@ -7,8 +7,8 @@ use std::sync::mpsc::{RecvTimeoutError, channel};
 use std::thread;
 use std::time::Duration;
 
-use crate::image::examination::{Examination, FileBytes, Opening, SeriesSlice};
 use crate::image::slice::RawSlice;
+use crate::image::study::{FileBytes, Opening, SeriesSlice, Study};
 use crate::image::{ImageError, decode::limits::MAX_SECONDS};
 
 /// What a decoder may take for a file of `bytes`: [`MAX_SECONDS`], and one more for each megabyte.
@@ -21,10 +21,7 @@ pub fn patience(bytes: u64) -> Duration {
 ///
 /// # Errors
 /// If no thread can be started.
-pub fn open<F>(
-    files: &[(String, F, Duration)],
-    stop: &Arc<AtomicBool>,
-) -> std::io::Result<Examination<F>>
+pub fn open<F>(files: &[(String, F, Duration)], stop: &Arc<AtomicBool>) -> std::io::Result<Study<F>>
 where
     F: FileBytes + Clone + Send + Sync + 'static,
 {

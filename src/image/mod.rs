@@ -1,19 +1,19 @@
 //! From files to the network's input: decoding, series, windowing, resizing; and phantoms.
 
 pub mod decode;
-pub mod examination;
 mod natural_order;
 pub mod phantom;
 pub mod plane;
 pub mod plausibility;
 pub mod preprocess;
 pub mod slice;
+pub mod study;
 pub mod view;
 pub mod window;
 
 pub use decode::{ImageError, decode_slice};
-pub use examination::{Examination, Series};
 pub use plane::Plane;
 pub use preprocess::NetworkInput;
 pub use slice::CtSlice;
+pub use study::{Series, Study};
 pub use window::Window;

@@ -111,8 +111,8 @@ pub async fn masks<E: Backend>(
     Ok(maps)
 }
 
-/// Computes the canary.
-pub async fn canary<E: Backend>(engine: &E) -> Result<SelfTest, PredictError> {
+/// Computes the self-test.
+pub async fn self_test<E: Backend>(engine: &E) -> Result<SelfTest, PredictError> {
     let input = self_test::input();
     let (mut pyramid, maps) = pyramid(engine, &input, &mut NoProgress).await?;
     let proposals = maps

@@ -46,7 +46,8 @@ pub struct ModelEntry {
     /// Licence of the weights, in one line.
     pub licence: String,
     /// What a device must compute before it is believed.
-    pub canary: SelfTest,
+    #[serde(rename = "canary")]
+    pub self_test: SelfTest,
     /// How many regions of labelled slices pass each score, to compare a slice with.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub regions: Option<RegionReference>,

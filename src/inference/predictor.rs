@@ -24,7 +24,7 @@ use crate::inference::self_test::SelfTest;
 use crate::inference::settings::{MaskThreshold, Settings};
 use crate::inference::slice_classifier::image_logits;
 use crate::inference::slice_features::covered_share;
-use crate::network::heads::{MASK_SIDE, REPRESENTATION};
+use crate::network::heads::{BOX_HEAD_FEATURES, MASK_SIDE};
 use crate::network::{Masks, WeightsError};
 use crate::report::regions::RankedRegion;
 use crate::report::verdict::Calibration;
@@ -217,20 +217,20 @@ impl<E: Backend> Predictor<E> {
             .ok_or_else(|| PredictError::Device { reason: "no network is loaded".into() })
     }
 
-    /// Computes the canary on this device.
+    /// Computes the self-test on this device.
     ///
     /// # Errors
     /// If the device fails.
-    pub async fn canary(&self) -> Result<SelfTest, PredictError> {
-        detector::canary(self.any_engine()?).await
+    pub async fn self_test(&self) -> Result<SelfTest, PredictError> {
+        detector::self_test(self.any_engine()?).await
     }
 
-    /// Computes the canary and compares it.
+    /// Computes the self-test and compares it.
     ///
     /// # Errors
     /// If the device fails or computes other values.
     pub async fn check(&self, expected: &SelfTest) -> Result<(), PredictError> {
-        match expected.disagreement(&self.canary().await?) {
+        match expected.disagreement(&self.self_test().await?) {
             None => Ok(()),
             Some(difference) => Err(PredictError::SelfTest { difference }),
         }
@@ -409,7 +409,7 @@ impl<E: Backend> Predictor<E> {
             let boxes: Vec<BBox> = regions.iter().map(|found| proposals[found.proposal]).collect();
             let seen = engine.slice_features(&output.pyramid, &boxes).await?;
             let share = covered_share(slice, regions, to_slice);
-            features = Some(seen.row(regions, REPRESENTATION, share));
+            features = Some(seen.row(regions, BOX_HEAD_FEATURES, share));
         }
         Ok(Some(Evidence { batch, features }))
     }

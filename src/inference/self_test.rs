@@ -1,7 +1,7 @@
 //! A small computation with a known answer, run before a device is believed.
 //!
 //! In a browser a shader that fails to compile is skipped without an error, and what it should
-//! have written is whatever lay there before. So every worker computes the canary first, through
+//! have written is whatever lay there before. So every worker computes the self-test first, through
 //! the same network code as a slice, and compares it with values stored beside the model.
 
 use serde::{Deserialize, Serialize};
@@ -9,7 +9,7 @@ use serde::{Deserialize, Serialize};
 use crate::detection::BBox;
 use crate::image::{CtSlice, NetworkInput};
 
-/// Side of the canary's picture.
+/// Side of the self-test's picture.
 pub const SIDE: usize = 64;
 /// Largest difference from the stored values, relative to their largest magnitude. f32 on
 /// different devices differs by 1e-4; a failed kernel by much more.
@@ -17,7 +17,7 @@ pub const TOLERANCE: f32 = 1e-2;
 /// Values kept of each tensor.
 const SAMPLES: usize = 24;
 
-/// Expected samples of the network's outputs on the canary's picture.
+/// Expected samples of the network's outputs on the self-test's picture.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct SelfTest {
     /// Objectness logits and deltas of the proposals.
@@ -53,7 +53,7 @@ impl SelfTest {
     }
 }
 
-/// The canary's picture: rings and a ramp, the same everywhere.
+/// The self-test's picture: rings and a ramp, the same everywhere.
 pub fn input() -> NetworkInput {
     let pixels = (0..SIDE * SIDE)
         .map(|index| {
@@ -63,7 +63,7 @@ pub fn input() -> NetworkInput {
         })
         .collect();
     let slice = CtSlice {
-        source: "canary".into(),
+        source: "self-test".into(),
         width: SIDE,
         height: SIDE,
         pixels,
@@ -74,7 +74,7 @@ pub fn input() -> NetworkInput {
     NetworkInput::with_sides(&slice, SIDE, SIDE)
 }
 
-/// The canary's boxes.
+/// The self-test's boxes.
 pub fn boxes() -> [BBox; 2] {
     [BBox::new(6.0, 9.0, 41.0, 52.0), BBox::new(30.5, 3.0, 63.0, 30.0)]
 }
@@ -90,23 +90,23 @@ pub fn sample(values: &[f32]) -> Vec<f32> {
 mod tests {
     use super::*;
 
-    fn canary() -> SelfTest {
+    fn self_test() -> SelfTest {
         SelfTest { proposals: vec![1.0, -8.0], boxes: vec![3.0], masks: vec![0.5] }
     }
 
     #[test]
     fn small_differences_pass_and_wrong_missing_or_nan_values_do_not() {
-        let mut actual = canary();
+        let mut actual = self_test();
         actual.proposals[0] += 0.05;
-        assert_eq!(canary().disagreement(&actual), None);
+        assert_eq!(self_test().disagreement(&actual), None);
         for change in [
             |c: &mut SelfTest| c.proposals[1] = 0.0,
             |c: &mut SelfTest| c.boxes[0] = f32::NAN,
             |c: &mut SelfTest| c.masks.clear(),
         ] {
-            let mut actual = canary();
+            let mut actual = self_test();
             change(&mut actual);
-            assert!(canary().disagreement(&actual).is_some(), "{actual:?}");
+            assert!(self_test().disagreement(&actual).is_some(), "{actual:?}");
         }
     }
 }

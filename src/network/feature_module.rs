@@ -8,7 +8,7 @@ use burn::tensor::{Device, Tensor};
 
 use crate::classes::CLASSES;
 use crate::network::Variant;
-use crate::network::heads::REPRESENTATION;
+use crate::network::heads::BOX_HEAD_FEATURES;
 use crate::network::linear::{Linear, LinearConfig};
 
 /// Begins the names of its parameters in a model's file.
@@ -21,7 +21,7 @@ pub const EPSILON: f64 = 1e-5;
 /// Length of what the head sees of a slice: mean and largest value of each channel of the body's last map, the
 /// box head's representation of the regions, and the share of the lungs that they cover.
 pub fn inputs(variant: Variant) -> usize {
-    2 * variant.pyramid_channels().last().copied().unwrap_or_default() + REPRESENTATION + 1
+    2 * variant.pyramid_channels().last().copied().unwrap_or_default() + BOX_HEAD_FEATURES + 1
 }
 
 /// Normalised features to class logits, which are added to module S's.

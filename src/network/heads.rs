@@ -17,7 +17,7 @@ pub const MASK_POOL: usize = 14;
 /// Side of the mask head's output.
 pub const MASK_SIDE: usize = 2 * MASK_POOL;
 /// Features of the box head.
-pub const REPRESENTATION: usize = 128;
+pub const BOX_HEAD_FEATURES: usize = 128;
 
 /// Two fully connected layers over a pooled region.
 #[derive(Module, Debug)]
@@ -75,12 +75,12 @@ impl RoiHeads {
         let (depth, width) = architecture.variant.mask_head();
         Self {
             box_head: BoxHead {
-                fc6: linear(fpn::CHANNELS * BOX_POOL * BOX_POOL, REPRESENTATION),
-                fc7: linear(REPRESENTATION, REPRESENTATION),
+                fc6: linear(fpn::CHANNELS * BOX_POOL * BOX_POOL, BOX_HEAD_FEATURES),
+                fc7: linear(BOX_HEAD_FEATURES, BOX_HEAD_FEATURES),
             },
             box_predictor: BoxPredictor {
-                cls_score: linear(REPRESENTATION, classes),
-                bbox_pred: linear(REPRESENTATION, 4 * classes),
+                cls_score: linear(BOX_HEAD_FEATURES, classes),
+                bbox_pred: linear(BOX_HEAD_FEATURES, 4 * classes),
             },
             mask_head: architecture.mask_branch.then(|| MaskHead {
                 mask_fcn: (0..depth)

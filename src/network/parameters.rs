@@ -9,7 +9,7 @@ use crate::network::weights::{Parameter, StateDict, WeightsError};
 /// The author's name for a parameter of ours.
 ///
 /// They differ where PyTorch numbers the parts of a sequence, and burn has other words for a layer norm (docs/method.md, 7.4).
-pub(crate) fn author_name(path: &[String]) -> String {
+pub(crate) fn checkpoint_key(path: &[String]) -> String {
     let mut name = path.join(".");
     for (ours, theirs) in [("downsample.conv", "downsample.0"), ("downsample.bn", "downsample.1")] {
         name = name.replace(ours, theirs);
@@ -58,7 +58,7 @@ impl ModuleMapper for Loader<'_> {
         let device = param.lazy_device();
         let shape = param.lazy_shape();
         let expected: Vec<usize> = shape.iter().copied().collect();
-        match self.state.parameter(&author_name(&self.path), &expected) {
+        match self.state.parameter(&checkpoint_key(&self.path), &expected) {
             Ok(parameter) => {
                 let data = TensorData::new(parameter.values.clone(), shape);
                 let tensor = Tensor::from_data(data, (&device, DType::F32));
@@ -99,7 +99,7 @@ impl ModuleVisitor for Saver {
         let tensor = param.val();
         let shape = tensor.dims().to_vec();
         let parameter = Parameter { shape, values: to_cpu_vec(tensor) };
-        self.state.tensors.insert(author_name(&self.path), parameter);
+        self.state.tensors.insert(checkpoint_key(&self.path), parameter);
     }
 }
 
@@ -140,7 +140,7 @@ impl ModuleVisitor for Counter {
 
     fn visit_float<const D: usize>(&mut self, param: &Param<Tensor<D>>) {
         let elements: usize = param.lazy_shape().iter().product();
-        let name = author_name(&self.path);
+        let name = checkpoint_key(&self.path);
         self.count.state_dict_entries += elements;
         if name.ends_with("running_mean") {
             return;

@@ -15,7 +15,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::network::cpu_ops::is_cpu_device;
 use crate::network::cpu_values::to_cpu_vec;
-use crate::network::parameters::author_name;
+use crate::network::parameters::checkpoint_key;
 use crate::network::weights::{Parameter, StateDict};
 
 const BETA: [f64; 2] = [0.9, 0.999];
@@ -178,7 +178,7 @@ impl ModuleMapper for Updater<'_> {
         };
         let (device, dims) = (tensor.device(), tensor.dims());
         let length = dims.iter().product();
-        let name = author_name(&self.path);
+        let name = checkpoint_key(&self.path);
         let mut step = self.step;
         step.rate *= self.adam.config.factor(&name);
         if D == 1 {

@@ -19,7 +19,7 @@ const AROUND_LESION: f32 = 0.85;
 
 /// What happens to one slice.
 #[derive(Clone, Copy, Debug, PartialEq)]
-pub struct Change {
+pub struct Transform {
     /// Left and right are swapped.
     pub mirrored: bool,
     /// Top and bottom are swapped.
@@ -32,7 +32,7 @@ pub struct Change {
     pub cut: [f32; 3],
 }
 
-impl Change {
+impl Transform {
     /// None at all.
     pub const NONE: Self = Self {
         mirrored: false,
@@ -280,11 +280,11 @@ mod tests {
     #[test]
     fn no_change_changes_nothing_and_two_swaps_neither() {
         let original = slice();
-        let swap = Change { mirrored: true, upended: true, ..Change::NONE };
+        let swap = Transform { mirrored: true, upended: true, ..Transform::NONE };
         let apply =
-            |change: Change, to: LesionSlice| change.apply_with_lesions(to, RESIZE, None, 100);
+            |change: Transform, to: LesionSlice| change.apply_with_lesions(to, RESIZE, None, 100);
         for changed in
-            [apply(Change::NONE, original.clone()), apply(swap, apply(swap, original.clone()))]
+            [apply(Transform::NONE, original.clone()), apply(swap, apply(swap, original.clone()))]
         {
             assert_eq!(changed.slice, original.slice);
             assert_eq!(changed.instances, original.instances);
@@ -294,8 +294,8 @@ mod tests {
     #[test]
     fn boxes_fit_masks_after_every_change() {
         for number in 0..40 {
-            let change = Change::draw(Augmentation::Strong, 5, number);
-            let change = Change { upended: number % 3 == 0, ..change };
+            let change = Transform::draw(Augmentation::Strong, 5, number);
+            let change = Transform { upended: number % 3 == 0, ..change };
             let cut = (number % 2 == 0).then_some(384);
             let changed = change.apply_with_lesions(slice(), RESIZE, cut, 100);
             let size = (changed.slice.width, changed.slice.height);
@@ -309,7 +309,7 @@ mod tests {
     #[test]
     fn most_cuts_show_a_lesion() {
         let shown = (0..60).filter(|number| {
-            let change = Change::draw(Augmentation::Strong, 1, *number);
+            let change = Transform::draw(Augmentation::Strong, 1, *number);
             !change.apply_with_lesions(slice(), RESIZE, Some(256), 100).instances.is_empty()
         });
         assert!(shown.count() > 45);
@@ -317,10 +317,10 @@ mod tests {
 
     #[test]
     fn every_number_has_its_own_change() {
-        let of = |number| Change::draw(Augmentation::Strong, 3, number);
+        let of = |number| Transform::draw(Augmentation::Strong, 3, number);
         assert_eq!(of(5), of(5));
         assert_ne!(of(5), of(6));
-        assert_ne!(of(5), Change::draw_whole(Augmentation::Strong, 3, 5));
+        assert_ne!(of(5), Transform::draw_whole(Augmentation::Strong, 3, 5));
     }
 
     /// Picture and mask move together: a slice that is white exactly where its lesion is stays so.
@@ -338,8 +338,8 @@ mod tests {
         let instances = vec![Instance { class: 1, bbox, mask }];
         let original = LesionSlice { slice: white, instances, ignored: Vec::new() };
         for number in 0..50 {
-            let affine = Change::draw(Augmentation::Strong, 1, number).affine;
-            let change = Change { affine, mirrored: number % 2 == 0, ..Change::NONE };
+            let affine = Transform::draw(Augmentation::Strong, 1, number).affine;
+            let change = Transform { affine, mirrored: number % 2 == 0, ..Transform::NONE };
             let moved = change.apply_with_lesions(original.clone(), RESIZE, None, 100);
             let Some(lesion) = moved.instances.first() else { continue };
             let differ = lesion.mask.pixels.iter().zip(&moved.slice.pixels);
@@ -350,9 +350,9 @@ mod tests {
 
     #[test]
     fn a_lesion_that_leaves_the_picture_is_no_lesion_any_more() {
-        let shift = |by: f32| Change {
+        let shift = |by: f32| Transform {
             affine: Some(Affine { shift: [by, 0.0], ..Affine::NONE }),
-            ..Change::NONE
+            ..Transform::NONE
         };
         let gone = shift(2.0).apply_with_lesions(slice(), RESIZE, None, 100);
         assert!(gone.instances.is_empty() && gone.ignored.is_empty());

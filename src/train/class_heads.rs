@@ -14,7 +14,7 @@ use crate::inference::slice_features::{SliceFeatures, covered_share};
 use crate::network::cpu_ops::roi_align::{PooledLayout, pool};
 use crate::network::cpu_values::to_cpu_vec;
 use crate::network::feature_module::over_cells;
-use crate::network::heads::{BOX_POOL, REPRESENTATION};
+use crate::network::heads::{BOX_HEAD_FEATURES, BOX_POOL};
 use crate::network::{Architecture, MaskRcnn};
 use crate::train::class_loss::dropout;
 use crate::train::losses;
@@ -130,7 +130,7 @@ impl ClassHeads<'_> {
             };
             let seen = SliceFeatures { representations, ..SliceFeatures::default() };
             let share = covered_share(slice, &regions, input.to_slice);
-            row = seen.row(&regions, REPRESENTATION, share);
+            row = seen.row(&regions, BOX_HEAD_FEATURES, share);
         }
         FixedRegions { regions, row }
     }

@@ -14,7 +14,7 @@ use crate::network::cpu_values::to_cpu_vec;
 use crate::network::weights::StateDict;
 use crate::network::{Architecture, MaskRcnn, MaskRcnnConfig, WeightsError};
 use crate::train::adam::AdamConfig;
-use crate::train::augmentation::Change;
+use crate::train::augmentation::Transform;
 use crate::train::calibration::fit_temperature;
 use crate::train::checkpoint::write_whole;
 use crate::train::class_heads::{ClassHeads, Dropout, FixedRegions};
@@ -24,7 +24,9 @@ use crate::train::freeze::train_only;
 use crate::train::loader::{purpose, rng, shuffled};
 use crate::train::losses;
 use crate::train::provenance::TRAINING;
-use crate::train::run::{Limits, MODEL, Objective, Outcome, Plan, Progress, TrainError, run};
+use crate::train::run::{
+    MODEL, Objective, Outcome, Plan, Progress, StopConditions, TrainError, run,
+};
 use crate::train::segmentation::fresh_state;
 
 /// Name of the one loss.
@@ -148,7 +150,11 @@ impl<'a> Stage<'a> {
         members.iter().map(|member| self.training[*member]).zip(number..).collect()
     }
 
-    fn slice(&self, index: usize, change: Change) -> Result<(CtSlice, NetworkInput), TrainError> {
+    fn slice(
+        &self,
+        index: usize,
+        change: Transform,
+    ) -> Result<(CtSlice, NetworkInput), TrainError> {
         let slice = change.apply(self.dataset.read(&self.dataset.files[index])?);
         let input = NetworkInput::resized(&slice, self.base.resize());
         Ok((slice, input))
@@ -162,7 +168,7 @@ impl<'a> Stage<'a> {
         number: u64,
     ) -> Result<Tensor<2>, TrainError> {
         let ClassifierConfig { augmentation, seed, trainable, dropout, .. } = *self.config;
-        let change = Change::draw(augmentation, seed, number);
+        let change = Transform::draw(augmentation, seed, number);
         let spread: u64 = rng(seed, purpose::REPLICATION, number).random();
         if trainable == Trainable::ScoreAndNorm {
             let (_, input) = self.slice(index, change)?;
@@ -275,7 +281,7 @@ pub fn train_classifier(
     config: &ClassifierConfig,
     folder: &Path,
     device: &Device,
-    limits: &Limits,
+    limits: &StopConditions,
     report: impl FnMut(&Progress),
 ) -> Result<ClassifierOutcome, TrainError> {
     let (held, warning) = hold_out(dataset, config.holdout, config.seed);
@@ -289,7 +295,7 @@ pub fn train_classifier(
     let network = stage.init(&model, device)?;
     let mut examples = Vec::new();
     for index in (0..held.len()).filter(|index| held[*index]) {
-        let (slice, input) = stage.slice(index, Change::NONE)?;
+        let (slice, input) = stage.slice(index, Transform::NONE)?;
         let heads = stage.heads(&network);
         let logits = heads.logits_of_fixed(&heads.fixed(&slice, &input), 0, Dropout::default());
         let logits: Vec<f64> = to_cpu_vec(logits.inner()).into_iter().map(f64::from).collect();

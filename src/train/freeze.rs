@@ -3,7 +3,7 @@
 use burn::module::{Module, ModuleMapper, Param};
 use burn::tensor::Tensor;
 
-use crate::network::parameters::author_name;
+use crate::network::parameters::checkpoint_key;
 
 /// Records gradients for the parameters whose name `trains` accepts, and for no others. Running statistics
 /// never have any.
@@ -26,7 +26,7 @@ impl<F: Fn(&str) -> bool> ModuleMapper for Freezer<F> {
     }
 
     fn map_float<const D: usize>(&mut self, param: Param<Tensor<D>>) -> Param<Tensor<D>> {
-        let name = author_name(&self.path);
+        let name = checkpoint_key(&self.path);
         let buffer = name.ends_with("running_mean") || name.ends_with("running_var");
         param.set_require_grad(!buffer && (self.trains)(&name))
     }

@@ -18,14 +18,16 @@ use crate::network::image_classifier::PREFIX;
 use crate::network::pretrained::{BackboneError, Taken, load_backbone};
 use crate::network::{ImageClassifier, ImageClassifierConfig, StateDict, WeightsError};
 use crate::report::verdict::{Calibration, InputRange, intensities};
-use crate::train::augmentation::Change;
+use crate::train::augmentation::Transform;
 use crate::train::class_loss::{dropout, smoothed_cross_entropy};
 use crate::train::class_sampling::draws;
 use crate::train::config::{ImageClassifierTraining, Norm};
 use crate::train::freeze::train_only;
 use crate::train::loader::read_ahead;
 use crate::train::provenance::TRAINING;
-use crate::train::run::{Limits, Objective, Outcome, Plan, Progress, TrainError, Validation, run};
+use crate::train::run::{
+    Objective, Outcome, Plan, Progress, StopConditions, TrainError, Validation, run,
+};
 
 /// Name of the one loss.
 pub const LOSS_NAMES: [&str; 1] = ["class"];
@@ -128,7 +130,7 @@ impl Objective for Classification<'_> {
         let pictures = Arc::new(pictures);
         let order = draws(self.weights, seed, step * self.config.batch as u64);
         self.source = Some(read_ahead(order, move |index, number| {
-            let change = Change::draw_whole(augmentation, seed, number);
+            let change = Transform::draw_whole(augmentation, seed, number);
             let picture = change.apply_square(pictures[index].clone(), network_side);
             Ok((index, NetworkInput::unscaled(&picture).values))
         }));
@@ -183,7 +185,7 @@ pub fn train_image_classifier(
     config: &ImageClassifierTraining,
     folder: &Path,
     device: &Device,
-    limits: &Limits,
+    limits: &StopConditions,
     validation: Option<Validation<'_>>,
     report: impl FnMut(&Progress),
 ) -> Result<Outcome, TrainError> {

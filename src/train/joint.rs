@@ -17,7 +17,7 @@ use crate::image::preprocess::letterbox;
 use crate::image::{CtSlice, NetworkInput};
 use crate::inference::model::RESIZE;
 use crate::network::{Architecture, MaskRcnn, StateDict, WeightsError};
-use crate::train::augmentation::Change;
+use crate::train::augmentation::Transform;
 use crate::train::class_heads::{ClassHeads, Dropout};
 use crate::train::class_loss::smoothed_cross_entropy;
 use crate::train::class_sampling::draws;
@@ -26,7 +26,9 @@ use crate::train::folds::Fold;
 use crate::train::loader::{purpose, read_ahead, rng};
 use crate::train::mask_rcnn_losses::{self, TrainingSlice, accumulate};
 use crate::train::provenance::{TRAINING, provenance};
-use crate::train::run::{Limits, Objective, Outcome, Plan, Progress, TrainError, Validation, run};
+use crate::train::run::{
+    Objective, Outcome, Plan, Progress, StopConditions, TrainError, Validation, run,
+};
 use crate::train::segmentation::{architecture, fresh_state, network_of};
 
 /// Names of the losses.
@@ -159,7 +161,7 @@ impl Objective for Joint<'_> {
         let order = draws(&self.weights, seed, step * batch as u64);
         let read = move |index: usize, number| {
             let picture = letterbox(&classes.read(&classes.files[index])?, SIDE);
-            let change = Change::draw_whole(augmentation, seed, number);
+            let change = Transform::draw_whole(augmentation, seed, number);
             Ok((change.apply_square(picture, SIDE), index))
         };
         self.sources = Some((lesions, read_ahead(order, read)));
@@ -223,7 +225,7 @@ pub fn train_joint(
     config: &JointConfig,
     folder: &Path,
     device: &Device,
-    limits: &Limits,
+    limits: &StopConditions,
     validation: Option<Validation<'_>>,
     report: impl FnMut(&Progress),
 ) -> Result<Outcome, TrainError> {

@@ -21,7 +21,7 @@ use crate::network::cpu_ops::roi_align::{PooledLayout, pool};
 use crate::network::cpu_values::to_cpu_vec;
 use crate::network::heads::{BOX_POOL, MASK_POOL, MASK_SIDE};
 use crate::network::rpn::RpnLevel;
-use crate::train::augmentation::Change;
+use crate::train::augmentation::Transform;
 use crate::train::config::SegmentationConfig;
 use crate::train::copy_paste::copy_lesions;
 use crate::train::loader::{Order, OrderSlice, purpose, read_ahead, rng};
@@ -63,7 +63,7 @@ impl TrainingSlice {
                 read = copy_lesions(read, &dataset.read(donor)?, &dataset.rules(), &mut rng);
             }
         }
-        let change = Change::draw(config.augmentation, config.seed, number);
+        let change = Transform::draw(config.augmentation, config.seed, number);
         Ok(Self::new(change.apply_with_lesions(
             read,
             config.resize,

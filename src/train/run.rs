@@ -84,7 +84,7 @@ pub enum TrainError {
 
 /// When to save and when to stop.
 #[derive(Clone, Debug)]
-pub struct Limits {
+pub struct StopConditions {
     /// Steps between checkpoints.
     pub checkpoint_every: u64,
     /// Stop with a checkpoint after this long.
@@ -93,7 +93,7 @@ pub struct Limits {
     pub stop: Arc<AtomicBool>,
 }
 
-impl Limits {
+impl StopConditions {
     /// Whether to stop now.
     pub fn reached(&self, started: Instant) -> bool {
         self.stop.load(Ordering::Relaxed) || self.time.is_some_and(|time| started.elapsed() >= time)
@@ -215,7 +215,7 @@ struct SavedProgress<C> {
 }
 
 /// The folder's run if it has one, checked to be the one that is asked for.
-fn take_up<O: Objective>(
+fn resume<O: Objective>(
     folder: &Path,
     objective: &O,
 ) -> Result<Option<Saved<SavedProgress<O::Config>>>, TrainError> {
@@ -256,13 +256,13 @@ pub fn run<O: Objective>(
     objective: &mut O,
     folder: &Path,
     device: &Device,
-    limits: &Limits,
+    limits: &StopConditions,
     mut validation: Option<Validation<'_>>,
     mut report: impl FnMut(&Progress),
 ) -> Result<Outcome, TrainError> {
     let started = Instant::now();
     let Plan { steps, learning_rate, optimizer, average } = objective.plan();
-    let saved = take_up(folder, objective)?.unwrap_or_else(|| {
+    let saved = resume(folder, objective)?.unwrap_or_else(|| {
         let weights = objective.start();
         let average = if average > 0.0 { weights.clone() } else { StateDict::default() };
         let progress = SavedProgress {

@@ -19,7 +19,9 @@ use crate::train::config::{Norm, SegmentationConfig};
 use crate::train::freeze::train_only;
 use crate::train::mask_rcnn_losses::{LOSS_NAMES, TrainingSlice, accumulate, losses, slices};
 use crate::train::provenance::provenance;
-use crate::train::run::{Limits, Objective, Outcome, Plan, Progress, TrainError, Validation, run};
+use crate::train::run::{
+    Objective, Outcome, Plan, Progress, StopConditions, TrainError, Validation, run,
+};
 
 pub(super) fn architecture(config: &SegmentationConfig) -> Architecture {
     let masks = config.classes.masks();
@@ -151,7 +153,7 @@ pub fn train_segmentation(
     config: &SegmentationConfig,
     folder: &Path,
     device: &Device,
-    limits: &Limits,
+    limits: &StopConditions,
     validation: Option<Validation<'_>>,
     report: impl FnMut(&Progress),
 ) -> Result<Outcome, TrainError> {

@@ -7,7 +7,7 @@ use wasm_bindgen::prelude::Closure;
 use web_sys::{DedicatedWorkerGlobalScope, MessageEvent};
 
 use crate::web::environment;
-use crate::web::protocol::{self, Beside, Envelope};
+use crate::web::protocol::{self, Envelope, Transfer};
 
 /// The worker's global scope.
 fn scope() -> DedicatedWorkerGlobalScope {
@@ -15,7 +15,7 @@ fn scope() -> DedicatedWorkerGlobalScope {
 }
 
 /// Sends an event; a page that is gone is no error.
-pub fn post<E: Serialize>(event: &E, beside: Beside<'_>) {
+pub fn post<E: Serialize>(event: &E, beside: Transfer<'_>) {
     let sent = protocol::encode(event, beside)
         .and_then(|(envelope, moved)| scope().post_message_with_transfer(&envelope, &moved));
     if let Err(error) = sent {
@@ -32,7 +32,7 @@ pub fn listen<R: DeserializeOwned + 'static, E: Serialize + 'static>(
 ) {
     std::panic::set_hook(Box::new(move |info| {
         console_error_panic_hook::hook(info);
-        post(&failed(format!("it stopped ({info})")), Beside::Nothing);
+        post(&failed(format!("it stopped ({info})")), Transfer::Nothing);
     }));
     // A shader that fails is only logged; without this bridge nobody would ever see it.
     if console_log::init_with_level(log::Level::Warn).is_err() {
@@ -43,12 +43,12 @@ pub fn listen<R: DeserializeOwned + 'static, E: Serialize + 'static>(
             Ok(envelope) => hear(envelope),
             Err(error) => {
                 let reason = environment::describe(&error);
-                post(&failed(format!("a message was not understood: {reason}")), Beside::Nothing);
+                post(&failed(format!("a message was not understood: {reason}")), Transfer::Nothing);
             }
         }
     });
     scope().set_onmessage(Some(listener.as_ref().unchecked_ref()));
     // The listener lives as long as the program.
     listener.forget();
-    post(started, Beside::Nothing);
+    post(started, Transfer::Nothing);
 }

@@ -22,7 +22,7 @@ pub struct FetchedModel {
     /// The weights.
     pub model: LoadedModel,
     /// What the device must compute.
-    pub canary: SelfTest,
+    pub self_test: SelfTest,
     /// Licence of the weights.
     pub licence: String,
     /// Regions of labelled slices.
@@ -59,7 +59,7 @@ pub async fn fetch_model(
     Ok(FetchedModel {
         name: name.into(),
         model,
-        canary: entry.canary.clone(),
+        self_test: entry.self_test.clone(),
         licence: entry.licence.clone(),
         regions: entry.regions.clone(),
     })

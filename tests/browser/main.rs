@@ -9,10 +9,10 @@ mod attack;
 #[path = "../common/mod.rs"]
 mod common;
 mod everywhere;
-mod examinations;
 mod policy;
 mod robustness;
 mod site;
+mod studies;
 mod visitor;
 
 use std::collections::BTreeMap;
@@ -58,11 +58,11 @@ fn main() -> ExitCode {
         trial("a_sample_is_outlined_and_classified_as_natively", a_sample),
         trial("an_own_picture_is_read_and_stays_here", an_own_picture),
         trial("a_dicom_slice_is_read_with_its_spacing", a_dicom_slice),
-        trial("a_series_is_sorted_run_and_exported", examinations::a_series),
-        trial("a_zip_is_opened_and_a_change_of_threshold_acts_at_once", examinations::a_zip),
-        trial("a_cancelled_series_is_resumed", examinations::resuming),
-        trial("keys_wheel_and_pointer_move_through_the_slices", examinations::the_viewer),
-        trial("every_format_is_opened_and_transfer_syntaxes_agree", examinations::formats)
+        trial("a_series_is_sorted_run_and_exported", studies::a_series),
+        trial("a_zip_is_opened_and_a_change_of_threshold_acts_at_once", studies::a_zip),
+        trial("a_cancelled_series_is_resumed", studies::resuming),
+        trial("keys_wheel_and_pointer_move_through_the_slices", studies::the_viewer),
+        trial("every_format_is_opened_and_transfer_syntaxes_agree", studies::formats)
             .with_ignored_flag(!common::reference().is_dir()),
         trial("after_a_visit_the_page_works_without_a_network", everywhere::offline),
         trial("after_an_update_the_page_works_without_a_network", policy::updates),
@@ -353,7 +353,7 @@ async fn a_lost_device() {
     let visitor = Visitor::new(WebGpu::On).await;
     visitor.open(&site.url("?device=gpu")).await;
     visitor.wait_for("Ready.", GPU_SOON).await;
-    // Ready means that WebGPU's answer on the canary agrees with the stored values.
+    // Ready means that WebGPU's answer on the self-test agrees with the stored values.
     let body = visitor.text("body").await.unwrap_or_default();
     assert!(body.contains("gpu (WebGPU"), "{body}");
     visitor.picture("webgpu").await;
@@ -405,7 +405,7 @@ async fn a_wrong_device() {
     // No device computes these values, so each is refused in turn.
     let site = with_manifest(|manifest| {
         for model in manifest.models.values_mut() {
-            model.canary.boxes[0] += 5.0;
+            model.self_test.boxes[0] += 5.0;
         }
     });
     let visitor = Visitor::new(WebGpu::On).await;

@@ -14,7 +14,7 @@ use crate::cli::evaluate::{OutputArguments, opened, provenance, shown};
 use crate::cli::files;
 use crate::cli::model::{predictor, read_weights};
 use crate::cli::outputs::{Output, Paths};
-use crate::cli::predict::Hacks;
+use crate::cli::predict::ReferenceOptions;
 use crate::dataset::classes::{ClassDataset, ClassFile};
 use crate::evaluate::bootstrap::Estimate;
 use crate::evaluate::classification::{self, ClassificationResult, Classified};
@@ -49,7 +49,7 @@ pub struct EvaluateClassifier {
     #[arg(long, default_value_t = 0)]
     seed: u64,
     #[command(flatten)]
-    hacks: Hacks,
+    reference: ReferenceOptions,
     #[command(flatten)]
     classes: ClassOutput,
     #[command(flatten)]
@@ -110,8 +110,8 @@ impl EvaluateClassifier {
         let predictor = predictor(&model, self.output.device)?;
         let settings = Settings {
             seed: self.seed,
-            scores: self.hacks.scores(),
-            keep_empty: self.hacks.keep_empty_boxes,
+            scores: self.reference.scores(),
+            keep_empty: self.reference.keep_empty_boxes,
             force: false,
             ..Settings::reference()
         };

@@ -12,7 +12,7 @@ use crate::cli::evaluate::{OutputArguments, provenance, shown};
 use crate::cli::files;
 use crate::cli::model::{predictor, read_weights};
 use crate::cli::outputs::Paths;
-use crate::cli::predict::{Hacks, parse_mask_threshold};
+use crate::cli::predict::{ReferenceOptions, parse_mask_threshold};
 use crate::dataset::lesions::{LesionClasses, LesionDataset, LesionRules};
 use crate::evaluate::coco::{self, CocoSlice, Overlap};
 use crate::evaluate::segmentation;
@@ -47,7 +47,7 @@ pub struct EvaluateSegmentation {
     #[arg(long, value_name = "FOLDER")]
     coco: Option<PathBuf>,
     #[command(flatten)]
-    hacks: Hacks,
+    reference: ReferenceOptions,
     #[command(flatten)]
     output: OutputArguments,
 }
@@ -83,8 +83,8 @@ impl EvaluateSegmentation {
                 score_threshold: *score_threshold,
                 nms_threshold: *nms_threshold,
                 mask_threshold: self.mask_threshold,
-                scores: self.hacks.scores(),
-                keep_empty: self.hacks.keep_empty_boxes,
+                scores: self.reference.scores(),
+                keep_empty: self.reference.keep_empty_boxes,
                 ..Settings::reference()
             }
             .checked()?;
@@ -146,7 +146,7 @@ fn segmentation_markdown(evaluation: &Evaluation) -> String {
             shown_ap(result.coco_boxes.ap50),
             shown_ap(result.coco_boxes.ap75),
         );
-        // Beside the rows above, in the same table.
+        // Transfer the rows above, in the same table.
         text.pop();
         let [small, medium, large] = result.coco_masks.ap_by_size.map(shown_ap);
         let sensitivities = result.froc.as_ref().map_or("none".into(), |froc| {

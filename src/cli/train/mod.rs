@@ -22,7 +22,7 @@ use crate::cli::files;
 use crate::cli::interrupt::stop_on_interrupt;
 use crate::cli::model::{DeviceArgument, training_device};
 use crate::train::folds::{Fold, FoldBy};
-use crate::train::run::{Limits, Progress};
+use crate::train::run::{Progress, StopConditions};
 
 /// Largest configuration that is read.
 const MAX_CONFIG: u64 = 1 << 20;
@@ -94,8 +94,8 @@ impl RunArguments {
         training_device(self.device)
     }
 
-    fn limits(&self) -> Result<Limits> {
-        Ok(Limits {
+    fn limits(&self) -> Result<StopConditions> {
+        Ok(StopConditions {
             checkpoint_every: self.checkpoint_every,
             time: self.minutes.map(|minutes| Duration::from_secs_f64(minutes.max(0.0) * 60.0)),
             stop: stop_on_interrupt("stopping after this step, with a checkpoint")?,

@@ -9,7 +9,7 @@ use crate::kernels::linear::CpuLinear;
 use crate::kernels::{FeatureMap, roi_align};
 use crate::network::Architecture;
 use crate::network::fpn::CHANNELS as PYRAMID_CHANNELS;
-use crate::network::heads::{BOX_POOL, MASK_POOL, REPRESENTATION};
+use crate::network::heads::{BOX_HEAD_FEATURES, BOX_POOL, MASK_POOL};
 use crate::network::weights::{StateDict, WeightsError};
 
 /// The mask branch.
@@ -44,7 +44,7 @@ impl CpuMaskRcnn {
         let anchors = architecture.anchors.anchors_per_location();
         let classes = architecture.masks.classes();
         let heads = |part: &str| format!("roi_heads.{part}");
-        let representation = [REPRESENTATION, REPRESENTATION];
+        let representation = [BOX_HEAD_FEATURES, BOX_HEAD_FEATURES];
         Ok(Self {
             body: CpuResNet::new(&loader, "backbone.body.", architecture.variant)?,
             pyramid: pyramid(&loader, &architecture.variant.pyramid_channels())?,
@@ -56,15 +56,15 @@ impl CpuMaskRcnn {
             box_head: [
                 loader.linear_over_region(
                     &heads("box_head.fc6"),
-                    [PYRAMID_CHANNELS * BOX_POOL * BOX_POOL, REPRESENTATION],
+                    [PYRAMID_CHANNELS * BOX_POOL * BOX_POOL, BOX_HEAD_FEATURES],
                     BOX_POOL * BOX_POOL,
                 )?,
                 loader.linear(&heads("box_head.fc7"), representation)?,
             ],
             box_logits: loader
-                .linear(&heads("box_predictor.cls_score"), [REPRESENTATION, classes])?,
+                .linear(&heads("box_predictor.cls_score"), [BOX_HEAD_FEATURES, classes])?,
             box_deltas: loader
-                .linear(&heads("box_predictor.bbox_pred"), [REPRESENTATION, 4 * classes])?,
+                .linear(&heads("box_predictor.bbox_pred"), [BOX_HEAD_FEATURES, 4 * classes])?,
             masks: if architecture.mask_branch {
                 Some(mask_branch(&loader, architecture)?)
             } else {

@@ -7,7 +7,7 @@ use wasm_bindgen::{JsCast, JsValue};
 use web_sys::File;
 
 /// What travels beside a message.
-pub enum Beside<'a> {
+pub enum Transfer<'a> {
     /// Nothing.
     Nothing,
     /// Bytes.
@@ -17,20 +17,23 @@ pub enum Beside<'a> {
 }
 
 /// Packs a message; returns it with the list of what is moved.
-pub fn encode<T: Serialize>(message: &T, beside: Beside<'_>) -> Result<(JsValue, Array), JsValue> {
+pub fn encode<T: Serialize>(
+    message: &T,
+    beside: Transfer<'_>,
+) -> Result<(JsValue, Array), JsValue> {
     let envelope = Object::new();
     // Maps are plain objects on the other side, too.
     let message = message.serialize(&serde_wasm_bindgen::Serializer::json_compatible())?;
     Reflect::set(&envelope, &"message".into(), &message)?;
     let moved = Array::new();
     match beside {
-        Beside::Nothing => {}
-        Beside::Bytes(bytes) => {
+        Transfer::Nothing => {}
+        Transfer::Bytes(bytes) => {
             let array = Uint8Array::from(bytes);
             moved.push(&array.buffer());
             Reflect::set(&envelope, &"buffer".into(), &array)?;
         }
-        Beside::Files(files) => {
+        Transfer::Files(files) => {
             let list: Array = files.iter().collect();
             Reflect::set(&envelope, &"files".into(), &list)?;
         }

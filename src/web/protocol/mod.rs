@@ -9,4 +9,4 @@ pub mod reader;
 pub mod worker;
 
 #[cfg(target_arch = "wasm32")]
-pub use envelope::{Beside, Envelope, decode, encode};
+pub use envelope::{Envelope, Transfer, decode, encode};

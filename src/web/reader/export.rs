@@ -2,10 +2,10 @@
 
 use crate::export::dicom::Identity;
 use crate::export::{ExportError, Format, Options, Slices, needs_slices};
-use crate::image::examination::SeriesSlice;
+use crate::image::study::SeriesSlice;
 use crate::image::{CtSlice, Plane};
 use crate::report::{Report, SliceReport};
-use crate::web::protocol::Beside;
+use crate::web::protocol::Transfer;
 use crate::web::protocol::reader::Event;
 use crate::web::reader::files::BrowserFile;
 use crate::web::reader::kind::Kind;
@@ -23,7 +23,7 @@ impl<K: Kind> Slices for Opened<'_, K> {
 
     fn read(&mut self, index: usize) -> Result<CtSlice, ExportError> {
         // Hundreds of pictures take their time.
-        scope::post(&Event::Busy, Beside::Nothing);
+        scope::post(&Event::Busy, Transfer::Nothing);
         let place = self.0.get(index).ok_or(ExportError::Empty)?;
         Ok(place.read()?.windowed(&place.name, None))
     }

@@ -7,7 +7,7 @@ use js_sys::Uint8Array;
 use web_sys::{File, FileReaderSync};
 
 use crate::image::decode::Formats;
-use crate::image::examination::FileBytes;
+use crate::image::study::FileBytes;
 use crate::web::environment::describe;
 
 /// Bytes that tell a format.

@@ -3,7 +3,7 @@
 use crate::export::dicom::{self, Identity};
 use crate::export::{ExportError, Format};
 use crate::image::decode::{AllFormats, Formats, PicturesOnly};
-use crate::image::examination::{FileBytes, SeriesSlice};
+use crate::image::study::{FileBytes, SeriesSlice};
 use crate::report::{ModelsInfo, SliceReport};
 
 /// What a reader links beyond what all of them need.

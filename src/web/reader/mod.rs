@@ -9,12 +9,12 @@ use std::cell::RefCell;
 pub use kind::Kind;
 
 use self::files::{BrowserFile, head};
-use crate::image::examination::{Opening, SeriesSlice};
 use crate::image::slice::RawSlice;
-use crate::image::{Examination, ImageError, Window};
+use crate::image::study::{Opening, SeriesSlice};
+use crate::image::{ImageError, Study, Window};
 use crate::report::FileError;
 use crate::web::protocol::reader::{Contents, Event, PreparedSlice, Request, SeriesContents};
-use crate::web::protocol::{Beside, Envelope};
+use crate::web::protocol::{Envelope, Transfer};
 use crate::web::scope;
 
 /// Starts listening. `K` is what this binary reads.
@@ -24,30 +24,30 @@ pub fn run<K: Kind>() {
     scope::listen(hear, &Event::Started, |message| Event::Failed { message });
 }
 
-fn post(event: &Event, beside: Beside<'_>) {
+fn post(event: &Event, beside: Transfer<'_>) {
     scope::post(event, beside);
 }
 
 /// Files that were opened.
 struct Opened<K: Kind> {
     batch: u32,
-    examination: Examination<BrowserFile<K>>,
+    study: Study<BrowserFile<K>>,
 }
 
 impl<K: Kind> Default for Opened<K> {
     fn default() -> Self {
-        Self { batch: 0, examination: Examination { series: Vec::new(), refused: Vec::new() } }
+        Self { batch: 0, study: Study { series: Vec::new(), refused: Vec::new() } }
     }
 }
 
 impl<K: Kind> Opened<K> {
     fn slice_of(&self, batch: u32, number: usize) -> Option<&SeriesSlice<BrowserFile<K>>> {
-        let mut slices = self.examination.series.iter().flat_map(|series| &series.slices);
+        let mut slices = self.study.series.iter().flat_map(|series| &series.slices);
         slices.nth(number).filter(|_| self.batch == batch)
     }
 
     fn contents(&self) -> Contents {
-        let series = self.examination.series.iter().map(|series| SeriesContents {
+        let series = self.study.series.iter().map(|series| SeriesContents {
             name: series.name.clone(),
             slices: series.slices.iter().map(|slice| slice.name.clone()).collect(),
             checksums: series.slices.iter().map(|slice| slice.checksum).collect(),
@@ -55,7 +55,7 @@ impl<K: Kind> Opened<K> {
             is_dicom: series.slices.first().is_some_and(|slice| slice.header.instance.is_some()),
             warnings: series.warnings.clone(),
         });
-        let refused = self.examination.refused.iter().map(|(source, error)| FileError {
+        let refused = self.study.refused.iter().map(|(source, error)| FileError {
             source: source.clone(),
             message: error.to_string(),
         });
@@ -76,7 +76,7 @@ fn all_are_taken<K: Kind>(
         if refused.iter().any(|(broken, _)| *broken == place) {
             return true;
         }
-        post(&Event::Opening { batch, file: place }, Beside::Nothing);
+        post(&Event::Opening { batch, file: place }, Transfer::Nothing);
         K::takes(&head(file))
     })
 }
@@ -98,7 +98,7 @@ impl<K: Kind> Reader<K> {
         match message {
             Request::Open { batch, names, refused } => {
                 if !K::TAKES_ALL && !all_are_taken::<K>(batch, &files, &refused) {
-                    return post(&Event::NeedsAllFormats { batch }, Beside::Nothing);
+                    return post(&Event::NeedsAllFormats { batch }, Transfer::Nothing);
                 }
                 let count = files.len();
                 let mut opening = Opening::default();
@@ -108,12 +108,12 @@ impl<K: Kind> Reader<K> {
                         continue;
                     }
                     // Should this file break the reader, the page knows which it was.
-                    post(&Event::Opening { batch, file: place }, Beside::Nothing);
+                    post(&Event::Opening { batch, file: place }, Transfer::Nothing);
                     opening.add(name, BrowserFile::new(file));
                 }
-                post(&Event::Opening { batch, file: count }, Beside::Nothing);
-                let opened = Opened { batch, examination: opening.finish() };
-                post(&Event::Opened { batch, contents: opened.contents() }, Beside::Nothing);
+                post(&Event::Opening { batch, file: count }, Transfer::Nothing);
+                let opened = Opened { batch, study: opening.finish() };
+                post(&Event::Opened { batch, contents: opened.contents() }, Transfer::Nothing);
                 *self.opened.borrow_mut() = opened;
             }
             Request::Show { batch, slice, window } => self.show(batch, slice, window),
@@ -122,7 +122,7 @@ impl<K: Kind> Reader<K> {
                 let opened = self.opened.borrow();
                 let Some(place) = opened.slice_of(batch, slice) else {
                     let message = NO_SLICE.into();
-                    return post(&Event::NotIdentified { message }, Beside::Nothing);
+                    return post(&Event::NotIdentified { message }, Transfer::Nothing);
                 };
                 let elements = match place.dicom_source() {
                     Ok(source) => Some(source.identifying),
@@ -130,10 +130,10 @@ impl<K: Kind> Reader<K> {
                     // That it cannot be read does not say that it names nobody.
                     Err(error) => {
                         let message = format!("{}: {error}", place.name);
-                        return post(&Event::NotIdentified { message }, Beside::Nothing);
+                        return post(&Event::NotIdentified { message }, Transfer::Nothing);
                     }
                 };
-                post(&Event::Identified { batch, slice, elements }, Beside::Nothing);
+                post(&Event::Identified { batch, slice, elements }, Transfer::Nothing);
             }
             Request::Export { batch, format, report, slices, name, identity, card } => {
                 let opened = self.opened.borrow();
@@ -145,11 +145,11 @@ impl<K: Kind> Reader<K> {
                     Ok(bytes) => {
                         let name = format.file_name(&name);
                         let media_type = format.media_type().into();
-                        post(&Event::Exported { name, media_type }, Beside::Bytes(&bytes));
+                        post(&Event::Exported { name, media_type }, Transfer::Bytes(&bytes));
                     }
                     Err(error) => {
                         let message = error.to_string();
-                        post(&Event::NotExported { message }, Beside::Nothing);
+                        post(&Event::NotExported { message }, Transfer::Nothing);
                     }
                 }
             }
@@ -160,16 +160,16 @@ impl<K: Kind> Reader<K> {
         let opened = self.opened.borrow();
         let Some(place) = opened.slice_of(batch, slice) else {
             let message = NO_SLICE.into();
-            return post(&Event::NotPrepared { batch, slice, message }, Beside::Nothing);
+            return post(&Event::NotPrepared { batch, slice, message }, Transfer::Nothing);
         };
         match place.read() {
             Ok(raw) => {
                 let (prepared, pixels) = PreparedSlice::apart(raw.windowed(&place.name, None));
-                post(&Event::Prepared { batch, slice, prepared }, Beside::Bytes(&pixels));
+                post(&Event::Prepared { batch, slice, prepared }, Transfer::Bytes(&pixels));
             }
             Err(error) => {
                 let message = error.to_string();
-                post(&Event::NotPrepared { batch, slice, message }, Beside::Nothing);
+                post(&Event::NotPrepared { batch, slice, message }, Transfer::Nothing);
             }
         }
     }
@@ -178,7 +178,7 @@ impl<K: Kind> Reader<K> {
         let opened = self.opened.borrow();
         let Some(place) = opened.slice_of(batch, slice) else {
             let message = NO_SLICE.into();
-            return post(&Event::NotShown { batch, slice, message }, Beside::Nothing);
+            return post(&Event::NotShown { batch, slice, message }, Transfer::Nothing);
         };
         match self.read_to_show((batch, slice), place) {
             Ok(raw) => {
@@ -187,11 +187,11 @@ impl<K: Kind> Reader<K> {
                 let shown = raw.windowed(&place.name, window);
                 let (width, height) = (shown.width, shown.height);
                 let event = Event::Shown { batch, slice, width, height, chosen, window, given };
-                post(&event, Beside::Bytes(&shown.pixels));
+                post(&event, Transfer::Bytes(&shown.pixels));
             }
             Err(error) => {
                 let message = error.to_string();
-                post(&Event::NotShown { batch, slice, message }, Beside::Nothing);
+                post(&Event::NotShown { batch, slice, message }, Transfer::Nothing);
             }
         }
     }

@@ -19,7 +19,7 @@ use crate::image::Window;
 use crate::report::Report;
 use crate::web::environment::{self, Adapter};
 use crate::web::options::{Device, PageOptions, Reader};
-use crate::web::protocol::Beside;
+use crate::web::protocol::Transfer;
 use crate::web::protocol::worker::Request;
 use crate::web::scheduler::{Command, Scheduler, Timer};
 use crate::web::state::{Action, State};
@@ -194,13 +194,13 @@ impl Session {
                 let models = environment::absolute("models").unwrap_or_default();
                 if let Some(program) = self.inner.running.borrow_mut().workers.get_mut(&number) {
                     program.has_started();
-                    program.send(&Request::Load { models, model }, Beside::Nothing);
+                    program.send(&Request::Load { models, model }, Transfer::Nothing);
                 }
             }
             Command::SendWorker(number, request, bytes) => {
                 if let Some(program) = self.inner.running.borrow().workers.get(&number) {
                     let beside =
-                        if bytes.is_empty() { Beside::Nothing } else { Beside::Bytes(&bytes) };
+                        if bytes.is_empty() { Transfer::Nothing } else { Transfer::Bytes(&bytes) };
                     program.send(&request, beside);
                 }
             }
@@ -214,12 +214,12 @@ impl Session {
             Command::SendFiles { batch, request } => {
                 let running = self.inner.running.borrow();
                 if let (Some(program), Some(files)) = (&running.reader, running.files.get(&batch)) {
-                    program.send(&request, Beside::Files(files));
+                    program.send(&request, Transfer::Files(files));
                 }
             }
             Command::AskReader(request) => {
                 if let Some(program) = &self.inner.running.borrow().reader {
-                    program.send(&request, Beside::Nothing);
+                    program.send(&request, Transfer::Nothing);
                 }
             }
             Command::SetTimer(timer, milliseconds) => {

@@ -9,7 +9,7 @@ use wasm_bindgen::{JsCast, JsValue};
 use web_sys::{Blob, BlobPropertyBag, ErrorEvent, MessageEvent, Url, Worker, WorkerOptions};
 
 use crate::web::environment;
-use crate::web::protocol::{self, Beside};
+use crate::web::protocol::{self, Transfer};
 use crate::web::session::silence::Silence;
 use crate::web::texts::text;
 
@@ -62,7 +62,7 @@ impl Program {
     }
 
     /// Sends a request.
-    pub fn send<R: Serialize>(&self, request: &R, beside: Beside<'_>) {
+    pub fn send<R: Serialize>(&self, request: &R, beside: Transfer<'_>) {
         let sent = protocol::encode(request, beside).and_then(|(envelope, moved)| {
             self.worker.post_message_with_transfer(&envelope, &moved)
         });

@@ -17,7 +17,7 @@ use crate::image::CtSlice;
 use crate::inference::{Cancelled, PredictError, Prediction, Predictor, Progress, Settings, Stage};
 use crate::web::pace::Pace;
 use crate::web::protocol::worker::{Event, Request};
-use crate::web::protocol::{Beside, Envelope};
+use crate::web::protocol::{Envelope, Transfer};
 use crate::web::{environment, scope, weights};
 
 /// Starts listening. `D` is what this binary computes on.
@@ -28,7 +28,7 @@ pub fn run<D: WorkerDevice>() {
 }
 
 fn post(event: &Event) {
-    scope::post(event, Beside::Nothing);
+    scope::post(event, Transfer::Nothing);
 }
 
 struct Worker<D: WorkerDevice> {
@@ -67,7 +67,7 @@ impl<D: WorkerDevice> Worker<D> {
             }
             Err(StartError::Device(message)) => return post(&Event::Failed { message }),
         };
-        if let Err(error) = predictor.check(&loaded.canary).await {
+        if let Err(error) = predictor.check(&loaded.self_test).await {
             return post(&Event::Failed { message: error.to_string() });
         }
         let report = predictor.report();
@@ -94,7 +94,7 @@ impl<D: WorkerDevice> Worker<D> {
                 let score = |logit: &f32| (sigmoid(*logit) * 255.0).round() as u8;
                 let scores: Vec<u8> = mask_logits.iter().flatten().map(score).collect();
                 let event = Event::Done { id, report: Box::new(report) };
-                return scope::post(&event, Beside::Bytes(&scores));
+                return scope::post(&event, Transfer::Bytes(&scores));
             }
             Err(PredictError::Cancelled(_)) => Event::Cancelled { id },
             Err(error) => Event::Failed { message: error.to_string() },

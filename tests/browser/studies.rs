@@ -1,10 +1,10 @@
-//! Whole examinations: series, archives, volumes, and the way through them.
+//! Whole studies: series, archives, volumes, and the way through them.
 
 use std::collections::BTreeMap;
 use std::io::Write;
 use std::path::PathBuf;
 
-use groundglass::image::Examination;
+use groundglass::image::Study;
 use groundglass::report::Report;
 
 use super::common::{self, dicom::write_series};
@@ -165,7 +165,7 @@ pub async fn the_viewer() {
     visitor.keys(".viewer", "1").await;
     visitor.until("the first picture", SOON, || async { visitor.pixels().await == before }).await;
 
-    // Beside the slice, from the same run, the scores from which the masks were cut.
+    // Transfer the slice, from the same run, the scores from which the masks were cut.
     visitor.keys(".viewer", "m").await;
     let colours = "const canvas = document.querySelector('canvas.scores');
         const { data } = canvas.getContext('2d').getImageData(0, 0, canvas.width, canvas.height);
@@ -204,7 +204,7 @@ pub async fn formats() {
         files.sort();
         for file in &files {
             let bytes = std::fs::read(file).expect("a file");
-            let native = Examination::open([("file".to_owned(), bytes)]);
+            let native = Study::open([("file".to_owned(), bytes)]);
             visitor.choose(file).await;
             if native.slices() == 0 {
                 visitor.until("refused", SOON, || async { visitor.alert().await.is_some() }).await;

@@ -141,7 +141,7 @@ pub struct Series<F> {
 
 /// All that was opened.
 #[derive(Debug)]
-pub struct Examination<F> {
+pub struct Study<F> {
     /// The series, by name.
     pub series: Vec<Series<F>>,
     /// What could not be opened, and why.
@@ -159,7 +159,7 @@ enum Key {
     File { number: usize },
 }
 
-impl<F: FileBytes> Examination<F> {
+impl<F: FileBytes> Study<F> {
     /// Opens files, each with its name or path.
     pub fn open(files: impl IntoIterator<Item = (String, F)>) -> Self {
         let mut opening = Opening::default();
@@ -173,7 +173,7 @@ impl<F: FileBytes> Examination<F> {
     }
 }
 
-/// An examination while its files are opened, one after the other: so that a program can say where it is.
+/// A study while its files are opened, one after the other: so that a program can say where it is.
 #[derive(Debug)]
 pub struct Opening<F> {
     groups: BTreeMap<Key, Vec<SeriesSlice<F>>>,
@@ -290,12 +290,12 @@ impl<F: FileBytes> Opening<F> {
     }
 
     /// The series of all files.
-    pub fn finish(self) -> Examination<F> {
+    pub fn finish(self) -> Study<F> {
         let Self { groups, refused, .. } = self;
         let mut series: Vec<Series<F>> =
             groups.into_iter().map(|(key, g)| arrange(key, g)).collect();
         series.sort_by(|a, b| natural(&a.name, &b.name));
-        Examination { series, refused }
+        Study { series, refused }
     }
 }
 
@@ -447,7 +447,7 @@ mod tests {
     #[test]
     fn pictures_of_a_folder_are_a_series_in_natural_order() {
         let files = ["a/10.png", "a/2.png", "b/1.png"].map(|name| (name.to_owned(), png(40)));
-        let found = Examination::open(files);
+        let found = Study::open(files);
         assert_eq!(found.series.len(), 2);
         assert_eq!(names(&found.series[0]), ["a/2.png", "a/10.png"]);
         assert_eq!(found.series[1].name, "b/1.png");
@@ -456,7 +456,7 @@ mod tests {
     #[test]
     fn what_is_no_slice_is_named_and_the_rest_is_opened() {
         let files = [("x.txt".to_owned(), b"hello".to_vec()), ("y.png".to_owned(), png(40))];
-        let found = Examination::open(files);
+        let found = Study::open(files);
         assert_eq!(found.slices(), 1);
         assert_eq!(found.refused[0].0, "x.txt");
     }
@@ -465,7 +465,7 @@ mod tests {
     fn files_that_are_called_alike_stay_apart() {
         // Two names that are not UTF-8 look the same; a line break would be a line of its own.
         let files = ["a/M\u{fffd}ller.png", "a/M\u{fffd}ller.png", "a/x\nerror: y.png"];
-        let found = Examination::open(files.map(|name| (name.to_owned(), png(40))));
+        let found = Study::open(files.map(|name| (name.to_owned(), png(40))));
         let names: Vec<&str> =
             found.series.iter().flat_map(|s| &s.slices).map(|s| s.name.as_str()).collect();
         let expected =
@@ -515,7 +515,7 @@ mod tests {
             writer.finish().unwrap().into_inner()
         };
         let outer = zip("inner.zip", &zip("a.png", &png(40)));
-        let found = Examination::open([("outer.zip".to_owned(), outer)]);
+        let found = Study::open([("outer.zip".to_owned(), outer)]);
         assert_eq!(found.slices(), 0);
         assert!(matches!(found.refused[0].1, ImageError::Nested), "{:?}", found.refused);
     }
