@@ -13,6 +13,7 @@ use crate::cli::model::{DeviceArgument, ModelArguments, predictor, training_devi
 use crate::dataset::lesions::{LesionClasses, LesionSlice, instances};
 use crate::image::phantom::{Phantom, draw};
 use crate::inference::{NoProgress, Settings, Stage};
+use crate::report::regions::median;
 use crate::train::mask_rcnn_losses::TrainingSlice;
 use crate::train::segmentation::step_times;
 
@@ -164,16 +165,6 @@ fn sent(downloads: &[Download], beginning: &str) -> usize {
         name.to_string_lossy().starts_with(beginning) && !download.file.ends_with(".d.ts")
     };
     downloads.iter().filter(is_of).map(|download| download.brotli).sum()
-}
-
-fn median(values: &mut [f64]) -> f64 {
-    values.sort_by(f64::total_cmp);
-    let middle = values.len() / 2;
-    if values.len().is_multiple_of(2) {
-        (values[middle - 1] + values[middle]) / 2.0
-    } else {
-        values[middle]
-    }
 }
 
 /// Largest resident memory so far, where `/proc` tells.

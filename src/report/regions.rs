@@ -79,6 +79,12 @@ pub fn quantile(sorted: &[f64], share: f64) -> f64 {
     sorted[low] + rest * (sorted[(low + 1).min(last)] - sorted[low])
 }
 
+/// The middle of some values, which are sorted; 0 without any.
+pub fn median(values: &mut [f64]) -> f64 {
+    values.sort_by(f64::total_cmp);
+    if values.is_empty() { 0.0 } else { quantile(values, 0.5) }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -23,7 +23,7 @@ pub fn run() {
         web_sys::console::warn_1(&"a logger was installed already".into());
     }
     spawn_local(async {
-        texts::speak(texts::preferred(environment::page_options().language.as_deref())).await;
+        texts::speak(texts::preferred(browser::page_options().language.as_deref())).await;
         yew::Renderer::<App>::new().render();
     });
 }
@@ -31,7 +31,7 @@ pub fn run() {
 /// The page.
 #[component]
 fn App() -> Html {
-    let options = use_memo((), |()| environment::page_options());
+    let options = use_memo((), |()| browser::page_options());
     let state = use_reducer(|| {
         let mut state = State::default();
         state.threshold = options.threshold.unwrap_or(state.threshold);

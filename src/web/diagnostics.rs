@@ -2,13 +2,12 @@
 
 use std::fmt::Write;
 
-use crate::web::environment;
+use crate::web::browser;
 use crate::web::state::State;
 
 /// The text to copy.
 pub fn text(state: &State) -> String {
-    let mut text =
-        format!("groundglass {}\n{}\n", env!("CARGO_PKG_VERSION"), environment::browser());
+    let mut text = format!("groundglass {}\n{}\n", env!("CARGO_PKG_VERSION"), browser::browser());
     if let Some(model) = &state.model {
         let _ = writeln!(text, "device: {}\n  {}", model.device, model.details);
         let _ = writeln!(text, "model: {}", model.name);
@@ -16,7 +15,7 @@ pub fn text(state: &State) -> String {
         for part in parts.into_iter().flatten() {
             let _ = writeln!(text, "  SHA-256 {}", part.sha256);
         }
-        for download in environment::downloads().iter().chain(&model.downloads) {
+        for download in browser::downloads().iter().chain(&model.downloads) {
             let (name, size) = (&download.name, download.decoded_bytes);
             // Programs and weights only: what a visitor opened is no download.
             let _ = writeln!(

@@ -6,7 +6,7 @@ use wasm_bindgen::JsCast;
 use wasm_bindgen::prelude::Closure;
 use web_sys::{DedicatedWorkerGlobalScope, MessageEvent};
 
-use crate::web::environment;
+use crate::web::browser;
 use crate::web::protocol::{self, Envelope, Transfer};
 
 /// The worker's global scope.
@@ -42,7 +42,7 @@ pub fn listen<R: DeserializeOwned + 'static, E: Serialize + 'static>(
         match protocol::decode::<R>(&event.data()) {
             Ok(envelope) => hear(envelope),
             Err(error) => {
-                let reason = environment::describe(&error);
+                let reason = browser::describe(&error);
                 post(&failed(format!("a message was not understood: {reason}")), Transfer::Nothing);
             }
         }

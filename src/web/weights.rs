@@ -11,7 +11,7 @@ use crate::inference::LoadedModel;
 use crate::inference::manifest::{MAX_BYTES, Manifest};
 use crate::inference::self_test::SelfTest;
 use crate::report::regions::RegionReference;
-use crate::web::environment;
+use crate::web::browser;
 
 /// Name of the cache; raise the number if what is stored changes its meaning.
 const CACHE: &str = "groundglass-weights-1";
@@ -195,5 +195,5 @@ async fn read_body(response: &Response, progress: &dyn Fn(u64)) -> Result<Vec<u8
 
 /// A JavaScript error as text, for messages.
 fn text(error: JsValue) -> String {
-    environment::describe(&error)
+    browser::describe(&error)
 }

@@ -6,7 +6,7 @@ use yew::prelude::*;
 use crate::web::components::gestures::help;
 use crate::web::state::State;
 use crate::web::texts::text;
-use crate::web::{diagnostics, environment};
+use crate::web::{browser, diagnostics};
 
 /// What to show.
 #[derive(Properties, PartialEq)]
@@ -24,7 +24,7 @@ pub fn About(props: &Props) -> Html {
         let (state, copied) = (state.clone(), copied.clone());
         Callback::from(move |_: MouseEvent| {
             let (text, copied) = (diagnostics::text(&state), copied.clone());
-            spawn_local(async move { copied.set(Some(environment::copy(&text).await)) });
+            spawn_local(async move { copied.set(Some(browser::copy(&text).await)) });
         })
     };
     html! {

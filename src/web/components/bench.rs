@@ -8,7 +8,8 @@ use yew::prelude::*;
 
 use crate::inference::Stage;
 use crate::report::SliceReport;
-use crate::web::environment::{self, fetch_bytes};
+use crate::report::regions::median;
+use crate::web::browser::{self, fetch_bytes};
 use crate::web::protocol::worker::Download;
 use crate::web::session::Session;
 use crate::web::state::{Phase, State};
@@ -25,11 +26,6 @@ pub struct Props {
     pub state: UseReducerHandle<State>,
     /// The worker.
     pub session: Session,
-}
-
-fn median(mut values: Vec<f64>) -> f64 {
-    values.sort_by(f64::total_cmp);
-    values.get(values.len() / 2).copied().unwrap_or_default()
 }
 
 /// Submits the sample until it has been measured often enough, then shows a table.
@@ -49,9 +45,9 @@ pub fn Bench(props: &Props) -> Html {
             if *phase == Phase::Idle && reports.borrow().len() <= RUNS {
                 spawn_local(async move {
                     match fetch_bytes(SAMPLE).await {
-                        Ok(bytes) => match environment::file(SAMPLE, &bytes) {
+                        Ok(bytes) => match browser::file(SAMPLE, &bytes) {
                             Ok(file) => session.open(vec![(SAMPLE.into(), file)]),
-                            Err(error) => log::error!("{}", environment::describe(&error)),
+                            Err(error) => log::error!("{}", browser::describe(&error)),
                         },
                         Err(error) => log::error!("{error}"),
                     }
@@ -71,7 +67,7 @@ pub fn Bench(props: &Props) -> Html {
     let rows = Stage::ALL.iter().map(|stage| stage.name()).chain(["total"]);
     let model = props.state.model.as_ref();
     let device = model.map(|model| model.device.clone()).unwrap_or_default();
-    let mut downloads = environment::downloads();
+    let mut downloads = browser::downloads();
     downloads.extend(model.map(|model| model.downloads.clone()).unwrap_or_default());
     html! {
         <section class="bench" aria-label={text!("bench.label")}>
@@ -82,7 +78,7 @@ pub fn Bench(props: &Props) -> Html {
                         <tr>
                             <th scope="row">{stage}</th>
                             <td data-stage={stage}>
-                                {format!("{:.1} ms", median(laps.get(stage).cloned().unwrap_or_default()))}
+                                {format!("{:.1} ms", median(&mut laps.get(stage).cloned().unwrap_or_default()))}
                             </td>
                         </tr>
                     }

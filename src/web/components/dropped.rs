@@ -5,7 +5,7 @@ use wasm_bindgen::{JsCast, JsValue};
 use wasm_bindgen_futures::JsFuture;
 use web_sys::{DataTransfer, File};
 
-use crate::web::environment::describe;
+use crate::web::browser::describe;
 use crate::web::texts::text;
 
 /// Most files taken from a folder.

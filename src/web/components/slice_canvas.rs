@@ -11,9 +11,9 @@ use yew::prelude::*;
 
 use crate::image::Window;
 use crate::report::SliceReport;
+use crate::web::browser;
 use crate::web::components::gestures::{Gesture, Hand, key};
 use crate::web::drawing::{draw, draw_scores, outlines};
-use crate::web::environment;
 use crate::web::state::{Display, Picture, Step};
 use crate::web::texts::{counted, text};
 
@@ -78,7 +78,7 @@ pub fn SliceCanvas(props: &Props) -> Html {
             if let Some(canvas) = canvas.cast::<HtmlCanvasElement>() {
                 let report = report.as_deref().map(|report| (report, outlines.as_slice()));
                 if let Err(error) = draw(&canvas, picture, report, *highlighted, *display) {
-                    log::error!("the slice could not be drawn: {}", environment::describe(&error));
+                    log::error!("the slice could not be drawn: {}", browser::describe(&error));
                 }
             }
         });
@@ -93,7 +93,7 @@ pub fn SliceCanvas(props: &Props) -> Html {
                 (score_map.cast::<HtmlCanvasElement>(), shown)
                 && let Err(error) = draw_scores(&canvas, report, scores, *view)
             {
-                log::error!("the scores could not be drawn: {}", environment::describe(&error));
+                log::error!("the scores could not be drawn: {}", browser::describe(&error));
             }
         });
     }

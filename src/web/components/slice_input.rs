@@ -8,8 +8,8 @@ use wasm_bindgen_futures::spawn_local;
 use web_sys::{File, FileList, HtmlInputElement};
 use yew::prelude::*;
 
+use crate::web::browser::{self, fetch_bytes};
 use crate::web::components::dropped;
-use crate::web::environment::{self, fetch_bytes};
 use crate::web::texts::text;
 
 /// Phantoms that come with the site.
@@ -114,7 +114,7 @@ pub fn SliceInput(props: &Props) -> Html {
             spawn_local(async move {
                 let name = url.rsplit('/').next().unwrap_or(url).to_owned();
                 let file = fetch_bytes(url).await.and_then(|bytes| {
-                    environment::file(&name, &bytes).map_err(|error| environment::describe(&error))
+                    browser::file(&name, &bytes).map_err(|error| browser::describe(&error))
                 });
                 if LATEST.get() == own {
                     on_files.emit(file.map(|file| vec![(name, file)]));

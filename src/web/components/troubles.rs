@@ -5,7 +5,7 @@ use std::rc::Rc;
 use wasm_bindgen_futures::spawn_local;
 use yew::prelude::*;
 
-use crate::web::environment;
+use crate::web::browser;
 use crate::web::texts::{counted, text};
 
 /// What to show.
@@ -23,7 +23,7 @@ pub fn Troubles(props: &Props) -> Html {
         let (troubles, copied) = (props.troubles.clone(), copied.clone());
         Callback::from(move |_: MouseEvent| {
             let (text, copied) = (troubles.join("\n"), copied.clone());
-            spawn_local(async move { copied.set(environment::copy(&text).await.is_ok()) });
+            spawn_local(async move { copied.set(browser::copy(&text).await.is_ok()) });
         })
     };
     html! {

@@ -8,7 +8,7 @@ use web_sys::{File, FileReaderSync};
 
 use crate::image::decode::Formats;
 use crate::image::study::FileBytes;
-use crate::web::environment::describe;
+use crate::web::browser::describe;
 
 /// Bytes that tell a format.
 const HEAD: i32 = 16;

@@ -17,7 +17,7 @@ use crate::export::Format;
 use crate::export::dicom::Identity;
 use crate::image::Window;
 use crate::report::Report;
-use crate::web::environment::{self, Adapter};
+use crate::web::browser::{self, Adapter};
 use crate::web::options::{Device, PageOptions, Reader};
 use crate::web::protocol::Transfer;
 use crate::web::protocol::worker::Request;
@@ -63,7 +63,7 @@ impl Session {
     pub fn start(options: PageOptions, dispatch: UseReducerDispatcher<State>) -> Self {
         let pool = match options.workers {
             Some(count) => WorkerPool::of(count),
-            None => WorkerPool::growing_to(environment::workers_at_most()),
+            None => WorkerPool::growing_to(browser::workers_at_most()),
         };
         let scheduler = RefCell::new(Scheduler::new(pool));
         let (running, waiting) = (RefCell::default(), RefCell::default());
@@ -75,7 +75,7 @@ impl Session {
         spawn_local(async move {
             let device = match chosen.inner.options.device {
                 Some(Device::Cpu) => Device::Cpu,
-                wished => match (environment::gpu_adapter().await, wished) {
+                wished => match (browser::gpu_adapter().await, wished) {
                     (Adapter::Hardware, _) | (Adapter::Software, Some(Device::Gpu)) => Device::Gpu,
                     (Adapter::Software, _) => {
                         chosen.dispatch(Action::Notice(text!("session.software_gpu").to_string()));
@@ -191,7 +191,7 @@ impl Session {
             }
             Command::LoadModel(number) => {
                 let model = self.inner.options.model.clone();
-                let models = environment::absolute("models").unwrap_or_default();
+                let models = browser::absolute("models").unwrap_or_default();
                 if let Some(program) = self.inner.running.borrow_mut().workers.get_mut(&number) {
                     program.has_started();
                     program.send(&Request::Load { models, model }, Transfer::Nothing);
@@ -232,8 +232,8 @@ impl Session {
                 self.inner.running.borrow_mut().timers.remove(&timer);
             }
             Command::Save { name, media_type, bytes } => {
-                if let Err(error) = environment::save(&name, &media_type, &bytes) {
-                    let reason = environment::describe(&error);
+                if let Err(error) = browser::save(&name, &media_type, &bytes) {
+                    let reason = browser::describe(&error);
                     let message = text!("session.not_saved", name = name, reason = reason);
                     self.dispatch(Action::Failed(message.to_string()));
                 }
@@ -241,7 +241,7 @@ impl Session {
             Command::ModelIsReady { device, model } => {
                 let readers = [Reader::Pictures, Reader::AllFormats].map(Reader::files);
                 let files = [&device.files()[..], readers.as_flattened()].concat();
-                environment::keep_offline(&files, &model);
+                browser::keep_offline(&files, &model);
                 self.fetch_card(&model);
             }
         }
@@ -281,7 +281,7 @@ impl Session {
     fn fetch_card(&self, model: &str) {
         let (session, address) = (self.clone(), format!("models/{model}.md"));
         spawn_local(async move {
-            match environment::fetch_bytes(&address).await {
+            match browser::fetch_bytes(&address).await {
                 Ok(bytes) => {
                     let card = String::from_utf8_lossy(&bytes).into_owned();
                     session.dispatch(Action::Card(card.into()));

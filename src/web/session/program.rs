@@ -8,7 +8,7 @@ use wasm_bindgen::prelude::Closure;
 use wasm_bindgen::{JsCast, JsValue};
 use web_sys::{Blob, BlobPropertyBag, ErrorEvent, MessageEvent, Url, Worker, WorkerOptions};
 
-use crate::web::environment;
+use crate::web::browser;
 use crate::web::protocol::{self, Transfer};
 use crate::web::session::silence::Silence;
 use crate::web::texts::text;
@@ -35,13 +35,13 @@ impl Program {
         hear: impl Fn(E, Vec<u8>) + 'static,
         failed: impl Fn(&str) + Clone + 'static,
     ) -> Result<Self, String> {
-        let worker = start(files).map_err(|error| environment::describe(&error))?;
+        let worker = start(files).map_err(|error| browser::describe(&error))?;
         let not_understood = failed.clone();
         let on_message =
             Closure::<dyn Fn(MessageEvent)>::new(
                 move |event: MessageEvent| match protocol::decode::<E>(&event.data()) {
                     Ok(envelope) => hear(envelope.message, envelope.bytes),
-                    Err(error) => not_understood(&environment::describe(&error)),
+                    Err(error) => not_understood(&browser::describe(&error)),
                 },
             );
         let broken = failed.clone();
@@ -76,7 +76,7 @@ impl Program {
 /// host sends, or none; one that the page makes inherits the page's, which forbids it every other origin.
 fn start([script, wasm]: [&str; 2]) -> Result<Worker, JsValue> {
     let address = |file: &str| {
-        let absolute = environment::absolute(&environment::program(file))?;
+        let absolute = browser::absolute(&browser::program(file))?;
         // As JavaScript writes a text.
         JSON::stringify(&JsValue::from(absolute))
     };

@@ -6,7 +6,7 @@ use std::collections::BTreeMap;
 use js_sys::{Array, JSON, Object};
 use wasm_bindgen::JsValue;
 
-use crate::web::environment;
+use crate::web::browser;
 use crate::web::texts::{SPOKEN, Texts, known};
 
 /// A text, cheap to clone.
@@ -33,7 +33,7 @@ pub fn plural_form(language: &str, count: usize) -> String {
 
 /// The language asked for in the address or, without that, the first of the browser's that there is.
 pub fn preferred(asked: Option<&str>) -> &'static str {
-    let wished = asked.map(str::to_owned).into_iter().chain(environment::languages());
+    let wished = asked.map(str::to_owned).into_iter().chain(browser::languages());
     wished.filter_map(|wished| known(&wished)).next().unwrap_or("en")
 }
 
@@ -42,8 +42,8 @@ pub async fn speak(language: &'static str) {
     let own_choice = CHOICE.replace(CHOICE.get() + 1) + 1;
     let mut own = Texts::new();
     if language != "en" {
-        let address = environment::program(&format!("texts/{language}.json"));
-        match environment::fetch_bytes(&address).await {
+        let address = browser::program(&format!("texts/{language}.json"));
+        match browser::fetch_bytes(&address).await {
             Ok(bytes) => own = parse(&String::from_utf8_lossy(&bytes)).unwrap_or_default(),
             Err(error) => log::warn!("the language was not loaded: {error}"),
         }
@@ -54,5 +54,5 @@ pub async fn speak(language: &'static str) {
     }
     let language = if own.is_empty() { "en" } else { language };
     SPOKEN.with_borrow_mut(|spoken| (spoken.language, spoken.own) = (language, own));
-    environment::declare_language(language);
+    browser::declare_language(language);
 }

@@ -18,7 +18,7 @@ use crate::inference::{Cancelled, PredictError, Prediction, Predictor, Progress,
 use crate::web::pace::Pace;
 use crate::web::protocol::worker::{Event, Request};
 use crate::web::protocol::{Envelope, Transfer};
-use crate::web::{environment, scope, weights};
+use crate::web::{browser, scope, weights};
 
 /// Starts listening. `D` is what this binary computes on.
 pub fn run<D: WorkerDevice>() {
@@ -79,7 +79,7 @@ impl<D: WorkerDevice> Worker<D> {
             models: Box::new(report.model),
             licence: loaded.licence,
             regions: loaded.regions.map(Box::new),
-            downloads: environment::downloads(),
+            downloads: browser::downloads(),
         });
     }
 
