@@ -7,11 +7,11 @@ use web_sys::{File, HtmlSelectElement};
 use yew::prelude::*;
 
 use crate::image::Window;
+use crate::web::browser;
 use crate::web::components::{
     About, Bench, Exports, LesionList, Probabilities, Regions, SeriesPanel, SliceCanvas,
     SliceInput, Status, Troubles,
 };
-use crate::web::options::PageOptions;
 use crate::web::session::Session;
 use crate::web::state::{Action, Display, State, Step};
 use crate::web::texts::{self, LANGUAGES, text};

@@ -9,6 +9,7 @@ use std::cell::RefCell;
 pub use kind::Kind;
 
 use self::files::{BrowserFile, head};
+use crate::export::Options;
 use crate::image::slice::RawSlice;
 use crate::image::study::{Opening, SeriesSlice};
 use crate::image::{ImageError, Study, Window};

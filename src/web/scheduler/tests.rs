@@ -477,3 +477,32 @@ fn two_models_never_share_a_series() {
     page.settle();
     assert_eq!(page.state.reports.len(), 30);
 }
+
+#[test]
+fn a_worker_that_cannot_be_started_is_done_without_if_there_is_another() {
+    let mut page = Page::with(WorkerPool::of(2));
+    page.open(30);
+    page.settle();
+    page.act(|scheduler, _| scheduler.run(0..30));
+    let second = *page.workers.keys().last().expect("a second worker");
+    page.act(|scheduler, _| scheduler.worker_not_started(second, "no memory"));
+    page.settle();
+    assert_eq!((page.workers.len(), page.state.reports.len()), (1, 30));
+    assert!(page.state.error.is_none());
+    let only = *page.workers.keys().next().expect("a worker");
+    page.act(|scheduler, _| scheduler.worker_not_started(only, "no memory"));
+    assert_eq!(page.state.phase, Phase::Broken);
+}
+
+#[test]
+fn a_reader_that_cannot_be_started_is_started_again_when_files_are_opened() {
+    let mut page = Page::new();
+    page.act(|scheduler, _| scheduler.reader_failed("gone"));
+    page.act(|scheduler, _| scheduler.reader_not_started("no memory"));
+    assert_eq!(page.state.phase, Phase::Broken);
+    let started = page.readers_started;
+    page.act(|scheduler, _| {
+        scheduler.open(vec!["a file".into()], vec![1.0]);
+    });
+    assert_eq!(page.readers_started, started + 1);
+}

@@ -101,7 +101,7 @@ impl Session {
     /// Opens files instead of those that are open.
     pub fn open(&self, files: Vec<(String, File)>) {
         let (names, files): (Vec<String>, Vec<File>) = files.into_iter().unzip();
-        let sizes = files.iter().map(File::size).collect();
+        let sizes = files.iter().map(|file| file.size()).collect();
         self.schedule(|scheduler| {
             let number = scheduler.open(names, sizes);
             self.inner.running.borrow_mut().files = BTreeMap::from([(number, files)]);
@@ -273,7 +273,10 @@ impl Session {
             move |reason: &str| failed.schedule(|scheduler| scheduler.reader_failed(reason));
         match Program::start(reader.files(), hear, failed) {
             Ok(program) => self.inner.running.borrow_mut().reader = Some(program),
-            Err(reason) => self.schedule(|scheduler| scheduler.reader_not_started(&reason)),
+            Err(reason) => {
+                self.inner.running.borrow_mut().reader = None;
+                self.schedule(|scheduler| scheduler.reader_not_started(&reason));
+            }
         }
     }
 
