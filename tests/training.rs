@@ -287,7 +287,16 @@ fn every_kind_of_run_that_stops_at_every_step_ends_with_the_weights_of_one_left_
             let picture = fs::read_dir(format!("{lesions}/imgs")).unwrap().next().unwrap().unwrap();
             let (picture, json) = (picture.path().display().to_string(), at(&folder, "one.json"));
             let model = format!("{calm}/model.bpk");
-            succeed(&["predict", &picture, "--model", &model, "--json", &json]);
+            succeed(&[
+                "predict",
+                &picture,
+                "--segmentation",
+                &model,
+                "--classifier",
+                &model,
+                "--json",
+                &json,
+            ]);
             let report: serde_json::Value =
                 serde_json::from_slice(&fs::read(&json).unwrap()).unwrap();
             let logits = report["slices"][0]["logits"].as_array().unwrap();

@@ -68,6 +68,10 @@ fn write_onnx(file: &ModelFile, folder: &Path) -> Result<()> {
     }
     if let Some(variant) = file.image_classifier {
         graphs.push(("classifier.onnx", onnx::image_classifier(variant, &file.state)?));
+    } else if file.detector.as_ref().is_some_and(|detector| detector.feature_module) {
+        println!(
+            "a classifier that sees the trunk's features (s+f) is not written as ONNX: no graph gives class logits; safetensors holds it whole"
+        );
     } else if !file.classifies() {
         println!("the model has no classifier: no graph gives class logits");
     }
@@ -97,7 +101,7 @@ fn sidecar(file: &ModelFile) -> Result<Value> {
             "proposals": { "before_nms": ProposalCounts::TEST.before_nms, "after_nms": ProposalCounts::TEST.after_nms, "nms": proposals::NMS_THRESHOLD, "box_weights": [1, 1, 1, 1] },
             "detections": { "score": settings.score_threshold, "nms": settings.nms_threshold, "most": settings.detections, "merge": settings.merge, "box_weights": [10, 10, 5, 5], "max_log_scale": MAX_LOG_SCALE },
             "masks": { "threshold": 0.5, "paste": "sigmoid; pad by one cell of zeros; widen the box in proportion; truncate its corners; resize bilinearly; cut" },
-            "score_module": detector.score_module.map(|(roi_batch, features)| json!({ "roi_batch": roi_batch, "features": features })),
+            "score_module": detector.score_module.filter(|_| !detector.feature_module).map(|(roi_batch, features)| json!({ "roi_batch": roi_batch, "features": features })),
         })
     });
     let classifier = match file.image_classifier {

@@ -8,9 +8,9 @@ use clap::Args;
 
 use crate::cli::files;
 use crate::cli::model::read_weights;
-use crate::inference::ModelFile;
-use crate::inference::cpu::{CpuImageClassifier, CpuMaskRcnn};
+use crate::inference::cpu::CpuMaskRcnn;
 use crate::inference::model::CLASSIFIER_METADATA;
+use crate::inference::{LoadedModel, ModelFile, Predictor};
 use crate::network::StateDict;
 use crate::network::image_classifier::PREFIX;
 
@@ -41,8 +41,8 @@ impl Import {
         if let Some(detector) = &file.detector {
             CpuMaskRcnn::new(detector, &file.state)?;
         }
-        if let Some(variant) = file.image_classifier {
-            CpuImageClassifier::new(&file.state, variant)?;
+        if file.classifies() {
+            Predictor::on_cpu(&LoadedModel::new(None, Some(file.clone()))?, "cpu")?;
         }
         files::write(&self.out, &bytes)?;
         let variant = file.variant().map(|variant| variant.to_string()).unwrap_or_default();
@@ -65,9 +65,12 @@ fn join(mut first: StateDict, second: ModelFile) -> Result<StateDict> {
         only_whole_slices || first.shares_trunk_with(&second.state),
         "the checkpoints have different trunks (backbone, proposals, box head or anchors), so they cannot become one file; import each on its own"
     );
-    if only_whole_slices {
+    let has_class = only_whole_slices || second.classifies();
+    if has_class {
         // What an earlier one was is not mixed with what this one is.
-        first = first.filtered(|name| !name.starts_with(PREFIX));
+        first = first.filtered(|name| {
+            !name.starts_with(PREFIX) && (only_whole_slices || !name.starts_with("s2new"))
+        });
         first.metadata.retain(|name, _| !CLASSIFIER_METADATA.contains(&name.as_str()));
     }
     first.tensors.extend(second.state.tensors);

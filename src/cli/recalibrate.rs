@@ -11,6 +11,8 @@ use crate::cli::files;
 use crate::cli::model::read_weights;
 use crate::dataset::lesions::{LesionClasses, LesionDataset, LesionRules};
 use crate::dataset::source::DataSource;
+use crate::inference::model::{CALIBRATION, TEMPERATURE};
+use crate::network::Architecture;
 use crate::report::NOTICE;
 use crate::train::config::{Augmentation, Sampling, SegmentationConfig};
 use crate::train::recalibration::recalibrate;
@@ -52,6 +54,15 @@ impl Recalibrate {
         let bar = ProgressBar::new(self.slices as u64);
         let mut state = recalibrate(&model, &dataset, &config, self.slices, || bar.inc(1))?;
         bar.finish_and_clear();
+        // Module S reads what has changed: what its probabilities were worth is not known any more.
+        let by_regions = |detector: &Architecture| detector.score_module.is_some();
+        if model.detector.as_ref().is_some_and(by_regions) && model.image_classifier.is_none() {
+            for name in [CALIBRATION, TEMPERATURE] {
+                if state.metadata.remove(name).is_some() {
+                    println!("the classifier's {name} is left out: fit it again");
+                }
+            }
+        }
         let about = serde_json::json!({ "slices": self.slices, "seed": self.seed });
         state.metadata.insert("recalibration".into(), about.to_string());
         files::write(&self.out, &state.to_pack()?)?;

@@ -229,3 +229,52 @@ impl ClassHeads<'_> {
         logits + module.logits(hidden)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::classes::SliceClass;
+    use crate::image::phantom::draw;
+    use crate::inference::{LoadedModel, ModelFile, NoProgress, Predictor, Settings};
+    use crate::network::{MaskRcnnConfig, Masks, Task, Variant};
+
+    #[test]
+    fn what_is_trained_is_what_is_predicted() {
+        let device = Device::flex();
+        let variant: Variant = "resnet18t2".parse().unwrap();
+        let paper = Architecture::paper(variant, Task::Classification, Masks::Merge);
+        let architecture = Architecture { feature_module: true, mask_branch: true, ..paper };
+        device.seed(5);
+        let mut state = MaskRcnnConfig::new(architecture.clone()).init(&device).state();
+        state.anchors = Some(architecture.anchors.clone());
+        // Not square: the padding of the input is no part of the picture.
+        let mut slice = draw(SliceClass::Covid19, 4).slice;
+        slice.height = 400;
+        slice.pixels.truncate(400 * slice.width);
+        let network = MaskRcnnConfig::new(architecture.clone()).init_with(&state, &device).unwrap();
+        let settings = Settings { force: true, ..Settings::reference() };
+        let input = NetworkInput::new(&slice);
+        let roi_batch = 128;
+        let heads = ClassHeads {
+            network: &network,
+            architecture: &architecture,
+            roi_batch,
+            device: &device,
+        };
+        let fixed = heads.fixed(&slice, &input);
+        let plain = Dropout::default();
+        let trained = heads.logits_of_fixed(&fixed, settings.seed, plain);
+        let with_trunk = heads.logits_with_trunk(&slice, &input, settings.seed, 0.3, plain);
+        let file = ModelFile::read("drawn", &state.to_exact_pack().unwrap()).unwrap();
+        let model = LoadedModel::new(Some(file.clone()), Some(file)).unwrap();
+        let predictor = Predictor::on_cpu(&model, "cpu").unwrap();
+        let report = pollster::block_on(predictor.predict(&slice, &settings, &mut NoProgress));
+        let predicted = report.unwrap().logits.unwrap();
+        for logits in [trained, with_trunk].map(to_cpu_vec) {
+            for (found, expected) in logits.iter().zip(predicted) {
+                let close = (found - expected).abs() < 1e-3 * expected.abs().max(1.0);
+                assert!(close, "{logits:?} {predicted:?}");
+            }
+        }
+    }
+}

@@ -9,13 +9,14 @@ use rand::RngExt;
 use crate::classes::CLASSES;
 use crate::dataset::classes::ClassDataset;
 use crate::image::{CtSlice, NetworkInput};
-use crate::inference::model::{CLASSIFIER_METADATA, ModelFile, TEMPERATURE};
+use crate::inference::model::{CALIBRATION, CLASSIFIER_METADATA, ModelFile, TEMPERATURE};
 use crate::network::cpu_values::to_cpu_vec;
 use crate::network::weights::StateDict;
 use crate::network::{Architecture, MaskRcnn, MaskRcnnConfig, WeightsError};
+use crate::report::verdict::Calibration;
 use crate::train::adam::AdamConfig;
 use crate::train::augmentation::Transform;
-use crate::train::calibration::fit_temperature;
+use crate::train::calibration::{fit_temperature, untested};
 use crate::train::checkpoint::write_whole;
 use crate::train::class_heads::{ClassHeads, Dropout, FixedRegions};
 use crate::train::class_sampling::{draw_weights, draws};
@@ -101,6 +102,8 @@ struct Stage<'a> {
     weights: Option<Vec<f64>>,
     /// What a trunk that stays as it is saw of every slice, plain and mirrored.
     fixed: Vec<[Option<FixedRegions>; 2]>,
+    /// What the model says of its verdicts; empty if it says what the paper's does.
+    calibration: String,
 }
 
 impl<'a> Stage<'a> {
@@ -110,7 +113,7 @@ impl<'a> Stage<'a> {
         config: &'a ClassifierConfig,
         device: &'a Device,
         held: &[bool],
-    ) -> Result<Self, WeightsError> {
+    ) -> Result<Self, TrainError> {
         let architecture = Architecture {
             score_module: Some((config.roi_batch, config.features)),
             feature_module: config.trainable == Trainable::ScoreAndFeatures,
@@ -123,7 +126,21 @@ impl<'a> Stage<'a> {
             draw_weights(&ClassDataset::of(learnt), &vec![1.0; training.len()], 1.0)
         });
         let fixed = vec![[None, None]; held.len()];
-        Ok(Self { dataset, base, config, device, architecture, training, weights, fixed })
+        let calibration = match config.trainable {
+            Trainable::ScoreAndFeatures => untested(dataset)?,
+            _ => String::new(),
+        };
+        Ok(Self {
+            dataset,
+            base,
+            config,
+            device,
+            architecture,
+            training,
+            weights,
+            fixed,
+            calibration,
+        })
     }
 
     fn heads<'b>(&'b self, network: &'b MaskRcnn) -> ClassHeads<'b> {
@@ -265,6 +282,9 @@ impl Objective for Stage<'_> {
         }
         weights.metadata.clone_from(&self.base.state.metadata);
         weights.metadata.retain(|name, _| !CLASSIFIER_METADATA.contains(&name.as_str()));
+        if !self.calibration.is_empty() {
+            weights.metadata.insert(CALIBRATION.into(), self.calibration.clone());
+        }
         let about = serde_json::json!({ "config": self.config, "steps": step, "seconds": seconds });
         weights.metadata.insert(format!("{TRAINING}_classifier"), about.to_string());
         weights
@@ -303,6 +323,12 @@ pub fn train_classifier(
     }
     let temperature = (!examples.is_empty()).then(|| fit_temperature(&examples));
     if let Some(temperature) = temperature {
+        let known = model.metadata.get(CALIBRATION).map(|text| serde_json::from_str(text));
+        if let Some(Ok(known)) = known {
+            let known = Calibration { temperature: temperature as f32, ..known };
+            let text = serde_json::to_string(&known).unwrap_or_default();
+            model.metadata.insert(CALIBRATION.into(), text);
+        }
         model.metadata.insert(TEMPERATURE.into(), temperature.to_string());
         write_whole(&path, &model.to_pack()?)?;
     }

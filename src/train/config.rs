@@ -434,6 +434,9 @@ pub struct ClassifierConfig {
     /// The held-out part. Default: none
     #[serde(default)]
     pub fold: Option<Fold>,
+    /// What the run learns from.
+    #[serde(default)]
+    pub data: Vec<DataRecord>,
 }
 
 /// What stage II trains.

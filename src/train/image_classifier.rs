@@ -17,8 +17,8 @@ use crate::network::batch_norm::Statistics;
 use crate::network::image_classifier::PREFIX;
 use crate::network::pretrained::{BackboneError, Taken, load_backbone};
 use crate::network::{ImageClassifier, ImageClassifierConfig, StateDict, WeightsError};
-use crate::report::verdict::{Calibration, InputRange, intensities};
 use crate::train::augmentation::Transform;
+use crate::train::calibration::untested;
 use crate::train::class_loss::{dropout, smoothed_cross_entropy};
 use crate::train::class_sampling::draws;
 use crate::train::config::{ImageClassifierTraining, Norm};
@@ -112,20 +112,10 @@ impl Objective for Classification<'_> {
 
     fn begin(&mut self, step: u64) -> Result<(), TrainError> {
         let side = (self.config.side as f32 * ROOM).round() as usize;
-        let read = self.dataset.files.par_iter().map(|file| {
-            let slice = self.dataset.read(file)?;
-            Ok((letterbox(&slice, side), intensities(&slice)))
-        });
-        let (pictures, looks_like): (Vec<CtSlice>, Vec<[f32; 2]>) =
-            read.collect::<Result<Vec<_>, TrainError>>()?.into_iter().unzip();
-        // Until its verdicts are measured it says nothing.
-        let calibration = Calibration {
-            inputs: InputRange::of(looks_like),
-            signs_from: 1.0,
-            class_from: 1.0,
-            ..Calibration::default()
-        };
-        self.calibration = serde_json::to_string(&calibration).unwrap_or_default();
+        self.calibration = untested(&self.dataset)?;
+        let read = |file| Ok(letterbox(&self.dataset.read(file)?, side));
+        let pictures: Vec<CtSlice> =
+            self.dataset.files.par_iter().map(read).collect::<Result<_, TrainError>>()?;
         let ImageClassifierTraining { seed, augmentation, side: network_side, .. } = *self.config;
         let pictures = Arc::new(pictures);
         let order = draws(self.weights, seed, step * self.config.batch as u64);

@@ -13,11 +13,11 @@ use serde::{Deserialize, Serialize};
 use crate::dataset::DatasetError;
 use crate::dataset::classes::ClassDataset;
 use crate::dataset::lesions::{DataRecord, LesionDataset};
-use crate::image::preprocess::letterbox;
 use crate::image::{CtSlice, NetworkInput};
-use crate::inference::model::RESIZE;
+use crate::inference::model::{CALIBRATION, RESIZE};
 use crate::network::{Architecture, MaskRcnn, StateDict, WeightsError};
 use crate::train::augmentation::Transform;
+use crate::train::calibration::untested;
 use crate::train::class_heads::{ClassHeads, Dropout};
 use crate::train::class_loss::smoothed_cross_entropy;
 use crate::train::class_sampling::draws;
@@ -34,8 +34,8 @@ use crate::train::segmentation::{architecture, fresh_state, network_of};
 /// Names of the losses.
 pub const LOSS_NAMES: [&str; 6] =
     ["roi_class", "roi_box", "mask", "objectness", "rpn_box", "class"];
-/// Long side of a slice at the detector's scale.
-const SIDE: usize = 512;
+/// Draws of the class are not those of the detector: its random streams have another seed.
+const CLASS_SEED: u64 = 1 << 63;
 
 /// The class's part of a joint run.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -115,6 +115,7 @@ struct Joint<'a> {
     architecture: Architecture,
     device: &'a Device,
     sources: Option<(Lesions, Classes)>,
+    calibration: String,
 }
 
 impl Objective for Joint<'_> {
@@ -134,9 +135,28 @@ impl Objective for Joint<'_> {
     /// The detector's weights; the heads of the class are fresh unless they are there, too.
     fn start(&self) -> StateDict {
         let mut weights = fresh_state(&self.architecture, self.config.detector.seed);
-        for (name, parameter) in self.from.iter().flat_map(|from| &from.tensors) {
-            if weights.shape(name) == Some(&parameter.shape) {
-                weights.tensors.insert(name.clone(), parameter.clone());
+        let fits = |name: &str| {
+            self.from.is_some_and(|from| {
+                weights.shape(name).is_some_and(|shape| from.shape(name) == Some(shape))
+            })
+        };
+        // A head is taken over whole or not at all.
+        let heads = ["s2new.", "s2new_features."].map(|head| {
+            let mut own = weights.tensors.keys().filter(|name| name.starts_with(head));
+            (head, own.all(|name| fits(name)))
+        });
+        let taken: Vec<String> = weights
+            .tensors
+            .keys()
+            .filter(|name| {
+                let head = heads.iter().find(|(head, _)| name.starts_with(head));
+                fits(name) && head.is_none_or(|(_, whole)| *whole)
+            })
+            .cloned()
+            .collect();
+        for name in taken {
+            if let Some(parameter) = self.from.and_then(|from| from.tensors.get(&name)) {
+                weights.tensors.insert(name, parameter.clone());
             }
         }
         weights
@@ -153,16 +173,16 @@ impl Objective for Joint<'_> {
     }
 
     fn begin(&mut self, step: u64) -> Result<(), TrainError> {
+        self.calibration = untested(&self.classes)?;
         let detector = &self.config.detector;
         let first = step * detector.batch as u64;
         let lesions = mask_rcnn_losses::slices(self.lesions.clone(), detector, first);
         let JointClasses { batch, augmentation, .. } = self.config.classes;
-        let (seed, classes) = (detector.seed, self.classes.clone());
+        let (seed, classes) = (detector.seed ^ CLASS_SEED, self.classes.clone());
         let order = draws(&self.weights, seed, step * batch as u64);
         let read = move |index: usize, number| {
-            let picture = letterbox(&classes.read(&classes.files[index])?, SIDE);
-            let change = Transform::draw_whole(augmentation, seed, number);
-            Ok((change.apply_square(picture, SIDE), index))
+            let change = Transform::draw(augmentation, seed, number);
+            Ok((change.apply(classes.read(&classes.files[index])?), index))
         };
         self.sources = Some((lesions, read_ahead(order, read)));
         Ok(())
@@ -187,7 +207,7 @@ impl Objective for Joint<'_> {
         for number in step * config.batch as u64..(step + 1) * config.batch as u64 {
             let drawn = classes.recv().map_err(|_| TrainError::Reader)??;
             let (slice, index) = &*drawn;
-            let input = NetworkInput::unscaled(slice);
+            let input = NetworkInput::resized(slice, detector.resize);
             let spread: u64 = rng(detector.seed, purpose::REPLICATION, number).random();
             let zeroed = Dropout { share: config.dropout, seed: detector.seed, number };
             let share = config.trunk_gradient;
@@ -208,6 +228,7 @@ impl Objective for Joint<'_> {
             serde_json::json!({ "config": self.config, "steps": step, "seconds": seconds });
         weights.metadata = provenance(&training, self.from);
         weights.metadata.insert(format!("{TRAINING}_classifier"), training.to_string());
+        weights.metadata.insert(CALIBRATION.into(), self.calibration.clone());
         weights.metadata.insert(RESIZE.into(), self.config.detector.resize.name().into());
         weights
     }
@@ -244,6 +265,7 @@ pub fn train_joint(
         architecture,
         device,
         sources: None,
+        calibration: String::new(),
     };
     run(&mut joint, folder, device, limits, validation, report)
 }

@@ -20,6 +20,7 @@ pub fn provenance(own: &serde_json::Value, from: Option<&StateDict>) -> BTreeMap
         _ => Vec::new(),
     };
     earlier.extend(said(TRAINING));
+    earlier.extend(said(&format!("{TRAINING}_classifier")));
     if !earlier.is_empty() {
         metadata.insert(EARLIER_TRAINING.into(), serde_json::Value::Array(earlier).to_string());
     }

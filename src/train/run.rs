@@ -14,6 +14,7 @@ use burn::optim::GradientsParams;
 use burn::tensor::Device;
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
+use serde_json::{Map, Value};
 use thiserror::Error;
 
 use crate::dataset::DatasetError;
@@ -235,16 +236,24 @@ fn resume<O: Objective>(
 /// The first option that differs between two configurations.
 fn difference<T: Serialize>(there: &T, here: &T) -> String {
     let value = |config: &T| serde_json::to_value(config).unwrap_or_default();
-    let (there, here) = (value(there), value(here));
-    let fields = there.as_object().into_iter().flatten();
-    fields
-        .filter(|(name, value)| here.get(name.as_str()) != Some(*value))
-        .map(|(name, value)| {
-            let here = here.get(name.as_str()).map(ToString::to_string).unwrap_or_default();
-            format!("{name} is {value} there and {here} here")
-        })
-        .next()
-        .unwrap_or_else(|| "nothing that can be named".into())
+    let first = first_difference("", &value(there), &value(here));
+    first.unwrap_or_else(|| "nothing that can be named".into())
+}
+
+fn first_difference(path: &str, there: &Value, here: &Value) -> Option<String> {
+    if there == here {
+        return None;
+    }
+    let (Value::Object(fields), Value::Object(own)) = (there, here) else {
+        return Some(format!("{path} is {there} there and {here} here"));
+    };
+    let named = |name: &str| if path.is_empty() { name.into() } else { format!("{path}.{name}") };
+    let mut names: Vec<&String> = fields.keys().chain(own.keys()).collect();
+    names.dedup();
+    names.into_iter().find_map(|name| {
+        let of = |fields: &Map<String, Value>| fields.get(name).cloned().unwrap_or_default();
+        first_difference(&named(name), &of(fields), &of(own))
+    })
 }
 
 /// Trains until done, or until `limits` say stop; goes on where the folder's checkpoint ends. `report` hears of

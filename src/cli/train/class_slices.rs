@@ -3,6 +3,7 @@
 use std::path::Path;
 
 use anyhow::{Context, Result, ensure};
+use sha2::{Digest, Sha256};
 
 use crate::classes::CLASS_NAMES;
 use crate::cli::files;
@@ -38,16 +39,25 @@ pub fn open(data: &Path, lists: &[DataSource]) -> Result<(ClassDataset, Vec<f64>
     Ok((all.context("--list names no list")?, weights))
 }
 
-/// What a run remembers of them.
-pub fn records(data: &Path, lists: &[DataSource], dataset: &ClassDataset) -> Vec<DataRecord> {
+/// What a run remembers of the slices that it learns from: of all files, and which of them these are.
+pub fn records(data: &Path, lists: &[DataSource], training: &ClassDataset) -> Vec<DataRecord> {
     let name = |path: &Path| DataSource { path: path.into(), weight: 1.0 }.name();
-    let names: Vec<String> = lists.iter().map(|list| name(&list.path)).collect();
+    let names = lists.iter().map(|list| match list.weight {
+        1.0 => name(&list.path),
+        weight => format!("{}:{weight}", name(&list.path)),
+    });
+    let names: Vec<String> = names.collect();
+    let mut digest = Sha256::new();
+    digest.update(&training.sha256);
+    for file in &training.files {
+        digest.update(format!("\n{}", file.name));
+    }
     vec![DataRecord {
         name: if names.is_empty() { name(data) } else { names.join(" + ") },
         weight: 1.0,
-        slices: dataset.files.len(),
-        patients: dataset.patients(),
-        sha256: dataset.sha256.clone(),
+        slices: training.files.len(),
+        patients: training.patients(),
+        sha256: digest.finalize().iter().map(|byte| format!("{byte:02x}")).collect(),
     }]
 }
 

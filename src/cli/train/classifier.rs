@@ -9,6 +9,7 @@ use clap::Args;
 use crate::cli::model::{read_state, read_weights};
 use crate::cli::train::{Display, FoldArguments, RunArguments, class_slices, serde_value};
 use crate::dataset::classes::ClassDataset;
+use crate::dataset::source::DataSource;
 use crate::report::NOTICE;
 use crate::train::Augmentation;
 use crate::train::classifier::{LOSS_NAMES, train_classifier};
@@ -31,9 +32,9 @@ pub struct TrainClassifier {
     /// slice comes once an epoch
     #[arg(long)]
     balanced: bool,
-    /// Share of the features that are zeroed in the head of s+f
-    #[arg(long, default_value_t = 0.3)]
-    dropout: f64,
+    /// Share of the features that are zeroed in the head of s+f [default: 0.3]
+    #[arg(long)]
+    dropout: Option<f64>,
     /// What is trained: s+bn (module S and the affine batch norm), s (module S alone, so that
     /// segmentation and classifier share one trunk), or s+f (module S and a head beside it that sees the
     /// trunk's features; not the paper's)
@@ -61,7 +62,7 @@ pub struct TrainClassifier {
     #[arg(long, default_value_t = 0)]
     seed: u64,
     /// Random changes of the slices: none, flip, jitter (flips, brightness, contrast,
-    /// gamma), affine (jitter, turns, zoom, shifts)
+    /// gamma), affine (jitter, turns, zoom, shifts), strong
     #[arg(long, value_parser = serde_value::<Augmentation>, default_value = "none")]
     augment: Augmentation,
     /// Regions that module S reads
@@ -86,14 +87,25 @@ impl TrainClassifier {
         self.run.check()?;
         self.folds.check()?;
         ensure!(self.folds.validate.is_none(), "stage II has no --validate");
-        ensure!((0.0..1.0).contains(&self.dropout), "--dropout must be at least 0 and below 1");
+        let with_features = self.trainable == Trainable::ScoreAndFeatures;
+        ensure!(
+            self.dropout.is_none() || with_features,
+            "--dropout is for --trainable s+f, whose head it zeroes features of"
+        );
+        let dropout = self.dropout.unwrap_or(if with_features { 0.3 } else { 0.0 });
+        ensure!((0.0..1.0).contains(&dropout), "--dropout must be at least 0 and below 1");
         ensure!((2..=1000).contains(&self.roi_batch), "--roi-batch must lie between 2 and 1000");
         ensure!((0.0..0.9).contains(&self.holdout), "--holdout must lie between 0 and 0.9");
         let base = read_weights(&self.from)?;
         let dataset = ClassDataset::open(&self.data, self.list.as_deref())?;
         println!("{}", dataset.report());
         let held = class_slices::held_out(&dataset, &self.folds)?;
-        let (dataset, held_out) = class_slices::divided(dataset, &self.folds, &held)?;
+        let (dataset, held_out) = match self.balanced || self.folds.fold().is_some() {
+            true => class_slices::divided(dataset, &self.folds, &held)?,
+            false => dataset.divided(&held),
+        };
+        let list = self.list.iter().map(|path| DataSource { path: path.clone(), weight: 1.0 });
+        let lists: Vec<DataSource> = list.collect();
         let config = ClassifierConfig {
             trainable: self.trainable,
             learning_rate: LearningRate {
@@ -110,8 +122,9 @@ impl TrainClassifier {
             augmentation: self.augment,
             holdout: self.holdout,
             balanced: self.balanced,
-            dropout: if self.trainable == Trainable::ScoreAndFeatures { self.dropout } else { 0.0 },
+            dropout,
             fold: self.folds.fold(),
+            data: class_slices::records(&self.data, &lists, &dataset),
         };
         let device = self.run.device()?;
         let limits = self.run.limits()?;

@@ -95,7 +95,6 @@ impl TrainImageClassifier {
         self.folds.check()?;
         let mut config = self.config()?;
         let (dataset, lists) = class_slices::open(&self.data, &self.list)?;
-        config.data = class_slices::records(&self.data, &self.list, &dataset);
         config.fold = self.folds.fold();
         let held = class_slices::held_out(&dataset, &self.folds)?;
         let lists: Vec<f64> = lists
@@ -105,6 +104,7 @@ impl TrainImageClassifier {
             .map(|(list, _)| list)
             .collect();
         let (training, held_out) = class_slices::divided(dataset, &self.folds, &held)?;
+        config.data = class_slices::records(&self.data, &self.list, &training);
         let weights = draw_weights(&training, &lists, config.lone_source);
         let backbone = self.backbone.as_deref().map(read_state).transpose()?;
         config.backbone = backbone.as_ref().map(|(_, hash)| hash.clone());

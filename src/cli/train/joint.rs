@@ -15,6 +15,8 @@ use crate::network::StateDict;
 use crate::report::NOTICE;
 use crate::train::Augmentation;
 use crate::train::class_sampling::draw_weights;
+use crate::train::config::Norm;
+use crate::train::folds::FoldBy;
 use crate::train::joint::{JointClasses, JointConfig, JointData, LOSS_NAMES, train_joint};
 use crate::train::run::{MODEL, Validation};
 
@@ -59,16 +61,24 @@ impl TrainJoint {
         let TrainSegmentation { folds, run, .. } = &self.detector;
         run.check()?;
         folds.check()?;
+        ensure!(
+            folds.fold().is_none_or(|fold| fold.by == FoldBy::Name),
+            "lesions and classes are held out alike by --fold-by name only: a patient who is in both would be learnt from"
+        );
         let mut config = self.config()?;
+        ensure!(
+            config.detector.norm != Norm::Batch,
+            "--norm batch learns from statistics of single slices, which hide what the class's head is to see; take --norm running or frozen, with a --backbone or --from"
+        );
         let (lesions, held_out_lesions) = self.detector.slices(&mut config.detector)?;
         let start = self.detector.starting_state(&mut config.detector)?;
         let (classes, lists) = class_slices::open(&self.class_data, &self.class_list)?;
-        config.classes.data = class_slices::records(&self.class_data, &self.class_list, &classes);
         config.classes.fold = folds.fold();
         let held = class_slices::held_out(&classes, folds)?;
         let mut known = held.iter();
         let lists: Vec<f64> = lists.into_iter().filter(|_| known.next() == Some(&false)).collect();
         let (classes, held_out) = class_slices::divided(classes, folds, &held)?;
+        config.classes.data = class_slices::records(&self.class_data, &self.class_list, &classes);
         let weights = draw_weights(&classes, &lists, config.classes.lone_source);
         let (device, limits) = (run.device()?, run.limits()?);
         let mut measure = |state: &StateDict| {

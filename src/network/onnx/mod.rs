@@ -32,11 +32,6 @@ pub enum OnnxError {
     /// Several pyramid levels: which level a region is pooled from depends on its size.
     #[error("{0} has several pyramid levels; only networks with one are written as ONNX")]
     Levels(Variant),
-    /// A head that sees the trunk's features: its input comes from three graphs and from the lungs.
-    #[error(
-        "a classifier that sees the trunk's features (s+f) is not written as ONNX; safetensors holds it whole"
-    )]
-    FeatureModule,
 }
 
 impl GraphBuilder<'_> {
@@ -242,10 +237,9 @@ pub fn regions(architecture: &Architecture, state: &StateDict) -> Result<Vec<u8>
         let side = Size::Fixed(MASK_SIDE);
         graph.output("masks", &[Size::Any("masks"), Size::Fixed(classes), side, side]);
     }
-    if architecture.feature_module {
-        return Err(OnnxError::FeatureModule);
-    }
-    if let Some((roi_batch, _)) = architecture.score_module {
+    // With a head that sees the trunk's features module S alone gives no class.
+    let score_module = architecture.score_module.filter(|_| !architecture.feature_module);
+    if let Some((roi_batch, _)) = score_module {
         let width = Size::Fixed(roi_batch * ROI_FEATURES);
         let mut hidden = graph.input("roi_batch", &[Size::Fixed(1), width]);
         for layer in ["fc_scores", "fc_scores_2"] {
