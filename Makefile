@@ -35,7 +35,7 @@ tools:
 	@wasm-bindgen --version 2>/dev/null | grep -qF "$(BINDGEN_VERSION)" || cargo install --path www/tools/wasm-bindgen --locked --force --target-dir $(CURDIR)/target/tools/build --root $(TOOLS)
 	@{ wasm-opt --version && cmp -s www/tools/package-lock.json $(TOOLS)/package-lock.json; } >/dev/null 2>&1 \
 	  || { mkdir -p $(TOOLS) && cp www/tools/package.json www/tools/package-lock.json $(TOOLS) && npm ci --ignore-scripts --prefix $(TOOLS); } \
-	  || echo "wasm-opt and axe-core are not to be had: going on without them"
+	  || echo "wasm-opt and axe-core were not found; skipping them"
 	@cargo fetch --locked
 
 test: fmt lint deny unit dist browser

@@ -39,7 +39,7 @@ impl WorkerPool {
         self.times.entry(workers).or_default().push(milliseconds);
     }
 
-    /// A worker could not be had: no more than `count` from now on.
+    /// Starting a worker failed: no more than `count` from now on.
     pub fn limit(&mut self, count: usize) {
         self.most = count.max(1);
         self.settled = self.settled.map(|settled| settled.min(self.most));

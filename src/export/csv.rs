@@ -26,7 +26,7 @@ const COLUMNS: [&str; 21] = [
     "notice",
 ];
 
-/// The table, with a line of column names, as RFC 4180 wants it.
+/// The table, with a line of column names, as specified by RFC 4180.
 ///
 /// # Errors
 /// If the table cannot be written, which memory alone can cause.

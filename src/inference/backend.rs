@@ -16,7 +16,7 @@ pub type BoxValues = (Vec<f32>, Vec<f32>);
 
 /// A network ready for inference. Its results are on the host; what lies between is its own.
 pub trait Backend {
-    /// The pyramid of one slice, where the engine wants it, and what else it keeps of the slice.
+    /// The pyramid of one slice, in the memory of the backend, and what else it keeps of the slice.
     type Pyramid;
 
     /// What the network is.

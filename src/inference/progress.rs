@@ -53,14 +53,14 @@ pub struct Cancelled;
 /// Hears of progress, and may stop the work.
 pub trait Progress {
     /// Called at least once as each stage begins, and between the layers of a long one. A browser
-    /// returns to its event loop here, to hear of a cancellation.
+    /// returns to its event loop here, so that a cancellation can arrive.
     ///
     /// # Errors
     /// [`Cancelled`] ends the prediction.
     fn enter(&mut self, stage: Stage) -> impl Future<Output = Result<(), Cancelled>>;
 }
 
-/// Nobody watches.
+/// Ignores all progress.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct NoProgress;
 

@@ -7,7 +7,7 @@ use crate::kernels::matmul::matmul;
 use crate::kernels::winograd::{self, Tiling};
 use crate::kernels::{FeatureMap, parallel};
 
-/// A convolution with its weights in the layout that its algorithm wants.
+/// A convolution with its weights in the layout its algorithm expects.
 #[derive(Clone, Debug)]
 pub struct CpuConv2d {
     weights: Vec<f32>,

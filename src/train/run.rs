@@ -256,8 +256,8 @@ fn first_difference(path: &str, there: &Value, here: &Value) -> Option<String> {
     })
 }
 
-/// Trains until done, or until `limits` say stop; goes on where the folder's checkpoint ends. `report` hears of
-/// every step.
+/// Trains until done, or until `limits` say stop; goes on where the folder's checkpoint ends. `report` is
+/// called after every step.
 ///
 /// # Errors
 /// If data, weights or folder fail, or a loss is no number any more. The last checkpoint then still stands.

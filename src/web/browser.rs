@@ -170,7 +170,7 @@ pub fn keep_offline(programs: &[&str], model: &str) {
             let message = js_sys::Object::new();
             let list: Array = files.iter().map(|file| JsValue::from_str(file)).collect();
             Reflect::set(&message, &"keep".into(), &list)?;
-            // Of an update, the one that will be active hears of it, too; also if it is only found later.
+            // Of an update, the one that will be active is told, too, even if it is found later.
             for state in ["installing", "waiting", "active"] {
                 post_to(&registration, state, &message)?;
             }

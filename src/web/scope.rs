@@ -26,7 +26,7 @@ pub fn post<E: Serialize>(event: &E, beside: Transfer<'_>) {
 /// Listens to requests from now on. `failed` makes the event that tells of a panic, which ends a program
 /// without a sign that the page could see, or of a request that was not understood.
 pub fn listen<R: DeserializeOwned + 'static, E: Serialize + 'static>(
-    hear: impl Fn(Envelope<R>) + 'static,
+    on_message: impl Fn(Envelope<R>) + 'static,
     started: &E,
     failed: fn(String) -> E,
 ) {
@@ -40,7 +40,7 @@ pub fn listen<R: DeserializeOwned + 'static, E: Serialize + 'static>(
     }
     let listener = Closure::<dyn Fn(MessageEvent)>::new(move |event: MessageEvent| {
         match protocol::decode::<R>(&event.data()) {
-            Ok(envelope) => hear(envelope),
+            Ok(envelope) => on_message(envelope),
             Err(error) => {
                 let reason = browser::describe(&error);
                 post(&failed(format!("a message was not understood: {reason}")), Transfer::Nothing);

@@ -196,7 +196,7 @@ impl Default for State {
     }
 }
 
-/// Something happened.
+/// What changes the state.
 #[derive(Clone, Debug)]
 pub enum Action {
     /// Another phase began.

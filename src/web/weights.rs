@@ -29,11 +29,11 @@ pub struct FetchedModel {
     pub regions: Option<RegionReference>,
 }
 
-/// Fetches the model `name`, or the default one, from `folder`. `progress` hears of bytes so far and in
+/// Fetches the model `name`, or the default one, from `folder`. `progress` is told the bytes so far and in
 /// all.
 ///
 /// # Errors
-/// In words, if the list of models, the model or a file is missing, cannot be had or is damaged.
+/// In words, if the list of models, the model or a file is missing, cannot be downloaded or is corrupt.
 pub async fn fetch_model(
     folder: &str,
     name: Option<&str>,

@@ -267,7 +267,7 @@ pub async fn overwritten_files() {
     visitor.leave().await;
 }
 
-/// A model that could not be had is asked for again when there is something to compute.
+/// A model that could not be downloaded is asked for again when there is something to compute.
 pub async fn a_network_that_comes_back() {
     let root = tempfile::tempdir().expect("a folder");
     Site::write_version(root.path(), "333333333333");

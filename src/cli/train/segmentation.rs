@@ -209,7 +209,7 @@ impl TrainSegmentation {
         Ok(ExitCode::SUCCESS)
     }
 
-    /// The slices to learn from and those that are held out; `config` hears of them.
+    /// The slices to learn from and those that are held out; their record goes into `config`.
     pub(super) fn slices(
         &self,
         config: &mut SegmentationConfig,
@@ -246,7 +246,7 @@ impl TrainSegmentation {
         Ok((training, Some(validation)))
     }
 
-    /// Fresh weights' replacement: a file's, or a body; `config` hears of them.
+    /// The weights that a run starts from, unless it starts from fresh ones; their hash goes into `config`.
     pub(super) fn starting_state(
         &self,
         config: &mut SegmentationConfig,

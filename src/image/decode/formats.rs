@@ -12,7 +12,7 @@ pub trait Formats {
     /// Whether nothing is ever left to another set.
     const TAKES_ALL: bool;
 
-    /// Whether a file that begins with `head` is left to this set, be it to refuse it by name.
+    /// Whether a file that begins with `head` is left to this set, even if only to refuse it by name.
     fn takes(head: &[u8]) -> bool;
 
     /// Opens a file. The format is told by the content, not the name. What stays in memory, unpacked, is

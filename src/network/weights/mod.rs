@@ -91,7 +91,7 @@ pub struct StateDict {
     pub tensors: BTreeMap<String, Parameter>,
     /// The anchors the network was trained with, if the file tells.
     pub anchors: Option<AnchorGenerator>,
-    /// How the weights came about and how they want to be used, by name.
+    /// Provenance and recommended settings of the weights, by name.
     pub metadata: BTreeMap<String, String>,
 }
 

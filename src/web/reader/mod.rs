@@ -21,8 +21,8 @@ use crate::web::scope;
 /// Starts listening. `K` is what this binary reads.
 pub fn run<K: Kind>() {
     let reader = Reader::<K>::default();
-    let hear = move |envelope| reader.hear(envelope);
-    scope::listen(hear, &Event::Started, |message| Event::Failed { message });
+    let on_message = move |envelope| reader.on_message(envelope);
+    scope::listen(on_message, &Event::Started, |message| Event::Failed { message });
 }
 
 fn post(event: &Event, beside: Transfer<'_>) {
@@ -95,7 +95,7 @@ impl<K: Kind> Default for Reader<K> {
 }
 
 impl<K: Kind> Reader<K> {
-    fn hear(&self, Envelope { message, files, .. }: Envelope<Request>) {
+    fn on_message(&self, Envelope { message, files, .. }: Envelope<Request>) {
         match message {
             Request::Open { batch, names, refused } => {
                 if !K::TAKES_ALL && !all_are_taken::<K>(batch, &files, &refused) {

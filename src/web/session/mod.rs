@@ -249,13 +249,13 @@ impl Session {
 
     fn start_worker(&self, number: u32, device: Device) {
         let (heard, failed) = (self.clone(), self.clone());
-        let hear = move |event, bytes| {
+        let on_event = move |event, bytes| {
             heard.schedule(|scheduler| scheduler.worker_event(number, event, bytes));
         };
         let failed = move |reason: &str| {
             failed.schedule(|scheduler| scheduler.worker_failed(number, reason));
         };
-        match Program::start(device.files(), hear, failed) {
+        match Program::start(device.files(), on_event, failed) {
             Ok(program) => {
                 self.inner.running.borrow_mut().workers.insert(number, program);
             }
@@ -267,11 +267,11 @@ impl Session {
 
     fn start_reader(&self, reader: Reader) {
         let (heard, failed) = (self.clone(), self.clone());
-        let hear =
+        let on_event =
             move |event, bytes| heard.schedule(|scheduler| scheduler.reader_event(event, bytes));
         let failed =
             move |reason: &str| failed.schedule(|scheduler| scheduler.reader_failed(reason));
-        match Program::start(reader.files(), hear, failed) {
+        match Program::start(reader.files(), on_event, failed) {
             Ok(program) => self.inner.running.borrow_mut().reader = Some(program),
             Err(reason) => {
                 self.inner.running.borrow_mut().reader = None;

@@ -28,11 +28,11 @@ pub struct Program {
 }
 
 impl Program {
-    /// Starts the program of a script and its wasm. `hear` is called for each event with the bytes beside it,
+    /// Starts the program of a script and its wasm. `on_event` is called for each event with the bytes beside it,
     /// `failed` if the program breaks or never answers.
     pub fn start<E: DeserializeOwned + 'static>(
         files: [&str; 2],
-        hear: impl Fn(E, Vec<u8>) + 'static,
+        on_event: impl Fn(E, Vec<u8>) + 'static,
         failed: impl Fn(&str) + Clone + 'static,
     ) -> Result<Self, String> {
         let worker = start(files).map_err(|error| browser::describe(&error))?;
@@ -40,7 +40,7 @@ impl Program {
         let on_message =
             Closure::<dyn Fn(MessageEvent)>::new(
                 move |event: MessageEvent| match protocol::decode::<E>(&event.data()) {
-                    Ok(envelope) => hear(envelope.message, envelope.bytes),
+                    Ok(envelope) => on_event(envelope.message, envelope.bytes),
                     Err(error) => not_understood(&browser::describe(&error)),
                 },
             );

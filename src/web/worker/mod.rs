@@ -23,8 +23,8 @@ use crate::web::{browser, scope, weights};
 /// Starts listening. `D` is what this binary computes on.
 pub fn run<D: WorkerDevice>() {
     let worker = Rc::new(Worker::<D> { predictor: RefCell::new(None), cancelled: Cell::new(0) });
-    let hear = move |envelope| worker.clone().hear(envelope);
-    scope::listen(hear, &Event::Started, |message| Event::Failed { message });
+    let on_message = move |envelope| worker.clone().on_message(envelope);
+    scope::listen(on_message, &Event::Started, |message| Event::Failed { message });
 }
 
 fn post(event: &Event) {
@@ -38,7 +38,7 @@ struct Worker<D: WorkerDevice> {
 }
 
 impl<D: WorkerDevice> Worker<D> {
-    fn hear(self: Rc<Self>, Envelope { message, bytes, .. }: Envelope<Request>) {
+    fn on_message(self: Rc<Self>, Envelope { message, bytes, .. }: Envelope<Request>) {
         match message {
             Request::Load { models, model } => {
                 spawn_local(async move { self.load(&models, model).await });
