@@ -67,7 +67,7 @@ impl SeriesReport {
         }
         if let Some(c) = &self.mean_classes {
             words += &format!(
-                " Mean over the {} slices with a class: Control {:.1} %, Common Pneumonia {:.1} %, COVID-19 {:.1} %. The classifier looks at single slices; the mean is no diagnosis of the study.",
+                " Mean over the {} slices with a class: Control {:.1} %, Common Pneumonia {:.1} %, COVID-19 {:.1} %. The classifier looks at single slices; the mean is no diagnosis of the examination.",
                 self.slices_with_classes,
                 c.control * 100.0,
                 c.common_pneumonia * 100.0,

@@ -107,7 +107,7 @@ fn App() -> Html {
     };
     html! {
         // Keyed by the language, so that every word of the page is said anew in another.
-        <div class="page" key={state.language}>
+        <div class={classes!("page", state.picture.is_some().then_some("open"))} key={state.language}>
             if options.embed {
                 <h1 class="unseen">{"groundglass"}</h1>
             } else {
@@ -122,6 +122,7 @@ fn App() -> Html {
             </aside>
             <main onkeydown={on_key}>
                 <SliceInput {on_files} />
+                <div class="messages">
                 <Status state={state.clone()} {on_cancel} {on_pause} />
                 if let Some(error) = &state.error {
                     <p class="error" role="alert">{error}</p>
@@ -135,16 +136,20 @@ fn App() -> Html {
                 if session.options().bench {
                     <Bench state={state.clone()} session={(*session).clone()} />
                 }
+                </div>
+                { viewer(&state, on_display, on_window, on_step) }
                 if state.contents.slices() > 1 {
                     <SeriesPanel state={state.clone()} session={(*session).clone()} />
                 }
-                { result(&state, on_highlight, on_display, on_threshold, on_window, on_step, on_force) }
-                if !state.reports.is_empty() {
-                    <Exports state={state.clone()} session={(*session).clone()} />
-                }
-                if !options.embed {
-                    <About state={state.clone()} />
-                }
+                <div class="panel">
+                    { findings(&state, on_highlight, on_threshold, on_force) }
+                    if !state.reports.is_empty() {
+                        <Exports state={state.clone()} session={(*session).clone()} />
+                    }
+                    if !options.embed {
+                        <About state={state.clone()} />
+                    }
+                </div>
             </main>
             <footer>
                 { footer(&state) }
@@ -161,56 +166,64 @@ fn App() -> Html {
     }
 }
 
-fn result(
+/// The shown slice.
+fn viewer(
     state: &UseReducerHandle<State>,
-    on_highlight: Callback<Option<usize>>,
     on_display: Callback<Display>,
-    on_threshold: Callback<f32>,
     on_window: Callback<Option<Window>>,
     on_step: Callback<Step>,
-    on_force: Callback<()>,
 ) -> Html {
     let Some(picture) = state.picture.clone() else { return Html::default() };
     let report = state.report().filter(|_| picture.slice == state.shown);
     html! {
-        <div class="result">
-            <SliceCanvas
-                {picture}
-                report={report.clone()}
-                scores={state.scores.get(&state.shown).cloned()}
+        <SliceCanvas
+            {picture}
+            {report}
+            scores={state.scores.get(&state.shown).cloned()}
+            highlighted={state.highlighted}
+            display={state.display}
+            {on_display}
+            window={state.window}
+            {on_window}
+            {on_step}
+        />
+    }
+}
+
+/// What was found on it.
+fn findings(
+    state: &UseReducerHandle<State>,
+    on_highlight: Callback<Option<usize>>,
+    on_threshold: Callback<f32>,
+    on_force: Callback<()>,
+) -> Html {
+    let is_shown = state.picture.as_ref().is_some_and(|picture| picture.slice == state.shown);
+    let Some(report) = state.report().filter(|_| is_shown) else { return Html::default() };
+    let model = state.model.as_ref();
+    html! {
+        <div class="findings">
+            if report.classes.is_some() || report.refusal.is_some() {
+                <Probabilities
+                    report={Rc::clone(&report)}
+                    {on_force}
+                    calibration={model.and_then(|model| model.models.calibration.clone())}
+                />
+            }
+            <LesionList
+                report={Rc::clone(&report)}
+                threshold={state.threshold}
                 highlighted={state.highlighted}
-                display={state.display}
-                {on_display}
-                window={state.window}
-                {on_window}
-                {on_step}
+                {on_highlight}
+                {on_threshold}
             />
-            if let Some(report) = report {
-                <div class="findings">
-                    if report.classes.is_some() || report.refusal.is_some() {
-                        <Probabilities
-                            report={Rc::clone(&report)}
-                            {on_force}
-                            calibration={state.model.as_ref().and_then(|model| model.models.calibration.clone())}
-                        />
-                    }
-                    if !report.regions.is_empty() {
-                        <Regions
-                            report={Rc::clone(&report)}
-                            reference={state.model.as_ref().and_then(|model| model.regions.clone())}
-                        />
-                    }
-                    <LesionList
-                        report={Rc::clone(&report)}
-                        threshold={state.threshold}
-                        highlighted={state.highlighted}
-                        {on_highlight}
-                        {on_threshold}
-                    />
-                    for warning in report.warnings.iter() {
-                        <p class="warning">{text!("warning", warning = warning)}</p>
-                    }
-                </div>
+            if !report.regions.is_empty() {
+                <Regions
+                    report={Rc::clone(&report)}
+                    reference={model.and_then(|model| model.regions.clone())}
+                />
+            }
+            for warning in report.warnings.iter() {
+                <p class="warning">{text!("warning", warning = warning)}</p>
             }
         </div>
     }

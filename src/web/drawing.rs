@@ -94,6 +94,8 @@ fn draw_pixels(
     view: View,
 ) -> Result<CanvasRenderingContext2d, JsValue> {
     let (width, height) = (width as u32, height as u32);
+    // The page fits the picture into its window by this.
+    canvas.style().set_property("--ratio", &format!("calc({width} / {height})"))?;
     let data = ImageData::new_with_u8_clamped_array_and_sh(Clamped(rgba), width, height)?;
     let document = web_sys::window().and_then(|w| w.document()).ok_or("there is no document")?;
     let plain: HtmlCanvasElement = document.create_element("canvas")?.dyn_into()?;
