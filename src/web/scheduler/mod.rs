@@ -24,11 +24,11 @@ use crate::web::state::{Action, State};
 use crate::web::texts::text;
 use crate::worker_pool::WorkerPool;
 
-/// What is to be done.
+/// What is to be done. Small, as all of them pass through one list: what is large is boxed.
 #[derive(Clone, Debug)]
 pub enum Command {
     /// Change what the page shows.
-    Dispatch(Action),
+    Dispatch(Box<Action>),
     /// Start the program of a worker. If it cannot be started, [`Scheduler::worker_not_started`] is to be called.
     StartWorker {
         /// What it is called.
@@ -41,7 +41,7 @@ pub enum Command {
     /// The program of a worker has answered: wait for its first word no longer, and tell it which model to load.
     LoadModel(u32),
     /// Send a request to a worker, with bytes beside it.
-    SendWorker(u32, worker::Request, Vec<u8>),
+    SendWorker(u32, Box<worker::Request>, Vec<u8>),
     /// Start the program of a reader in the place of the one that is there.
     StartReader(Reader),
     /// End the program of the reader.
@@ -53,10 +53,10 @@ pub enum Command {
         /// Number of the batch.
         batch: u32,
         /// The request.
-        request: reader::Request,
+        request: Box<reader::Request>,
     },
     /// Send a request to the reader.
-    AskReader(reader::Request),
+    AskReader(Box<reader::Request>),
     /// Call [`Scheduler::timer`] after so many milliseconds; a timer that runs begins again.
     SetTimer(Timer, u32),
     /// Stop a timer.
@@ -260,7 +260,7 @@ impl Scheduler {
     }
 
     fn dispatch(&mut self, action: Action) {
-        self.commands.push(Command::Dispatch(action));
+        self.commands.push(Command::Dispatch(Box::new(action)));
     }
 
     fn number(&mut self) -> u32 {

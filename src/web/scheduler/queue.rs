@@ -56,7 +56,7 @@ impl Scheduler {
             let id = self.number();
             let force = self.forced.contains(&slice);
             let settings = Settings { score_threshold: LOWEST_SCORE, force, ..Settings::default() };
-            let request = Request::Predict { id, slice: prepared, settings };
+            let request = Box::new(Request::Predict { id, slice: prepared, settings });
             let worker = &mut self.workers[place];
             worker.job = Some(Job { id, slice, stage: None });
             let number = worker.number;
@@ -168,7 +168,7 @@ impl Scheduler {
             let number = worker.number;
             self.commands.extend([
                 Command::ClearTimer(Timer::Worker(number)),
-                Command::SendWorker(number, Request::Cancel { id: job.id }, Vec::new()),
+                Command::SendWorker(number, Box::new(Request::Cancel { id: job.id }), Vec::new()),
                 Command::SetTimer(Timer::Cancellation(number), CANCEL_PATIENCE_MS),
             ]);
         }

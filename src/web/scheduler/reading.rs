@@ -123,7 +123,7 @@ impl Scheduler {
             }
             _ => {}
         }
-        self.commands.push(Command::AskReader(request));
+        self.commands.push(Command::AskReader(Box::new(request)));
         self.wait_for_reader();
     }
 
@@ -207,11 +207,11 @@ impl Scheduler {
             return;
         }
         if let Some(batch) = reading.batch.as_ref().filter(|_| reading.is_there) {
-            let request = Request::Open {
+            let request = Box::new(Request::Open {
                 batch: batch.number,
                 names: batch.names.clone(),
                 refused: batch.refused.clone(),
-            };
+            });
             let batch = batch.number;
             self.commands.push(Command::SendFiles { batch, request });
         }

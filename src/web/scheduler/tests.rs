@@ -71,7 +71,7 @@ impl Page {
     fn carry_out(&mut self) {
         for command in self.scheduler.commands() {
             match command {
-                Command::Dispatch(action) => self.state.apply(action),
+                Command::Dispatch(action) => self.state.apply(*action),
                 Command::StartWorker { number, .. } => {
                     self.workers.insert(number, None);
                 }
@@ -80,7 +80,8 @@ impl Page {
                     self.timers.remove(&Timer::Worker(number));
                     self.timers.remove(&Timer::Cancellation(number));
                 }
-                Command::SendWorker(number, Request::Predict { id, slice, .. }, pixels) => {
+                Command::SendWorker(number, request, pixels) => {
+                    let Request::Predict { id, slice, .. } = *request else { continue };
                     assert!(!pixels.is_empty());
                     let worker = self.workers.get_mut(&number).expect("a worker that runs");
                     *worker = Some((id, slice.source));
@@ -91,7 +92,7 @@ impl Page {
                 }
                 Command::StopReader => self.asked.clear(),
                 Command::SendFiles { request, .. } | Command::AskReader(request) => {
-                    self.asked.push(request);
+                    self.asked.push(*request);
                 }
                 Command::SetTimer(timer, milliseconds) => {
                     self.timers.insert(timer, milliseconds);
@@ -100,10 +101,7 @@ impl Page {
                     self.timers.remove(&timer);
                 }
                 Command::Save { name, .. } => self.saved.push(name),
-                Command::LoadModel(_)
-                | Command::SendWorker(..)
-                | Command::ReaderStarted
-                | Command::ModelIsReady { .. } => {}
+                Command::LoadModel(_) | Command::ReaderStarted | Command::ModelIsReady { .. } => {}
             }
         }
     }

@@ -181,7 +181,7 @@ impl Session {
 
     fn execute(&self, command: Command) {
         match command {
-            Command::Dispatch(action) => self.dispatch(action),
+            Command::Dispatch(action) => self.dispatch(*action),
             Command::StartWorker { number, device } => self.start_worker(number, device),
             Command::StopWorker(number) => {
                 let mut running = self.inner.running.borrow_mut();
@@ -201,7 +201,7 @@ impl Session {
                 if let Some(program) = self.inner.running.borrow().workers.get(&number) {
                     let beside =
                         if bytes.is_empty() { Transfer::Nothing } else { Transfer::Bytes(&bytes) };
-                    program.send(&request, beside);
+                    program.send(&*request, beside);
                 }
             }
             Command::StartReader(reader) => self.start_reader(reader),
@@ -214,12 +214,12 @@ impl Session {
             Command::SendFiles { batch, request } => {
                 let running = self.inner.running.borrow();
                 if let (Some(program), Some(files)) = (&running.reader, running.files.get(&batch)) {
-                    program.send(&request, Transfer::Files(files));
+                    program.send(&*request, Transfer::Files(files));
                 }
             }
             Command::AskReader(request) => {
                 if let Some(program) = &self.inner.running.borrow().reader {
-                    program.send(&request, Transfer::Nothing);
+                    program.send(&*request, Transfer::Nothing);
                 }
             }
             Command::SetTimer(timer, milliseconds) => {
