@@ -4,7 +4,6 @@ mod program;
 mod silence;
 
 use std::cell::{Cell, RefCell};
-use std::collections::BTreeMap;
 use std::rc::Rc;
 
 use wasm_bindgen_futures::spawn_local;
@@ -52,10 +51,22 @@ struct Inner {
 #[derive(Default)]
 struct Running {
     reader: Option<Program>,
-    workers: BTreeMap<u32, Program>,
-    timers: BTreeMap<Timer, Silence>,
-    /// The files that are open, by the number of their batch.
-    files: BTreeMap<u32, Vec<File>>,
+    // Few of each, and a map would be kilobytes of the page.
+    workers: Vec<(u32, Program)>,
+    timers: Vec<(Timer, Silence)>,
+    /// The files that are open, with the number of their batch.
+    files: (u32, Vec<File>),
+}
+
+impl Running {
+    fn worker(&mut self, number: u32) -> Option<&mut Program> {
+        let found = self.workers.iter_mut().find(|(own, _)| *own == number);
+        found.map(|(_, program)| program)
+    }
+
+    fn clear(&mut self, timer: Timer) {
+        self.timers.retain(|(own, _)| *own != timer);
+    }
 }
 
 impl Session {
@@ -104,7 +115,7 @@ impl Session {
         let sizes = files.iter().map(|file| file.size()).collect();
         self.schedule(|scheduler| {
             let number = scheduler.open(names, sizes);
-            self.inner.running.borrow_mut().files = BTreeMap::from([(number, files)]);
+            self.inner.running.borrow_mut().files = (number, files);
         });
     }
 
@@ -185,20 +196,20 @@ impl Session {
             Command::StartWorker { number, device } => self.start_worker(number, device),
             Command::StopWorker(number) => {
                 let mut running = self.inner.running.borrow_mut();
-                running.workers.remove(&number);
-                running.timers.remove(&Timer::Worker(number));
-                running.timers.remove(&Timer::Cancellation(number));
+                running.workers.retain(|(own, _)| *own != number);
+                running.clear(Timer::Worker(number));
+                running.clear(Timer::Cancellation(number));
             }
             Command::LoadModel(number) => {
                 let model = self.inner.options.model.clone();
                 let models = browser::absolute("models").unwrap_or_default();
-                if let Some(program) = self.inner.running.borrow_mut().workers.get_mut(&number) {
+                if let Some(program) = self.inner.running.borrow_mut().worker(number) {
                     program.has_started();
                     program.send(&Request::Load { models, model }, Transfer::Nothing);
                 }
             }
             Command::SendWorker(number, request, bytes) => {
-                if let Some(program) = self.inner.running.borrow().workers.get(&number) {
+                if let Some(program) = self.inner.running.borrow_mut().worker(number) {
                     let beside =
                         if bytes.is_empty() { Transfer::Nothing } else { Transfer::Bytes(&bytes) };
                     program.send(&*request, beside);
@@ -213,7 +224,8 @@ impl Session {
             }
             Command::SendFiles { batch, request } => {
                 let running = self.inner.running.borrow();
-                if let (Some(program), Some(files)) = (&running.reader, running.files.get(&batch)) {
+                let (own, files) = &running.files;
+                if let Some(program) = running.reader.as_ref().filter(|_| *own == batch) {
                     program.send(&*request, Transfer::Files(files));
                 }
             }
@@ -226,10 +238,12 @@ impl Session {
                 let session = self.clone();
                 let over = move || session.schedule(|scheduler| scheduler.timer(timer));
                 let silence = Silence::new(milliseconds, over);
-                self.inner.running.borrow_mut().timers.insert(timer, silence);
+                let mut running = self.inner.running.borrow_mut();
+                running.clear(timer);
+                running.timers.push((timer, silence));
             }
             Command::ClearTimer(timer) => {
-                self.inner.running.borrow_mut().timers.remove(&timer);
+                self.inner.running.borrow_mut().clear(timer);
             }
             Command::Save { name, media_type, bytes } => {
                 if let Err(error) = browser::save(&name, &media_type, &bytes) {
@@ -257,7 +271,7 @@ impl Session {
         };
         match Program::start(device.files(), on_event, failed) {
             Ok(program) => {
-                self.inner.running.borrow_mut().workers.insert(number, program);
+                self.inner.running.borrow_mut().workers.push((number, program));
             }
             Err(reason) => {
                 self.schedule(|scheduler| scheduler.worker_not_started(number, &reason));
