@@ -285,28 +285,26 @@ impl<E: Backend> Predictor<E> {
         }
         let (mut lesions, mut mask_logits) = (Vec::new(), Vec::new());
         let (mut evidence, mut to_slice) = (None, [1.0; 2]);
-        let [for_segmentation, for_classifier] = inputs;
-        if let Some((Trunk { engine, masks, .. }, input)) =
-            self.segmentation.as_ref().zip(for_segmentation)
+        // One call for both trunks: each would be a state machine of its own in what a browser downloads.
+        for (outlines, (trunk, input)) in
+            [true, false].into_iter().zip(trunks.into_iter().zip(inputs))
         {
+            let Some((Trunk { engine, masks, .. }, input)) = trunk.as_ref().zip(input) else {
+                continue;
+            };
             let lap = &mut |stage| clock.lap(stage);
-            let output = detector::run(engine, &input, Some(settings), monitor, lap).await?;
+            let ahead = outlines.then_some(settings);
+            let output = detector::run(engine, &input, ahead, monitor, lap).await?;
             to_slice = input.to_slice;
-            if self.shares_trunk() {
+            if !outlines || self.shares_trunk() {
                 evidence = self.evidence(engine, &output, slice, to_slice, settings).await?;
             }
-            monitor.enter(Stage::Masks).await?;
-            (lesions, mask_logits) =
-                outline(engine, *masks, output, &input, slice, settings).await?;
-            clock.lap(Stage::Masks);
-        }
-        if let Some((Trunk { engine, .. }, input)) =
-            self.classifier_trunk.as_ref().zip(for_classifier)
-        {
-            let lap = &mut |stage| clock.lap(stage);
-            let output = detector::run(engine, &input, None, monitor, lap).await?;
-            to_slice = input.to_slice;
-            evidence = self.evidence(engine, &output, slice, to_slice, settings).await?;
+            if outlines {
+                monitor.enter(Stage::Masks).await?;
+                (lesions, mask_logits) =
+                    outline(engine, *masks, output, &input, slice, settings).await?;
+                clock.lap(Stage::Masks);
+            }
         }
         let (mut logits, mut regions) = (None, Vec::new());
         let inputs = self.calibration().and_then(|known| known.inputs.as_ref());

@@ -81,7 +81,7 @@ pub enum Command {
 }
 
 /// What is waited for.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Timer {
     /// A worker says something.
     Worker(u32),

@@ -14,7 +14,7 @@ struct Page {
     readers_started: usize,
     /// What the reader was asked for and has not answered.
     asked: Vec<Ask>,
-    timers: BTreeMap<Timer, u32>,
+    timers: Vec<(Timer, u32)>,
     saved: Vec<String>,
 }
 
@@ -58,7 +58,7 @@ impl Page {
             workers: BTreeMap::new(),
             readers_started: 0,
             asked: Vec::new(),
-            timers: BTreeMap::new(),
+            timers: Vec::new(),
             saved: Vec::new(),
         };
         page.scheduler.choose(Device::Cpu);
@@ -77,8 +77,8 @@ impl Page {
                 }
                 Command::StopWorker(number) => {
                     assert!(self.workers.remove(&number).is_some(), "worker {number} runs");
-                    self.timers.remove(&Timer::Worker(number));
-                    self.timers.remove(&Timer::Cancellation(number));
+                    self.clear(Timer::Worker(number));
+                    self.clear(Timer::Cancellation(number));
                 }
                 Command::SendWorker(number, request, pixels) => {
                     let Request::Predict { id, slice, .. } = *request else { continue };
@@ -95,15 +95,25 @@ impl Page {
                     self.asked.push(*request);
                 }
                 Command::SetTimer(timer, milliseconds) => {
-                    self.timers.insert(timer, milliseconds);
+                    self.clear(timer);
+                    self.timers.push((timer, milliseconds));
                 }
                 Command::ClearTimer(timer) => {
-                    self.timers.remove(&timer);
+                    self.clear(timer);
                 }
                 Command::Save { name, .. } => self.saved.push(name),
                 Command::LoadModel(_) | Command::ReaderStarted | Command::ModelIsReady { .. } => {}
             }
         }
+    }
+
+    fn clear(&mut self, timer: Timer) {
+        self.timers.retain(|(own, _)| *own != timer);
+    }
+
+    /// Milliseconds of a timer that runs.
+    fn patience(&self, timer: Timer) -> Option<u32> {
+        self.timers.iter().find(|(own, _)| *own == timer).map(|(_, milliseconds)| *milliseconds)
     }
 
     fn act(&mut self, act: impl FnOnce(&mut Scheduler, &State)) {
@@ -319,7 +329,7 @@ fn a_worker_that_does_not_confirm_a_cancellation_is_replaced_and_one_that_does_i
     page.answer();
     page.act(|scheduler, _| scheduler.cancel());
     assert!(page.state.cancelled);
-    assert!(page.timers.contains_key(&Timer::Cancellation(1)));
+    assert!(page.patience(Timer::Cancellation(1)).is_some());
     page.act(|scheduler, _| scheduler.run([0]));
     page.answer();
     assert_eq!(page.given(), ["slice 1"], "nothing new before the old has stopped");
@@ -402,7 +412,7 @@ fn a_file_that_breaks_the_reader_is_refused_by_name_when_it_is_opened_again() {
     });
     let batch = page.batch();
     page.read(Read::Opening { batch, file: 1 });
-    assert_eq!(page.timers[&Timer::Reader], 35_000, "longer for a larger file");
+    assert_eq!(page.patience(Timer::Reader), Some(35_000), "longer for a larger file");
     page.act(|scheduler, _| scheduler.timer(Timer::Reader));
     page.read(Read::Started);
     let refused = page.asked.iter().find_map(|ask| match ask {
@@ -442,7 +452,7 @@ fn an_export_that_a_new_reader_cannot_finish_is_said_to_be_lost() {
         let what = (report, slices, "series".to_owned());
         scheduler.export(Format::Csv, what, Identity::default(), None);
     });
-    assert_eq!(page.timers[&Timer::Reader], 300_000);
+    assert_eq!(page.patience(Timer::Reader), Some(300_000));
     page.act(|scheduler, _| scheduler.reader_failed("it broke."));
     let said = page.state.error.clone().or(page.state.notice.clone()).unwrap_or_default();
     assert!(said.contains("it broke"), "{said}");
