@@ -33,9 +33,9 @@ tools:
 	@rustup target list --installed | grep -q wasm32-unknown-unknown || rustup target add wasm32-unknown-unknown
 	@trunk --version 2>/dev/null | grep -q . || cargo install trunk --debug --version $(TRUNK_VERSION) --locked --no-default-features --features rustls --root $(TOOLS)
 	@wasm-bindgen --version 2>/dev/null | grep -qF "$(BINDGEN_VERSION)" || cargo install --path www/tools/wasm-bindgen --locked --force --target-dir $(CURDIR)/target/tools/build --root $(TOOLS)
-	@{ wasm-opt --version && cmp -s www/tools/package-lock.json $(TOOLS)/package-lock.json; } >/dev/null 2>&1 \
+	@{ wasm-opt --version && esbuild --version && cmp -s www/tools/package-lock.json $(TOOLS)/package-lock.json; } >/dev/null 2>&1 \
 	  || { mkdir -p $(TOOLS) && cp www/tools/package.json www/tools/package-lock.json $(TOOLS) && npm ci --ignore-scripts --prefix $(TOOLS); } \
-	  || echo "wasm-opt and axe-core were not found; skipping them"
+	  || echo "wasm-opt, esbuild and axe-core were not found; skipping them"
 	@cargo fetch --locked
 
 test: fmt lint deny unit dist browser
