@@ -97,7 +97,9 @@ pub fn write(
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::report::{ModelsInfo, SliceReport};
+    use crate::classes::LesionKind;
+    use crate::detection::BBox;
+    use crate::report::{Lesion, ModelsInfo, SliceReport};
 
     /// Slices of which every second cannot be read.
     struct Half;
@@ -133,8 +135,18 @@ mod tests {
 
     fn report(slices: usize) -> Report {
         let mut report = Report::new(ModelsInfo::default(), "cpu");
-        let found = (0..slices)
-            .map(|index| SliceReport::refused(&slice(index), "".into(), Default::default()));
+        let found = (0..slices).map(|index| {
+            let lesion = Lesion {
+                label: LesionKind::GroundGlass,
+                score: 0.9,
+                bbox: BBox { x1: 0.0, y1: 0.0, x2: 1.0, y2: 1.0 },
+                area_px: 1,
+                area_mm2: None,
+                mask: None,
+            };
+            let nothing = SliceReport::refused(&slice(index), "".into(), Default::default());
+            SliceReport { lesions: vec![lesion], ..nothing }
+        });
         report.add_series("series".into(), found.collect(), slices, None, Vec::new());
         report
     }
