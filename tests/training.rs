@@ -253,7 +253,7 @@ fn every_kind_of_run_that_stops_at_every_step_ends_with_the_weights_of_one_left_
     let image = ["--data", &classes, "--list", &list, "--steps", "3"];
     let image_options = ["--norm", "batch", "--variant", "resnet18t2", "--side", "64"];
     let kinds: [(&str, &str, Vec<&str>, usize); 3] = [
-        ("s+f", classifier[0], [&stage_two[..], &features].concat(), 6),
+        ("s+f", classifier[0], [&stage_two[..], &features].concat(), 4),
         ("joint", "train joint --average 0.5 --out", [&joint[..], &joint_options].concat(), 3),
         (
             "image",
