@@ -1,7 +1,7 @@
 //! Who does what: one reader, which knows the files; workers, which know the network; slices that wait.
 //!
 //! A state machine without a browser: what happens comes in as calls, what is to be done goes out as [`Command`]s.
-//! [`crate::web::session`] connects it to the page and its programs; natively it is tested as it is.
+//! `web::session` connects it to the page and its programs; natively it is tested as it is.
 
 mod queue;
 mod reading;
