@@ -8,10 +8,12 @@
 )]
 
 mod common;
+#[path = "common/program.rs"]
+mod program;
 
 use std::fs;
 use std::path::Path;
-use std::process::{Command, Output, Stdio};
+use std::process::Stdio;
 use std::time::Duration;
 
 use groundglass::classes::SliceClass;
@@ -19,7 +21,8 @@ use groundglass::image::phantom::draw;
 use groundglass::network::StateDict;
 use groundglass::network::pretrained::BODY;
 use serde_json::Value;
-use tempfile::TempDir;
+
+use self::program::{at, command, fail, phantoms, succeed};
 
 /// A run of a few steps from fresh weights; the average would be those.
 const SHORT: [&str; 12] = [
@@ -36,39 +39,6 @@ const SHORT: [&str; 12] = [
     "--average",
     "0",
 ];
-
-fn command(arguments: &[&str]) -> Command {
-    let mut command = Command::new(env!("CARGO_BIN_EXE_groundglass"));
-    command.args(arguments).stdin(Stdio::null());
-    command
-}
-
-fn run(arguments: &[&str]) -> Output {
-    command(arguments).output().expect("the program runs")
-}
-
-fn succeed(arguments: &[&str]) -> String {
-    let output = run(arguments);
-    let error = String::from_utf8_lossy(&output.stderr).into_owned();
-    assert!(output.status.success(), "{arguments:?}: {error}");
-    String::from_utf8_lossy(&output.stdout).into_owned()
-}
-
-fn fail(arguments: &[&str]) -> String {
-    let output = run(arguments);
-    assert_eq!(output.status.code(), Some(1), "{arguments:?}");
-    String::from_utf8_lossy(&output.stderr).into_owned()
-}
-
-fn at(folder: &TempDir, name: &str) -> String {
-    folder.path().join(name).display().to_string()
-}
-
-fn phantoms(count: &str) -> TempDir {
-    let folder = tempfile::tempdir().unwrap();
-    succeed(&["phantom", "--out", &at(&folder, "data"), "--count", count, "--seed", "3"]);
-    folder
-}
 
 fn train<'a>(data: &'a str, out: &'a str, rest: &[&'a str]) -> Vec<&'a str> {
     let mut arguments = vec!["train", "segmentation", "--data", data, "--out", out];

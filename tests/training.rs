@@ -7,14 +7,18 @@
     reason = "a test fails by panicking"
 )]
 
+#[path = "common/program.rs"]
+mod program;
+
 use std::fs;
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Output, Stdio};
+use std::process::{Child, Stdio};
 use std::time::{Duration, Instant};
 
 use groundglass::evaluate::tables::Evaluation;
 use groundglass::network::StateDict;
-use tempfile::TempDir;
+
+use self::program::{at, command, fail, phantoms, succeed};
 
 /// Recipe of the short runs: the paper's learning rate is made for days.
 const SHORT: [&str; 12] = [
@@ -31,39 +35,6 @@ const SHORT: [&str; 12] = [
     "--seed",
     "1",
 ];
-
-fn command(arguments: &[&str]) -> Command {
-    let mut command = Command::new(env!("CARGO_BIN_EXE_groundglass"));
-    command.args(arguments).stdin(Stdio::null());
-    command
-}
-
-fn run(arguments: &[&str]) -> Output {
-    command(arguments).output().expect("the program runs")
-}
-
-fn succeed(arguments: &[&str]) -> String {
-    let output = run(arguments);
-    let error = String::from_utf8_lossy(&output.stderr).into_owned();
-    assert!(output.status.success(), "{arguments:?}: {error}");
-    String::from_utf8_lossy(&output.stdout).into_owned()
-}
-
-fn fail(arguments: &[&str]) -> String {
-    let output = run(arguments);
-    assert_eq!(output.status.code(), Some(1), "{arguments:?}");
-    String::from_utf8_lossy(&output.stderr).into_owned()
-}
-
-fn at(folder: &TempDir, name: &str) -> String {
-    folder.path().join(name).display().to_string()
-}
-
-fn phantoms(count: &str) -> TempDir {
-    let folder = tempfile::tempdir().unwrap();
-    succeed(&["phantom", "--out", &at(&folder, "data"), "--count", count, "--seed", "3"]);
-    folder
-}
 
 fn train_segmentation(data: &str, out: &str, rest: &[&str]) -> Vec<String> {
     let mut arguments = vec!["train", "segmentation", "--data", data, "--out", out];

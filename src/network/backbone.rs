@@ -28,13 +28,18 @@ impl PyramidBackbone {
     /// Normalised image `[batch, 3, height, width]` to pyramid levels `[batch, 256, h, w]`,
     /// finest first.
     pub fn forward(&self, image: Tensor<4>) -> Vec<Tensor<4>> {
+        self.pyramid(self.maps(image))
+    }
+
+    /// Normalised image to the outputs of the body's layers, finest first.
+    pub fn maps(&self, image: Tensor<4>) -> Vec<Tensor<4>> {
         let mut hidden = self.body.stem(image);
         let mut maps = Vec::new();
         for index in 0..self.body.layers() {
             hidden = self.body.layer(index, hidden);
             maps.push(hidden.clone());
         }
-        self.pyramid(maps)
+        maps
     }
 
     /// The pyramid over the outputs of all layers: it takes as many of the last as it has levels.

@@ -60,14 +60,7 @@ impl ClassHeads<'_> {
     /// The body's maps, layer by layer.
     fn maps(&self, input: &NetworkInput) -> Vec<Tensor<4>> {
         let data = TensorData::new(input.values.clone(), [1, 3, input.height, input.width]);
-        let body = &self.network.backbone.body;
-        let mut hidden = body.stem(Tensor::from_data(data, self.device));
-        let mut maps = Vec::new();
-        for index in 0..body.layers() {
-            hidden = body.layer(index, hidden);
-            maps.push(hidden.clone());
-        }
-        maps
+        self.network.backbone.maps(Tensor::from_data(data, self.device))
     }
 
     /// The ranked regions of a slice and their proposals. `levels` carry no gradient.

@@ -73,6 +73,11 @@ pub fn held_out(dataset: &ClassDataset, folds: &FoldArguments) -> Result<Vec<boo
     Ok(fold.held_out(&dataset.files.iter().map(origin).collect::<Vec<_>>()))
 }
 
+/// What belongs to the slices that are not held out.
+pub fn learnt<T>(values: Vec<T>, held: &[bool]) -> Vec<T> {
+    values.into_iter().zip(held).filter(|(_, held)| !**held).map(|(value, _)| value).collect()
+}
+
 /// The slices to learn from, and those that are held out.
 pub fn divided(
     dataset: ClassDataset,

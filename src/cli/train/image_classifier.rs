@@ -8,7 +8,7 @@ use clap::Args;
 
 use crate::cli::model::read_state;
 use crate::cli::train::{
-    Display, FoldArguments, RunArguments, class_slices, read_config, serde_value,
+    Display, FoldArguments, RunArguments, class_slices, read_config, serde_value, set,
 };
 use crate::dataset::source::DataSource;
 use crate::evaluate::classification::balanced_accuracy;
@@ -97,12 +97,7 @@ impl TrainImageClassifier {
         let (dataset, lists) = class_slices::open(&self.data, &self.list)?;
         config.fold = self.folds.fold();
         let held = class_slices::held_out(&dataset, &self.folds)?;
-        let lists: Vec<f64> = lists
-            .into_iter()
-            .zip(&held)
-            .filter(|(_, held)| !**held)
-            .map(|(list, _)| list)
-            .collect();
+        let lists = class_slices::learnt(lists, &held);
         let (training, held_out) = class_slices::divided(dataset, &self.folds, &held)?;
         config.data = class_slices::records(&self.data, &self.list, &training);
         let weights = draw_weights(&training, &lists, config.lone_source);
@@ -153,29 +148,24 @@ impl TrainImageClassifier {
             Some(path) => read_config(path)?,
             None => ImageClassifierTraining::default(),
         };
-        fn set<T: Copy>(target: &mut T, given: Option<T>) {
-            if let Some(given) = given {
-                *target = given;
-            }
-        }
-        set(&mut config.variant, self.variant);
-        set(&mut config.side, self.side);
-        set(&mut config.learning_rate.peak, self.learning_rate);
-        set(&mut config.body_rate, self.body_rate);
-        set(&mut config.weight_decay, self.weight_decay);
-        set(&mut config.norm, self.norm);
-        set(&mut config.freeze, self.freeze);
-        set(&mut config.batch, self.batch);
-        set(&mut config.steps, self.steps);
+        set(&mut config.variant, &self.variant);
+        set(&mut config.side, &self.side);
+        set(&mut config.learning_rate.peak, &self.learning_rate);
+        set(&mut config.body_rate, &self.body_rate);
+        set(&mut config.weight_decay, &self.weight_decay);
+        set(&mut config.norm, &self.norm);
+        set(&mut config.freeze, &self.freeze);
+        set(&mut config.batch, &self.batch);
+        set(&mut config.steps, &self.steps);
         if self.steps.is_some() {
             config.learning_rate.warmup = config.steps * 15 / 100;
         }
-        set(&mut config.dropout, self.dropout);
-        set(&mut config.label_smoothing, self.label_smoothing);
-        set(&mut config.lone_source, self.lone_source);
-        set(&mut config.augmentation, self.augment);
-        set(&mut config.average, self.average);
-        set(&mut config.seed, self.seed);
+        set(&mut config.dropout, &self.dropout);
+        set(&mut config.label_smoothing, &self.label_smoothing);
+        set(&mut config.lone_source, &self.lone_source);
+        set(&mut config.augmentation, &self.augment);
+        set(&mut config.average, &self.average);
+        set(&mut config.seed, &self.seed);
         ensure!(config.batch > 0, "--batch must be at least 1");
         ensure!(
             (64..=1024).contains(&config.side) && config.side.is_multiple_of(32),

@@ -8,7 +8,7 @@ use clap::Args;
 
 use crate::cli::model::read_state;
 use crate::cli::train::segmentation::{self, TrainSegmentation};
-use crate::cli::train::{Display, class_slices, read_config, serde_value};
+use crate::cli::train::{Display, class_slices, read_config, serde_value, set};
 use crate::dataset::source::DataSource;
 use crate::evaluate::classification::balanced_accuracy;
 use crate::network::StateDict;
@@ -75,8 +75,7 @@ impl TrainJoint {
         let (classes, lists) = class_slices::open(&self.class_data, &self.class_list)?;
         config.classes.fold = folds.fold();
         let held = class_slices::held_out(&classes, folds)?;
-        let mut known = held.iter();
-        let lists: Vec<f64> = lists.into_iter().filter(|_| known.next() == Some(&false)).collect();
+        let lists = class_slices::learnt(lists, &held);
         let (classes, held_out) = class_slices::divided(classes, folds, &held)?;
         config.classes.data = class_slices::records(&self.class_data, &self.class_list, &classes);
         let weights = draw_weights(&classes, &lists, config.classes.lone_source);
@@ -128,18 +127,13 @@ impl TrainJoint {
             self.detector.config.as_deref().map(read_config).transpose()?;
         let (detector, classes) = stored.map(|stored| (stored.detector, stored.classes)).unzip();
         let mut classes: JointClasses = classes.unwrap_or_default();
-        fn set<T: Copy>(target: &mut T, given: Option<T>) {
-            if let Some(given) = given {
-                *target = given;
-            }
-        }
-        set(&mut classes.batch, self.class_batch);
-        set(&mut classes.weight, self.class_weight);
-        set(&mut classes.trunk_gradient, self.trunk_gradient);
-        set(&mut classes.dropout, self.class_dropout);
-        set(&mut classes.label_smoothing, self.label_smoothing);
-        set(&mut classes.lone_source, self.lone_source);
-        set(&mut classes.augmentation, self.class_augment);
+        set(&mut classes.batch, &self.class_batch);
+        set(&mut classes.weight, &self.class_weight);
+        set(&mut classes.trunk_gradient, &self.trunk_gradient);
+        set(&mut classes.dropout, &self.class_dropout);
+        set(&mut classes.label_smoothing, &self.label_smoothing);
+        set(&mut classes.lone_source, &self.lone_source);
+        set(&mut classes.augmentation, &self.class_augment);
         ensure!(classes.batch > 0, "--class-batch must be at least 1");
         ensure!(
             classes.weight.is_finite() && classes.weight > 0.0,

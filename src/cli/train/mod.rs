@@ -179,6 +179,13 @@ impl PatientNames {
     }
 }
 
+/// Takes over the value of an option that is given.
+fn set<T: Clone>(target: &mut T, given: &Option<T>) {
+    if let Some(given) = given {
+        target.clone_from(given);
+    }
+}
+
 /// Reads a configuration that a run wrote.
 fn read_config<T: serde::de::DeserializeOwned>(path: &Path) -> Result<T> {
     let text = files::read(path, MAX_CONFIG)?;

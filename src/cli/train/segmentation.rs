@@ -7,7 +7,7 @@ use anyhow::{Context, Result, ensure};
 use clap::{Args, ValueEnum};
 
 use crate::cli::model::{read_state, read_weights};
-use crate::cli::train::{Display, FoldArguments, RunArguments, read_config, serde_value};
+use crate::cli::train::{Display, FoldArguments, RunArguments, read_config, serde_value, set};
 use crate::dataset::lesions::{LesionClasses, LesionDataset, LesionFile};
 use crate::dataset::source::DataSource;
 use crate::evaluate::segmentation;
@@ -305,11 +305,6 @@ impl TrainSegmentation {
                 SegmentationConfig { seed: 0, ..SegmentationConfig::small_data() }
             }
         };
-        fn set<T: Clone>(target: &mut T, given: &Option<T>) {
-            if let Some(given) = given {
-                target.clone_from(given);
-            }
-        }
         set(&mut config.variant, &self.variant);
         set(&mut config.classes, &self.masks);
         set(&mut config.steps, &self.steps);
