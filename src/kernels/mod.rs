@@ -1,7 +1,11 @@
-//! CPU arithmetic on plain slices, natively and in wasm: no burn, no network.
+//! CPU arithmetic on plain slices: no burn, no network. Inference runs it natively and in wasm; the gradients,
+//! each beside the operation that it belongs to, are native.
 
+#[cfg(not(target_arch = "wasm32"))]
+pub mod batch_norm;
 pub mod conv;
 pub mod conv_transpose;
+pub mod epilogue;
 mod layout;
 pub mod linear;
 pub mod matmul;

@@ -132,7 +132,8 @@ fn batch_statistics(input: &Tensor<4>) -> (Tensor<1>, Tensor<1>) {
 #[cfg(not(target_arch = "wasm32"))]
 mod device {
     use super::*;
-    use crate::network::cpu_ops::batch_norm::{ChannelStatistics, batch_norm, statistics};
+    use crate::kernels::batch_norm::ChannelStatistics;
+    use crate::network::cpu_ops::batch_norm::{batch_norm, statistics};
     use crate::network::cpu_ops::is_cpu_device;
     use crate::network::cpu_values::to_cpu_vec;
     use burn::tensor::TensorData;

@@ -1,11 +1,8 @@
-//! Transposed convolution, kernel 2, stride 2, with bias and ReLU, and its gradients.
+//! [`crate::kernels::conv_transpose`] in burn's graph.
 
 use burn::tensor::Tensor;
 
-use crate::kernels::conv_transpose::{CpuConvTranspose2d, output_start, taps_before_outputs};
-use crate::kernels::matmul::{add_transposed_matmul, matmul};
-use crate::kernels::parallel;
-use crate::network::cpu_ops::conv::{channel_sums, where_positive};
+use crate::kernels::conv_transpose::{ConvTransposeGradient, CpuConvTranspose2d};
 use crate::network::cpu_ops::op::{
     ChannelsLast, CpuOp, HostTensor, Recorded, Saved, apply, contiguous, from_channels_last,
     from_values,
@@ -35,56 +32,22 @@ impl CpuOp for Upscale {
         wanted: &[bool],
     ) -> Vec<Option<HostTensor>> {
         let input = ChannelsLast::of(&recorded.inputs[0]);
-        let [batch, height, width, channels] = input.dims;
         let weight = contiguous(&recorded.inputs[1]);
-        let gradient = ChannelsLast::of(&gradient);
-        let outputs = gradient.dims[3];
-        let output = ChannelsLast::of(&recorded.output);
-        let gradient = where_positive(gradient.values(), output.values());
-        let image = height * width;
-        // The gradient in the order of the product, `[pixels, 2, 2, out]`.
-        let mut ordered = vec![0.0; gradient.len()];
-        parallel::for_each_chunk(&mut ordered, 4 * outputs, |pixel, values| {
-            let (row, column) = (pixel / width, pixel % width);
-            for (tap, values) in values.chunks_exact_mut(2 * outputs).enumerate() {
-                // Rows run on from image to image.
-                let start = output_start(row, tap, width, outputs) + 2 * column * outputs;
-                values.copy_from_slice(&gradient[start..][..2 * outputs]);
-            }
-        });
+        let (gradient, output) = (ChannelsLast::of(&gradient), ChannelsLast::of(&recorded.output));
+        let (channels, outputs) = (input.dims[3], gradient.dims[3]);
+        let gradients =
+            ConvTransposeGradient::new(gradient.values(), output.values(), input.dims, outputs);
         let mut found = vec![None; wanted.len()];
         if wanted[0] {
-            let weights = taps_before_outputs(weight.storage(), outputs);
-            let mut turned = vec![0.0; weights.len()];
-            for (input, values) in weights.chunks_exact(4 * outputs).enumerate() {
-                for (index, value) in values.iter().enumerate() {
-                    turned[index * channels + input] = *value;
-                }
-            }
-            let mut values = vec![0.0; batch * image * channels];
-            parallel::for_each_chunk(&mut values, image * channels, |index, out| {
-                let left = &ordered[index * image * 4 * outputs..][..image * 4 * outputs];
-                matmul(out, left, &turned, [image, 4 * outputs, channels]);
-            });
+            let values = gradients.input_gradient(weight.storage());
             found[0] = Some(from_channels_last(values, input.dims));
         }
         if wanted[1] {
-            let sums =
-                parallel::sum_over_parts(batch * image, channels * 4 * outputs, |range, sums| {
-                    let left = &input.values()[range.start * channels..range.end * channels];
-                    let right = &ordered[range.start * 4 * outputs..range.end * 4 * outputs];
-                    add_transposed_matmul(sums, left, right, [channels, range.len(), 4 * outputs]);
-                });
-            let mut values = vec![0.0; sums.len()];
-            for (input, sums) in sums.chunks_exact(4 * outputs).enumerate() {
-                for (index, sum) in sums.iter().enumerate() {
-                    values[(input * outputs + index % outputs) * 4 + index / outputs] = *sum;
-                }
-            }
+            let values = gradients.weight_gradient(input.values());
             found[1] = Some(from_values(values, [channels, outputs, 2, 2]));
         }
         if wanted[2] {
-            found[2] = Some(from_values(channel_sums(&gradient, outputs), [outputs]));
+            found[2] = Some(from_values(gradients.bias_gradient(), [outputs]));
         }
         found
     }

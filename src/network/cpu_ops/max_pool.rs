@@ -1,11 +1,10 @@
-//! Max pooling 3x3, stride 2, padding 1, and its gradient.
+//! [`crate::kernels::max_pool`] in burn's graph.
 
 use std::sync::Arc;
 
 use burn::tensor::Tensor;
 
-use crate::kernels::max_pool::{KERNEL, STRIDE, fold_windows};
-use crate::kernels::parallel;
+use crate::kernels::max_pool::{max_pool_gradient, max_pool_with_taps};
 use crate::network::cpu_ops::op::{
     ChannelsLast, CpuOp, HostTensor, Recorded, Saved, apply, from_channels_last,
 };
@@ -21,19 +20,8 @@ struct MaxPool;
 impl CpuOp for MaxPool {
     fn forward(&self, inputs: &[HostTensor], _: bool) -> (HostTensor, Saved) {
         let input = ChannelsLast::of(&inputs[0]);
-        // The value in the first half, the winning tap in the second half of each output.
-        let (found, dims) = fold_windows(
-            input.values(),
-            input.dims,
-            (f32::NEG_INFINITY, 0u8),
-            |best: &mut (f32, u8), value, tap| {
-                if value > best.0 {
-                    *best = (value, tap);
-                }
-            },
-        );
-        let values = found.iter().map(|(value, _)| *value).collect();
-        let indices = Arc::new(found.iter().map(|(_, tap)| *tap).collect());
+        let (values, taps, dims) = max_pool_with_taps(input.values(), input.dims);
+        let indices = Arc::new(taps);
         let output = from_channels_last(values, dims);
         (output, Saved { indices, ..Saved::default() })
     }
@@ -44,40 +32,12 @@ impl CpuOp for MaxPool {
         gradient: HostTensor,
         _: &[bool],
     ) -> Vec<Option<HostTensor>> {
-        let [batch, channels, height, width] =
+        let [batch, channels, height, width]: [usize; 4] =
             std::array::from_fn(|axis| recorded.inputs[0].layout().shape()[axis]);
         let gradient = ChannelsLast::of(&gradient);
-        let [_, rows, columns, _] = gradient.dims;
-        let taps = &recorded.saved.indices;
-        let mut values = vec![0.0; batch * height * width * channels];
-        // Every input row asks the one or two output rows whose windows reach it.
-        parallel::for_each_chunk(&mut values, width * channels, |index, out| {
-            let (image, y) = (index / height, index % height);
-            for ky in 0..KERNEL {
-                let Some(offset) = (y + 1).checked_sub(ky) else { continue };
-                if offset % STRIDE != 0 || offset / STRIDE >= rows {
-                    continue;
-                }
-                let row = (image * rows + offset / STRIDE) * columns;
-                for column in 0..columns {
-                    let start = (row + column) * channels;
-                    for kx in 0..KERNEL {
-                        let x = (column * STRIDE + kx).wrapping_sub(1);
-                        if x >= width {
-                            continue;
-                        }
-                        let tap = (ky * KERNEL + kx) as u8;
-                        let pixel = &mut out[x * channels..][..channels];
-                        let taps = &taps[start..][..channels];
-                        let gradient = &gradient.values()[start..][..channels];
-                        for c in 0..channels {
-                            pixel[c] += if taps[c] == tap { gradient[c] } else { 0.0 };
-                        }
-                    }
-                }
-            }
-        });
-        vec![Some(from_channels_last(values, [batch, height, width, channels]))]
+        let dims = [batch, height, width, channels];
+        let values = max_pool_gradient(gradient.values(), &recorded.saved.indices, dims);
+        vec![Some(from_channels_last(values, dims))]
     }
 }
 

@@ -1,4 +1,4 @@
-//! Operations with hand-written gradients for training on the CPU.
+//! [`crate::kernels`] in burn's graph: operations with hand-written gradients for training on the CPU.
 //!
 //! burn's flex backend differentiates everything, but a training step of this network spends nearly
 //! all its time in a handful of operations that gain several times over from layouts and algorithms
@@ -12,7 +12,6 @@ pub mod conv_transpose;
 pub mod max_pool;
 pub mod op;
 pub mod roi_align;
-mod winograd_gradient;
 
 use burn::backend::DispatchDevice;
 use burn::tensor::Device;

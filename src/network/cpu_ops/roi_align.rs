@@ -1,11 +1,11 @@
-//! RoIAlign by direct look-ups, and its gradient with respect to the features.
+//! [`crate::kernels::roi_align`] in burn's graph.
 
 use burn::tensor::Tensor;
 
 use crate::detection::BBox;
 use crate::detection::roi_align::bins::{BinTaps, bin_taps};
 use crate::kernels::parallel;
-use crate::kernels::roi_align::pool_region;
+use crate::kernels::roi_align::{RoiAlignGradient, pool_region};
 use crate::network::cpu_ops::is_cpu_device;
 use crate::network::cpu_ops::op::{
     ChannelsLast, CpuOp, HostTensor, Recorded, Saved, apply, from_channels_last, from_values,
@@ -100,38 +100,9 @@ impl CpuOp for RoiAlign {
     ) -> Vec<Option<HostTensor>> {
         let shape = recorded.inputs[0].layout().shape();
         let dims = [shape[0], shape[2], shape[3], shape[1]];
-        let channels = dims[3];
         let gradient = ChannelsLast::of(&gradient);
-        let area = self.bins * self.bins;
-        let cells: usize = dims[..3].iter().product();
-        // Boxes overlap, so threads share the channels, not the boxes.
-        let group = channels.div_ceil(parallel::threads());
-        let mut grouped = vec![0.0; cells * group * channels.div_ceil(group)];
-        parallel::for_each_chunk(&mut grouped, cells * group, |index, out| {
-            let first = index * group;
-            let own = group.min(channels - first);
-            for (number, bbox) in self.boxes.iter().enumerate() {
-                let taps = self.taps(bbox, dims);
-                for bin in 0..area {
-                    let start = (number * area + bin) * channels + first;
-                    let gradient = &gradient.values()[start..][..own];
-                    taps.for_each(bin, |cell, weight| {
-                        let sums = &mut out[cell * group..][..own];
-                        for (sum, value) in sums.iter_mut().zip(gradient) {
-                            *sum += weight * value;
-                        }
-                    });
-                }
-            }
-        });
-        let mut values = vec![0.0; cells * channels];
-        for (index, part) in grouped.chunks_exact(cells * group).enumerate() {
-            let first = index * group;
-            let own = group.min(channels - first);
-            for (cell, sums) in part.chunks_exact(group).enumerate() {
-                values[cell * channels + first..][..own].copy_from_slice(&sums[..own]);
-            }
-        }
+        let of = RoiAlignGradient { boxes: &self.boxes, scale: self.scale, bins: self.bins };
+        let values = of.level_gradient(gradient.values(), dims);
         vec![Some(from_channels_last(values, dims))]
     }
 }

@@ -5,9 +5,15 @@
 //! products), and transformed back to 4x4 outputs. In f32 the result differs from the direct sum by
 //! about 1e-6 of its size.
 
-use crate::kernels::conv::{ConvShape, Epilogue};
+#[cfg(not(target_arch = "wasm32"))]
+mod gradient;
+
+use crate::kernels::conv::ConvShape;
+use crate::kernels::epilogue::Epilogue;
 use crate::kernels::matmul::matmul;
 use crate::kernels::parallel;
+#[cfg(not(target_arch = "wasm32"))]
+pub use gradient::{input_gradient, weight_gradient};
 
 /// Outputs per tile and axis.
 pub const TILE: usize = 4;

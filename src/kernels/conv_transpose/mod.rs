@@ -2,8 +2,13 @@
 //!
 //! Windows do not overlap, so it is one matrix product per pixel: `[in]` to `[2, 2, out]`.
 
+#[cfg(not(target_arch = "wasm32"))]
+mod gradient;
+
 use crate::kernels::matmul::matmul;
 use crate::kernels::{FeatureMap, parallel};
+#[cfg(not(target_arch = "wasm32"))]
+pub use gradient::ConvTransposeGradient;
 
 /// The layer, its weights in the order of the product.
 #[derive(Clone, Debug)]
@@ -56,7 +61,7 @@ impl CpuConvTranspose2d {
 }
 
 /// `[in, out, 2, 2]` to `[in, 2, 2, out]`.
-pub fn taps_before_outputs(weight: &[f32], outputs: usize) -> Vec<f32> {
+fn taps_before_outputs(weight: &[f32], outputs: usize) -> Vec<f32> {
     let mut ordered = vec![0.0; weight.len()];
     for (input, values) in weight.chunks_exact(outputs * 4).enumerate() {
         for (index, value) in values.iter().enumerate() {
@@ -67,6 +72,6 @@ pub fn taps_before_outputs(weight: &[f32], outputs: usize) -> Vec<f32> {
 }
 
 /// The output row's start for an input row and a tap row, in values.
-pub fn output_start(row: usize, tap: usize, width: usize, outputs: usize) -> usize {
+fn output_start(row: usize, tap: usize, width: usize, outputs: usize) -> usize {
     (2 * row + tap) * 2 * width * outputs
 }

@@ -1,11 +1,16 @@
 //! Max pooling 3x3, stride 2, padding 1.
 
+#[cfg(not(target_arch = "wasm32"))]
+mod gradient;
+
 use crate::kernels::{FeatureMap, parallel};
+#[cfg(not(target_arch = "wasm32"))]
+pub use gradient::{max_pool_gradient, max_pool_with_taps};
 
 /// Side of a window.
-pub const KERNEL: usize = 3;
+const KERNEL: usize = 3;
 /// Step between windows.
-pub const STRIDE: usize = 2;
+const STRIDE: usize = 2;
 
 /// Pools a map.
 pub fn max_pool(input: &FeatureMap) -> FeatureMap {
@@ -18,7 +23,7 @@ pub fn max_pool(input: &FeatureMap) -> FeatureMap {
 
 /// Folds each window of `[batch, height, width, channels]` values, channel by channel, from `start`
 /// by `take(result, value, tap)`; taps are numbered row by row. Padding is in no window.
-pub fn fold_windows<T: Copy + Send + Sync>(
+fn fold_windows<T: Copy + Send + Sync>(
     values: &[f32],
     [batch, height, width, channels]: [usize; 4],
     start: T,

@@ -3,9 +3,15 @@
 //! 3x3 kernels of stride 1, nine tenths of the work, go through Winograd's algorithm
 //! ([`crate::kernels::winograd`]), the others through one matrix product per stripe of rows.
 
+#[cfg(not(target_arch = "wasm32"))]
+mod gradient;
+
+use crate::kernels::epilogue::Epilogue;
 use crate::kernels::matmul::matmul;
 use crate::kernels::winograd::{self, Tiling};
 use crate::kernels::{FeatureMap, parallel};
+#[cfg(not(target_arch = "wasm32"))]
+pub use gradient::ConvGradient;
 
 /// A convolution with its weights in the layout its algorithm expects.
 #[derive(Clone, Debug)]
@@ -38,35 +44,6 @@ impl ConvShape {
 
     fn output_side(&self, side: usize) -> usize {
         (side + 2 * self.padding - self.kernel) / self.stride + 1
-    }
-}
-
-/// What happens to a sum before it is stored.
-pub struct Epilogue<'a> {
-    /// Added to every pixel, per channel.
-    pub bias: &'a [f32],
-    /// Added pixel by pixel, channels last, the size of the output.
-    pub residual: Option<&'a [f32]>,
-    /// ReLU.
-    pub activate: bool,
-}
-
-impl Epilogue<'_> {
-    /// Finishes the channels of the pixel that starts at `offset` in the output.
-    pub fn apply(&self, pixel: &mut [f32], offset: usize) {
-        for (value, bias) in pixel.iter_mut().zip(self.bias) {
-            *value += bias;
-        }
-        if let Some(residual) = self.residual {
-            for (value, residual) in pixel.iter_mut().zip(&residual[offset..]) {
-                *value += residual;
-            }
-        }
-        if self.activate {
-            for value in pixel {
-                *value = value.max(0.0);
-            }
-        }
     }
 }
 

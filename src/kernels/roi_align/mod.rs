@@ -1,8 +1,13 @@
 //! RoIAlign by direct look-ups: a tenth of the arithmetic of matrix products.
 
+#[cfg(not(target_arch = "wasm32"))]
+mod gradient;
+
 use crate::detection::BBox;
 use crate::detection::roi_align::bins::{BinTaps, bin_taps, level_of};
 use crate::kernels::{FeatureMap, parallel};
+#[cfg(not(target_arch = "wasm32"))]
+pub use gradient::RoiAlignGradient;
 
 /// Pools `boxes`, each from the level of its size, to `[boxes, bins, bins, channels]`.
 pub fn pool(levels: &[FeatureMap], scales: &[f32], boxes: &[BBox], bins: usize) -> FeatureMap {

@@ -1,15 +1,44 @@
-//! The adjoint of Winograd's convolution with respect to the kernel.
+//! Gradients of Winograd's convolution.
+//!
+//! That of the input is a convolution with the kernel turned by half a turn and its channels swapped.
 //!
 //! With `y = A^T [(G g G^T) * (B^T d B)] A`, the gradient of the kernel is
 //! `G^T [sum over tiles of (A dy A^T) * (B^T d B)] G`: the same patches as in the forward pass,
 //! multiplied with transformed gradients, 36 matrix products in all.
 
+use super::{ENTRIES, PATCH, TILE, Tiling, forward, gather_patches, take, transform_taps};
+use crate::kernels::conv::ConvShape;
+use crate::kernels::epilogue::Epilogue;
 use crate::kernels::matmul::add_transposed_matmul;
 use crate::kernels::parallel;
-use crate::kernels::winograd::{ENTRIES, PATCH, TILE, Tiling, gather_patches, take};
 
 /// Tiles transformed at a time.
 const RUN: usize = 64;
+
+/// Writes the gradient of the input into `values`, from the kernel `[out, in, 3, 3]` and the gradient of the
+/// output, both maps channels last.
+pub fn input_gradient(
+    weight: &[f32],
+    shape: &ConvShape,
+    gradient: &[f32],
+    tiling: &Tiling,
+    values: &mut [f32],
+) {
+    let ConvShape { inputs, outputs, .. } = *shape;
+    let mut taps = vec![0.0; 9 * inputs * outputs];
+    for (output, kernels) in weight.chunks_exact(inputs * 9).enumerate() {
+        for (input, kernel) in kernels.chunks_exact(9).enumerate() {
+            for (tap, value) in kernel.iter().enumerate() {
+                taps[((8 - tap) * outputs + output) * inputs + input] = *value;
+            }
+        }
+    }
+    let weights = transform_taps(&taps, inputs * outputs);
+    let turned = ConvShape { inputs: outputs, outputs: inputs, ..*shape };
+    let bias = vec![0.0; inputs];
+    let epilogue = Epilogue { bias: &bias, residual: None, activate: false };
+    forward(&weights, &turned, gradient, tiling, values, &epilogue);
+}
 
 /// Gradient of the kernel `[out, in, 3, 3]` from the input and the gradient of the output, both
 /// channels last.
