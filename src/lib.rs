@@ -38,6 +38,7 @@ pub mod network;
 pub mod report;
 #[cfg(not(target_arch = "wasm32"))]
 pub mod train;
+pub mod unknown_name;
 pub mod web;
 #[cfg(not(target_arch = "wasm32"))]
 mod whole_file;

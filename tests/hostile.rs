@@ -273,7 +273,7 @@ struct Watched {
 impl FileBytes for &Watched {
     type Formats = AllFormats;
 
-    fn bytes(&self) -> Result<Cow<'_, [u8]>, String> {
+    fn bytes(&self) -> Result<Cow<'_, [u8]>, ImageError> {
         self.readings.set(self.readings.get() + 1);
         Ok(Cow::Owned(self.bytes.borrow().clone()))
     }

@@ -6,23 +6,24 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 
 /// Bottom up: a folder and those that it may import.
-const ALLOWED: [(&str, &[&str]); 17] = [
+const ALLOWED: [(&str, &[&str]); 18] = [
     ("classes", &[]),
+    ("unknown_name", &[]),
     ("whole_file", &[]),
     ("worker_pool", &[]),
     // Plain Rust: no tensors, no files, no devices.
     ("detection", &[]),
     // Arithmetic on slices, without burn.
     ("kernels", &["detection"]),
-    ("image", &["classes", "detection"]),
+    ("image", &["classes", "detection", "unknown_name"]),
     // Tensors in, tensors out: no files, no slices.
-    ("network", &["classes", "detection", "kernels"]),
+    ("network", &["classes", "detection", "kernels", "unknown_name"]),
     // What was found, however it was found.
     ("report", &["classes", "detection", "image"]),
     ("inference", &["classes", "detection", "image", "kernels", "network", "report"]),
     // Knows no network: a report can come from a file.
     ("export", &["classes", "detection", "image", "report"]),
-    ("dataset", &["classes", "detection", "image", "network"]),
+    ("dataset", &["classes", "detection", "image", "network", "unknown_name"]),
     ("figures", &["classes", "dataset", "export", "report"]),
     (
         "train",

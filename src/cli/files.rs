@@ -10,6 +10,7 @@ use std::time::Duration;
 use anyhow::{Context, Result};
 
 use crate::cli::reading::patience;
+use crate::image::ImageError;
 use crate::image::decode::{AllFormats, is_slice};
 use crate::image::study::FileBytes;
 use crate::whole_file::write_whole;
@@ -170,8 +171,10 @@ impl OnDisk {
 impl FileBytes for OnDisk {
     type Formats = AllFormats;
 
-    fn bytes(&self) -> Result<Cow<'_, [u8]>, String> {
-        read_up_to(&self.0, MAX_BYTES).map(Cow::Owned).map_err(|error| error.to_string())
+    fn bytes(&self) -> Result<Cow<'_, [u8]>, ImageError> {
+        read_up_to(&self.0, MAX_BYTES)
+            .map(Cow::Owned)
+            .map_err(|error| ImageError::Gone { reason: error.to_string() })
     }
 }
 

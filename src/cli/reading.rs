@@ -102,7 +102,7 @@ mod tests {
     impl FileBytes for Sleepy {
         type Formats = AllFormats;
 
-        fn bytes(&self) -> Result<Cow<'_, [u8]>, String> {
+        fn bytes(&self) -> Result<Cow<'_, [u8]>, ImageError> {
             if self.waits {
                 thread::sleep(Duration::from_secs(20));
             }

@@ -6,6 +6,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use sha2::{Digest, Sha256};
+use thiserror::Error;
 
 use crate::dataset::lesions::{Content, LesionFile};
 use crate::dataset::{DatasetError, Skipped, reading};
@@ -83,7 +84,8 @@ impl Pair {
         let name = self.image.file_stem().unwrap_or_default().to_string_lossy();
         let slice = decode_slice(&name, &image, None)
             .map_err(|error| failed(&self.image, error.to_string()))?;
-        let (values, size) = mask_values(&mask).map_err(|reason| failed(&self.mask, reason))?;
+        let (values, size) =
+            mask_values(&mask).map_err(|error| failed(&self.mask, error.to_string()))?;
         if size != (slice.width, slice.height) {
             let (width, height) = size;
             let reason = format!(
@@ -96,14 +98,27 @@ impl Pair {
     }
 }
 
+/// Why a picture is no mask.
+#[derive(Debug, Error)]
+pub(super) enum MaskError {
+    /// What its decoder says.
+    #[error(transparent)]
+    Decode(#[from] image::ImageError),
+    /// A picture whose values are no classes.
+    #[error("the mask is {0:?}; it must be a grey picture of 8 bits whose values are classes")]
+    NotGrey(image::ColorType),
+    /// A value that stands for nothing.
+    #[error(
+        "the mask has the value {0}; known are 0 background, 1 lung, 2 ground glass, 3 consolidation"
+    )]
+    Value(u8),
+}
+
 /// A mask's raw values: unlike a picture, it is never windowed or converted.
-fn mask_values(bytes: &[u8]) -> Result<(Vec<u8>, (usize, usize)), String> {
-    let picture = image::load_from_memory(bytes).map_err(|error| error.to_string())?;
+fn mask_values(bytes: &[u8]) -> Result<(Vec<u8>, (usize, usize)), MaskError> {
+    let picture = image::load_from_memory(bytes)?;
     let image::DynamicImage::ImageLuma8(grey) = picture else {
-        return Err(format!(
-            "the mask is {:?}; it must be a grey picture of 8 bits whose values are classes",
-            picture.color()
-        ));
+        return Err(MaskError::NotGrey(picture.color()));
     };
     let size = (grey.width() as usize, grey.height() as usize);
     let values = grey.into_raw();
@@ -112,11 +127,9 @@ fn mask_values(bytes: &[u8]) -> Result<(Vec<u8>, (usize, usize)), String> {
 }
 
 /// That all values are classes.
-pub(super) fn check_values(values: &[u8]) -> Result<(), String> {
+pub(super) fn check_values(values: &[u8]) -> Result<(), MaskError> {
     match values.iter().find(|value| **value > CONSOLIDATION) {
         None => Ok(()),
-        Some(value) => Err(format!(
-            "the mask has the value {value}; known are 0 background, 1 lung, 2 ground glass, 3 consolidation"
-        )),
+        Some(value) => Err(MaskError::Value(*value)),
     }
 }

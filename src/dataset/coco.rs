@@ -7,12 +7,13 @@ use std::sync::Arc;
 
 use serde::Deserialize;
 use sha2::{Digest, Sha256};
+use thiserror::Error;
 
 use crate::dataset::lesions::{Content, Instance, LesionClasses, LesionFile};
 use crate::dataset::{DatasetError, Skipped, reading};
 use crate::detection::Mask;
 use crate::detection::mask::connected_components::bounding_box;
-use crate::detection::mask::rle::Rle;
+use crate::detection::mask::rle::{Rle, RleError};
 use crate::image::decode::MAX_SIDE;
 use crate::image::phantom::mask_value::{CONSOLIDATION, GROUND_GLASS};
 use crate::image::{CtSlice, decode_slice};
@@ -111,7 +112,9 @@ pub fn list(path: &Path) -> Result<(Vec<LesionFile>, Vec<Skipped>), DatasetError
             .ok_or_else(|| wrong(format!("there is no category {category_id}")))?;
         let segmentation =
             segmentation.as_ref().ok_or_else(|| wrong("it has no outline".into()))?;
-        let rle = segmentation.rle((image.width, image.height)).map_err(wrong)?;
+        let rle = segmentation
+            .rle((image.width, image.height))
+            .map_err(|error| wrong(error.to_string()))?;
         outlines.entry(*image_id).or_default().push((*value, rle));
     }
     let folder = path.parent().unwrap_or(Path::new("."));
@@ -148,15 +151,35 @@ fn value_of(name: &str) -> Option<u8> {
     }
 }
 
+/// Why an outline cannot be drawn.
+#[derive(Debug, Error)]
+enum OutlineError {
+    /// Run lengths of another size.
+    #[error("its mask has {}x{} pixels, its image {}x{}", mask.0, mask.1, image.0, image.1)]
+    Size { mask: (usize, usize), image: (usize, usize) },
+    /// Too few numbers, or an odd one.
+    #[error("a polygon of {0} numbers")]
+    Numbers(usize),
+    /// A point beside the picture.
+    #[error("the point ({x}, {y}) of a polygon lies outside the image of {}x{}", image.0, image.1)]
+    Outside { x: f64, y: f64, image: (usize, usize) },
+    /// Counts or polygons that hotcoco refuses.
+    #[error("{0}")]
+    Unreadable(String),
+    /// Run lengths that do not fill the image.
+    #[error(transparent)]
+    Rle(#[from] RleError),
+}
+
 impl Segmentation {
     /// The outline as run lengths of an image of this size.
-    fn rle(&self, (width, height): (usize, usize)) -> Result<Rle, String> {
+    fn rle(&self, (width, height): (usize, usize)) -> Result<Rle, OutlineError> {
         let fits = |size: &[usize; 2]| {
             if *size == [height, width] {
                 return Ok(());
             }
-            let [rows, columns] = size;
-            Err(format!("its mask has {columns}x{rows} pixels, its image {width}x{height}"))
+            let [rows, columns] = *size;
+            Err(OutlineError::Size { mask: (columns, rows), image: (width, height) })
         };
         let (rows, columns) = (height as u32, width as u32);
         let packed = |rle: &hotcoco::Rle| {
@@ -170,7 +193,8 @@ impl Segmentation {
             }
             Self::Counts { size, counts } => {
                 fits(size)?;
-                hotcoco::mask::check_counts(counts, rows, columns).map_err(|e| e.to_string())?;
+                hotcoco::mask::check_counts(counts, rows, columns)
+                    .map_err(|error| OutlineError::Unreadable(error.to_string()))?;
                 packed(&hotcoco::Rle { h: rows, w: columns, counts: counts.clone() })
             }
             Self::Polygons(polygons) => {
@@ -180,22 +204,20 @@ impl Segmentation {
                 };
                 for polygon in polygons {
                     if polygon.len() < 6 || polygon.len() % 2 == 1 {
-                        return Err(format!("a polygon of {} numbers", polygon.len()));
+                        return Err(OutlineError::Numbers(polygon.len()));
                     }
                     if let Some(point) = polygon.chunks_exact(2).find(|point| outside(point)) {
                         let [x, y] = [point[0], point[1]];
-                        return Err(format!(
-                            "the point ({x}, {y}) of a polygon lies outside the image of {width}x{height}"
-                        ));
+                        return Err(OutlineError::Outside { x, y, image: (width, height) });
                     }
                 }
-                packed(
-                    &hotcoco::mask::fr_polys(polygons, rows, columns).map_err(|e| e.to_string())?,
-                )
+                let rle = hotcoco::mask::fr_polys(polygons, rows, columns)
+                    .map_err(|error| OutlineError::Unreadable(error.to_string()))?;
+                packed(&rle)
             }
         };
         // Run lengths that do not fill the image are found here.
-        rle.decode().map_err(|error| error.to_string())?;
+        rle.decode()?;
         Ok(rle)
     }
 }

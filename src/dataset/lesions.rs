@@ -19,6 +19,7 @@ use crate::detection::{BBox, Mask};
 use crate::image::CtSlice;
 use crate::image::phantom::mask_value::{CONSOLIDATION, GROUND_GLASS};
 use crate::network::Masks;
+use crate::unknown_name::UnknownName;
 
 /// Side of the picture in whose pixels the smallest lesion is given: the long side of a whole scan.
 const AREA_SIDE: usize = 512;
@@ -57,14 +58,18 @@ impl LesionClasses {
 }
 
 impl FromStr for LesionClasses {
-    type Err = String;
+    type Err = UnknownName;
 
-    fn from_str(name: &str) -> Result<Self, String> {
+    fn from_str(name: &str) -> Result<Self, UnknownName> {
         match name {
             "merge" => Ok(Self::Merge),
             "ggo" => Ok(Self::Ggo),
             "both" => Ok(Self::Both),
-            _ => Err(format!("`{name}` is none of merge, ggo, both")),
+            _ => Err(UnknownName {
+                what: "choice of lesions",
+                name: name.into(),
+                known: "merge, ggo and both",
+            }),
         }
     }
 }

@@ -3,6 +3,8 @@
 use std::path::PathBuf;
 use std::str::FromStr;
 
+use thiserror::Error;
+
 use crate::dataset::DatasetError;
 
 /// A folder or file with slices, and how often it is drawn from beside others.
@@ -62,17 +64,22 @@ impl DataSource {
     }
 }
 
+/// A source whose weight is no weight.
+#[derive(Clone, Debug, Error, PartialEq, Eq)]
+#[error("`{0}`: the weight must be positive")]
+pub struct WeightError(String);
+
 impl FromStr for DataSource {
-    type Err = String;
+    type Err = WeightError;
 
     /// `PATH` or `PATH:WEIGHT`.
-    fn from_str(text: &str) -> Result<Self, String> {
+    fn from_str(text: &str) -> Result<Self, WeightError> {
         let (path, weight) = match text.rsplit_once(':').map(|(path, w)| (path, w.parse::<f64>())) {
             Some((path, Ok(weight))) => (path, weight),
             _ => (text, 1.0),
         };
         if !(weight.is_finite() && weight > 0.0) {
-            return Err(format!("`{text}`: the weight must be positive"));
+            return Err(WeightError(text.into()));
         }
         Ok(Self { path: path.into(), weight })
     }

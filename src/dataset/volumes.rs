@@ -10,6 +10,7 @@ use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use sha2::{Digest, Sha256};
+use thiserror::Error;
 
 use crate::dataset::lesions::{Content, LesionFile};
 use crate::dataset::{DatasetError, Skipped, reading};
@@ -161,7 +162,7 @@ impl Volume {
                 return Err(failed(label, "it is a picture".into()));
             };
             let values = values.into_iter().map(class_of).collect::<Result<_, _>>();
-            let values = values.map_err(|reason| failed(label, reason))?;
+            let values = values.map_err(|error: UnknownLabel| failed(label, error.to_string()))?;
             let source = format!("{name} slice {}", frame + 1);
             slices.push((picture.windowed(&source, Some(Window::LUNG)), values));
         }
@@ -182,14 +183,19 @@ impl Volume {
     }
 }
 
-fn class_of(value: f32) -> Result<u8, String> {
+/// A voxel of a label that means nothing known.
+#[derive(Debug, Error)]
+#[error(
+    "the label has the value {0}; known are 0 background, 1 ground glass or any lesion, 2 consolidation"
+)]
+struct UnknownLabel(f32);
+
+fn class_of(value: f32) -> Result<u8, UnknownLabel> {
     match value {
         0.0 => Ok(0),
         1.0 => Ok(GROUND_GLASS),
         2.0 => Ok(CONSOLIDATION),
-        other => Err(format!(
-            "the label has the value {other}; known are 0 background, 1 ground glass or any lesion, 2 consolidation"
-        )),
+        other => Err(UnknownLabel(other)),
     }
 }
 

@@ -10,6 +10,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::detection::mask::bilinear::{blend, sample};
 use crate::image::CtSlice;
+use crate::unknown_name::UnknownName;
 
 /// Short side of the network's input.
 pub const SHORT_SIDE: usize = 512;
@@ -59,13 +60,17 @@ impl Resize {
 }
 
 impl FromStr for Resize {
-    type Err = String;
+    type Err = UnknownName;
 
-    fn from_str(name: &str) -> Result<Self, String> {
+    fn from_str(name: &str) -> Result<Self, UnknownName> {
         [Self::ShortSide, Self::LongSide]
             .into_iter()
             .find(|resize| resize.name() == name)
-            .ok_or_else(|| format!("`{name}` is neither short-side nor long-side"))
+            .ok_or_else(|| UnknownName {
+                what: "way to resize",
+                name: name.into(),
+                known: "short-side and long-side",
+            })
     }
 }
 

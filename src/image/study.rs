@@ -28,14 +28,14 @@ pub trait FileBytes {
     /// Reads them all.
     ///
     /// # Errors
-    /// If the file is gone or cannot be read, in words.
-    fn bytes(&self) -> Result<Cow<'_, [u8]>, String>;
+    /// If the file is gone or cannot be read.
+    fn bytes(&self) -> Result<Cow<'_, [u8]>, ImageError>;
 }
 
 impl FileBytes for Vec<u8> {
     type Formats = AllFormats;
 
-    fn bytes(&self) -> Result<Cow<'_, [u8]>, String> {
+    fn bytes(&self) -> Result<Cow<'_, [u8]>, ImageError> {
         Ok(Cow::Borrowed(self))
     }
 }
@@ -114,16 +114,12 @@ impl<F: FileBytes> SeriesSlice<F> {
 
     /// The bytes of its file, if they are those that were opened.
     fn same_bytes<'a>(&self, file: &'a F) -> Result<Cow<'a, [u8]>, ImageError> {
-        let bytes = bytes_of(file)?;
+        let bytes = file.bytes()?;
         if crc32fast::hash(&bytes) == self.checksum {
             return Ok(bytes);
         }
         Err(ImageError::Gone { reason: "it has changed since it was opened".into() })
     }
-}
-
-fn bytes_of<F: FileBytes>(file: &F) -> Result<Cow<'_, [u8]>, ImageError> {
-    file.bytes().map_err(|reason| ImageError::Gone { reason })
 }
 
 /// Slices that belong together, in order.
@@ -205,7 +201,7 @@ impl<F: FileBytes> Opening<F> {
         let budget = &mut self.budget;
         let opened = wall(
             || {
-                let bytes = bytes_of(&file)?;
+                let bytes = file.bytes()?;
                 Ok((F::Formats::open(&bytes, budget)?, crc32fast::hash(&bytes)))
             },
             ImageError::broken,

@@ -4,6 +4,7 @@ use std::fmt;
 use std::str::FromStr;
 
 use serde::{Deserialize, Serialize};
+use thiserror::Error;
 
 /// A window in Hounsfield units.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
@@ -48,11 +49,16 @@ impl fmt::Display for Window {
     }
 }
 
-impl FromStr for Window {
-    type Err = String;
+/// A text that is no window.
+#[derive(Clone, Debug, Error, PartialEq, Eq)]
+#[error("`{0}` is no window; write CENTER/WIDTH, such as -600/1500")]
+pub struct NotAWindow(String);
 
-    fn from_str(text: &str) -> Result<Self, String> {
-        let wanted = || format!("`{text}` is no window; write CENTER/WIDTH, such as -600/1500");
+impl FromStr for Window {
+    type Err = NotAWindow;
+
+    fn from_str(text: &str) -> Result<Self, NotAWindow> {
+        let wanted = || NotAWindow(text.into());
         let (center, width) = text.split_once('/').ok_or_else(wanted)?;
         let number = |part: &str| part.trim().parse::<f64>().ok().filter(|v| v.is_finite());
         match (number(center), number(width)) {

@@ -104,10 +104,11 @@ impl ModelFile {
     pub fn calibration(&self) -> Result<Calibration, WeightsError> {
         let text = |name: &str| self.state.metadata.get(name);
         if let Some(stored) = text(CALIBRATION) {
-            let read = serde_json::from_str(stored).map_err(|error| error.to_string());
-            return read.and_then(Calibration::checked).map_err(|error| WeightsError::Damaged {
+            let damaged = |error: &dyn std::error::Error| WeightsError::Damaged {
                 what: format!("its calibration cannot be used: {error}"),
-            });
+            };
+            let read: Calibration = serde_json::from_str(stored).map_err(|e| damaged(&e))?;
+            return read.checked().map_err(|error| damaged(&error));
         }
         let temperature = text(TEMPERATURE).and_then(|text| text.parse().ok());
         let temperature = temperature.filter(|value: &f32| *value > 0.0).unwrap_or(1.0);

@@ -8,6 +8,7 @@ use serde::{Deserialize, Serialize};
 use crate::detection::AnchorGenerator;
 use crate::network::feature_module;
 use crate::network::weights::{StateDict, WeightsError};
+use crate::unknown_name::UnknownName;
 
 /// Residual network under the feature pyramid.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
@@ -145,22 +146,26 @@ impl From<Variant> for String {
 }
 
 impl TryFrom<String> for Variant {
-    type Error = String;
+    type Error = UnknownName;
 
-    fn try_from(name: String) -> Result<Self, String> {
+    fn try_from(name: String) -> Result<Self, UnknownName> {
         name.parse()
     }
 }
 
 impl FromStr for Variant {
-    type Err = String;
+    type Err = UnknownName;
 
-    fn from_str(name: &str) -> Result<Self, String> {
+    fn from_str(name: &str) -> Result<Self, UnknownName> {
         Self::LIGHT
             .into_iter()
             .chain([Self::RESNET50])
             .find(|variant| variant.to_string() == name.to_lowercase())
-            .ok_or_else(|| format!("there is no variant `{name}`; known are resnet18, resnet18t1, resnet18t2, resnet34, resnet34t1, resnet34t2 and resnet50"))
+            .ok_or_else(|| UnknownName {
+                what: "variant",
+                name: name.into(),
+                known: "resnet18, resnet18t1, resnet18t2, resnet34, resnet34t1, resnet34t2 and resnet50",
+            })
     }
 }
 

@@ -2,6 +2,7 @@
 //! and nothing of a slice that is unlike all that the classifier knows.
 
 use serde::{Deserialize, Serialize};
+use thiserror::Error;
 
 use crate::classes::CLASSES;
 use crate::detection::detections::softmax;
@@ -182,21 +183,35 @@ pub struct Verdict {
     pub finding: Finding,
 }
 
+/// Why a calibration cannot be used.
+#[derive(Clone, Copy, Debug, Error, PartialEq)]
+pub enum CalibrationError {
+    /// Zero, negative or no number.
+    #[error("the temperature is {0}")]
+    Temperature(f32),
+    /// Infinite or no number.
+    #[error("a bias is no number")]
+    Bias,
+    /// Outside 0 to 1.
+    #[error("a threshold is no probability")]
+    Threshold,
+}
+
 impl Calibration {
     /// That it can be used, as files of strangers may say anything.
     ///
     /// # Errors
-    /// In words, if a number is out of its range.
-    pub fn checked(self) -> Result<Self, String> {
+    /// If a number is out of its range.
+    pub fn checked(self) -> Result<Self, CalibrationError> {
         let share = |value: f32| (0.0..=1.0).contains(&value);
         if !(self.temperature.is_finite() && self.temperature > 0.0) {
-            return Err(format!("the temperature is {}", self.temperature));
+            return Err(CalibrationError::Temperature(self.temperature));
         }
         if !self.bias.iter().all(|bias| bias.is_finite()) {
-            return Err("a bias is no number".into());
+            return Err(CalibrationError::Bias);
         }
         if !(share(self.signs_from) && share(self.class_from)) {
-            return Err("a threshold is no probability".into());
+            return Err(CalibrationError::Threshold);
         }
         Ok(self)
     }

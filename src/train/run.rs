@@ -3,6 +3,7 @@
 //! One loop for every kind of training: an [`Objective`] says what a step learns, [`run`] does the rest: the
 //! optimizer, the average, checkpoints, curves, validation, and going on where a killed run ended.
 
+use std::error::Error as StdError;
 use std::fmt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -51,12 +52,12 @@ pub enum TrainError {
     #[error(transparent)]
     Weights(#[from] WeightsError),
     /// Slices that are looked at while training lasts.
-    #[error("validation at step {step}: {what}")]
+    #[error("validation at step {step}")]
     Validation {
         /// When.
         step: u64,
         /// What went wrong.
-        what: String,
+        source: Box<dyn StdError + Send + Sync>,
     },
     /// A loss that is no number.
     #[error("the {name} loss became {value} at step {step}; lower the learning rate")]
@@ -113,7 +114,7 @@ pub struct Progress {
 }
 
 /// What was measured, by name, the first of which decides; or why nothing was.
-pub type Measures = Result<Vec<(String, f64)>, String>;
+pub type Measures = Result<Vec<(String, f64)>, Box<dyn StdError + Send + Sync>>;
 
 /// Looking at slices that the run does not learn from.
 pub struct Validation<'a> {
@@ -349,7 +350,7 @@ pub fn run<O: Objective>(
         {
             let model = model(objective, &network, average.as_ref(), step);
             let measures = (validation.measure)(&model)
-                .map_err(|what| TrainError::Validation { step, what })?;
+                .map_err(|source| TrainError::Validation { step, source })?;
             let score = measures.first().map_or(0.0, |(_, value)| *value);
             if looks.push(Look { step, score, measures }) {
                 write_whole(&folder.join(BEST), &model.to_pack()?)?;

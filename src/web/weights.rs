@@ -3,15 +3,57 @@
 use std::collections::BTreeMap;
 
 use js_sys::{Function, Promise, Reflect, Uint8Array};
+use thiserror::Error;
 use wasm_bindgen::{JsCast, JsValue};
 use wasm_bindgen_futures::JsFuture;
 use web_sys::{Cache, CacheStorage, ReadableStreamDefaultReader, RequestInit, Response};
 
 use crate::inference::LoadedModel;
-use crate::inference::manifest::{MAX_BYTES, Manifest};
+use crate::inference::manifest::{MAX_BYTES, Manifest, ManifestError};
 use crate::inference::self_test::SelfTest;
 use crate::report::regions::RegionReference;
 use crate::web::browser;
+
+/// Why a model could not be fetched.
+#[derive(Debug, Error)]
+pub enum FetchError {
+    /// An address that gave nothing.
+    #[error("{url} could not be loaded: {reason}")]
+    Request {
+        /// The address.
+        url: String,
+        /// What the browser said.
+        reason: String,
+    },
+    /// A refusal.
+    #[error("{url} could not be loaded: the server answered {status}")]
+    Status {
+        /// The address.
+        url: String,
+        /// HTTP's number.
+        status: u16,
+    },
+    /// A list of models that cannot be read.
+    #[error("{url}: {source}")]
+    List {
+        /// Its address.
+        url: String,
+        /// What is wrong.
+        source: ManifestError,
+    },
+    /// A model that is not there, or a file that is not what the list says.
+    #[error(transparent)]
+    Manifest(#[from] ManifestError),
+    /// A file that the list does not describe.
+    #[error("the manifest does not describe the file `{0}`")]
+    Undescribed(String),
+    /// A file that does not end.
+    #[error("{url}: more than {MAX_BYTES} bytes")]
+    TooLarge {
+        /// Its address.
+        url: String,
+    },
+}
 
 /// Name of the cache; raise the number if what is stored changes its meaning.
 const CACHE: &str = "groundglass-weights-1";
@@ -33,14 +75,14 @@ pub struct FetchedModel {
 /// all.
 ///
 /// # Errors
-/// In words, if the list of models, the model or a file is missing, cannot be downloaded or is corrupt.
+/// If the list of models, the model or a file is missing, cannot be downloaded or is corrupt.
 pub async fn fetch_model(
     folder: &str,
     name: Option<&str>,
     progress: &dyn Fn(u64, u64),
-) -> Result<FetchedModel, String> {
+) -> Result<FetchedModel, FetchError> {
     let manifest = fetch_manifest(folder).await?;
-    let (name, entry) = manifest.model(name).map_err(|error| error.to_string())?;
+    let (name, entry) = manifest.model(name)?;
     // A browser may forbid storage; then weights are fetched anew each time.
     let cache = open_cache().await.ok();
     if let Some(cache) = &cache {
@@ -55,7 +97,7 @@ pub async fn fetch_model(
         before += bytes.len() as u64;
         files.insert(file.to_owned(), bytes);
     }
-    let model = manifest.load(name, entry, &files).map_err(|error| error.to_string())?;
+    let model = manifest.load(name, entry, &files)?;
     Ok(FetchedModel {
         name: name.into(),
         model,
@@ -65,22 +107,23 @@ pub async fn fetch_model(
     })
 }
 
-async fn fetch_manifest(folder: &str) -> Result<Manifest, String> {
+async fn fetch_manifest(folder: &str) -> Result<Manifest, FetchError> {
     let url = format!("{folder}/manifest.json");
     let response = get(&url, "no-cache").await?;
-    let body = response.text().map_err(text)?;
-    let body = JsFuture::from(body).await.map_err(text)?.as_string().unwrap_or_default();
-    Manifest::parse(&body).map_err(|error| format!("{url}: {error}"))
+    let failed = |error: JsValue| request_error(&url, &error);
+    let body = JsFuture::from(response.text().map_err(failed)?).await.map_err(failed)?;
+    let body = body.as_string().unwrap_or_default();
+    Manifest::parse(&body).map_err(|source| FetchError::List { url: url.clone(), source })
 }
 
 /// Requests an address of this origin.
-async fn get(url: &str, cache_mode: &str) -> Result<Response, String> {
-    let failed = |reason: String| format!("{url} could not be loaded: {reason}");
+async fn get(url: &str, cache_mode: &str) -> Result<Response, FetchError> {
+    let failed = |error: JsValue| request_error(url, &error);
     let options = RequestInit::new();
-    Reflect::set(&options, &"cache".into(), &cache_mode.into()).map_err(|e| failed(text(e)))?;
-    let response = fetch(url, &options).await.map_err(|error| failed(text(error)))?;
+    Reflect::set(&options, &"cache".into(), &cache_mode.into()).map_err(failed)?;
+    let response = fetch(url, &options).await.map_err(failed)?;
     if !response.ok() {
-        return Err(failed(format!("the server answered {}", response.status())));
+        return Err(FetchError::Status { url: url.into(), status: response.status() });
     }
     Ok(response)
 }
@@ -133,9 +176,9 @@ async fn fetch_file(
     file: &str,
     cache: Option<&Cache>,
     progress: &dyn Fn(u64),
-) -> Result<Vec<u8>, String> {
-    let key = cache_key(folder, manifest, file)
-        .ok_or_else(|| format!("the manifest does not describe the file `{file}`"))?;
+) -> Result<Vec<u8>, FetchError> {
+    let key =
+        cache_key(folder, manifest, file).ok_or_else(|| FetchError::Undescribed(file.into()))?;
     if let Some(cache) = cache
         && let Some(bytes) = cached(cache, &key).await
         && manifest.check(file, &bytes).is_ok()
@@ -143,9 +186,9 @@ async fn fetch_file(
         progress(bytes.len() as u64);
         return Ok(bytes);
     }
-    let response = get(&format!("{folder}/{file}"), "default").await?;
-    let bytes = read_body(&response, progress).await.map_err(|error| format!("{file}: {error}"))?;
-    manifest.check(file, &bytes).map_err(|error| error.to_string())?;
+    let url = format!("{folder}/{file}");
+    let bytes = read_body(&url, &get(&url, "default").await?, progress).await?;
+    manifest.check(file, &bytes)?;
     if let Some(cache) = cache {
         keep(cache, &key, &bytes).await;
     }
@@ -167,33 +210,37 @@ async fn keep(cache: &Cache, key: &str, bytes: &[u8]) {
     if let Ok(stored) = stored
         && let Err(error) = stored.await
     {
-        log::warn!("the weights could not be cached: {}", text(error));
+        log::warn!("the weights could not be cached: {}", browser::describe(&error));
     }
 }
 
 /// Reads a body in pieces and reports progress.
-async fn read_body(response: &Response, progress: &dyn Fn(u64)) -> Result<Vec<u8>, String> {
-    let stream = response.body().ok_or("the server sent nothing")?;
+async fn read_body(
+    url: &str,
+    response: &Response,
+    progress: &dyn Fn(u64),
+) -> Result<Vec<u8>, FetchError> {
+    let failed = |error: JsValue| request_error(url, &error);
+    let stream = response.body().ok_or_else(|| failed("the server sent nothing".into()))?;
     let reader: ReadableStreamDefaultReader =
-        stream.get_reader().dyn_into().map_err(|error| text(error.into()))?;
+        stream.get_reader().dyn_into().map_err(|error| failed(error.into()))?;
     let mut bytes = Vec::new();
     loop {
-        let piece = JsFuture::from(reader.read()).await.map_err(text)?;
-        let done = Reflect::get(&piece, &"done".into()).map_err(text)?.is_truthy();
+        let piece = JsFuture::from(reader.read()).await.map_err(failed)?;
+        let done = Reflect::get(&piece, &"done".into()).map_err(failed)?.is_truthy();
         if done {
             return Ok(bytes);
         }
-        let value = Reflect::get(&piece, &"value".into()).map_err(text)?;
-        let value: Uint8Array = value.dyn_into().map_err(text)?;
+        let value = Reflect::get(&piece, &"value".into()).map_err(failed)?;
+        let value: Uint8Array = value.dyn_into().map_err(failed)?;
         bytes.extend_from_slice(&value.to_vec());
         if bytes.len() as u64 > MAX_BYTES {
-            return Err(format!("more than {MAX_BYTES} bytes"));
+            return Err(FetchError::TooLarge { url: url.into() });
         }
         progress(bytes.len() as u64);
     }
 }
 
-/// A JavaScript error as text, for messages.
-fn text(error: JsValue) -> String {
-    browser::describe(&error)
+fn request_error(url: &str, error: &JsValue) -> FetchError {
+    FetchError::Request { url: url.into(), reason: browser::describe(error) }
 }

@@ -110,8 +110,7 @@ impl TrainImageClassifier {
         }
         let (device, limits) = (self.run.device()?, self.run.limits()?);
         let mut measure = |state: &StateDict| {
-            let slices =
-                class_slices::classify(state, &held_out).map_err(|error| format!("{error:#}"))?;
+            let slices = class_slices::classify(state, &held_out)?;
             Ok(vec![("balanced_accuracy".to_owned(), balanced_accuracy(&slices).unwrap_or(0.0))])
         };
         let validation = self.folds.validate.map(|every| Validation {

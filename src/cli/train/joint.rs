@@ -93,7 +93,7 @@ impl TrainJoint {
                 all.push(("balanced_accuracy".to_owned(), classes));
                 Ok::<_, anyhow::Error>(all)
             };
-            measured().map_err(|error| format!("{error:#}"))
+            measured().map_err(Into::into)
         };
         let validation = folds.validate.map(|every| Validation {
             every,

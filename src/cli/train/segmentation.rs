@@ -182,7 +182,7 @@ impl TrainSegmentation {
         let device = self.run.device()?;
         let limits = self.run.limits()?;
         let mut measure = |state: &StateDict| match &held_out {
-            Some(held_out) => measure(state, held_out).map_err(|error| format!("{error:#}")),
+            Some(held_out) => measure(state, held_out).map_err(Into::into),
             None => Ok(Vec::new()),
         };
         let validation = self.folds.validate.zip(held_out.as_ref()).map(|(every, _)| Validation {

@@ -6,6 +6,7 @@ use std::marker::PhantomData;
 use js_sys::Uint8Array;
 use web_sys::{File, FileReaderSync};
 
+use crate::image::ImageError;
 use crate::image::decode::Formats;
 use crate::image::study::FileBytes;
 use crate::web::browser::describe;
@@ -40,15 +41,16 @@ pub fn head(file: &File) -> Vec<u8> {
 impl<D: Formats> FileBytes for BrowserFile<D> {
     type Formats = D;
 
-    fn bytes(&self) -> Result<Cow<'_, [u8]>, String> {
+    fn bytes(&self) -> Result<Cow<'_, [u8]>, ImageError> {
         if self.file.size() > MAX_BYTES {
             let (size, limit) = (self.file.size() / 1e6, MAX_BYTES / 1e6);
-            return Err(format!("it has {size:.0} MB; at most {limit:.0} MB are read here"));
+            let reason = format!("it has {size:.0} MB; at most {limit:.0} MB are read here");
+            return Err(ImageError::Gone { reason });
         }
         let buffer =
             FileReaderSync::new().and_then(|reader| reader.read_as_array_buffer(&self.file));
         buffer
             .map(|buffer| Cow::Owned(Uint8Array::new(&buffer).to_vec()))
-            .map_err(|error| describe(&error))
+            .map_err(|error| ImageError::Gone { reason: describe(&error) })
     }
 }

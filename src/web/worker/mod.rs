@@ -57,7 +57,7 @@ impl<D: WorkerDevice> Worker<D> {
         };
         let loaded = match weights::fetch_model(models, model.as_deref(), &progress).await {
             Ok(loaded) => loaded,
-            Err(message) => return post(&Event::LoadFailed { message }),
+            Err(error) => return post(&Event::LoadFailed { message: error.to_string() }),
         };
         post(&Event::WarmingUp);
         let (predictor, details) = match D::predictor(&loaded.model).await {

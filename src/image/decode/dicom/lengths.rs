@@ -9,11 +9,33 @@ use dicom_encoding::transfer_syntax::TransferSyntax;
 use dicom_parser::dataset::LazyDataToken;
 use dicom_parser::dataset::lazy_read::LazyDataSetReader;
 use dicom_parser::stateful::decode::StatefulDecode;
+use thiserror::Error;
 
 use crate::image::decode::limits::{MAX_DEPTH, MAX_ELEMENTS};
 
 /// Bytes of one number of an offset table.
 const OFFSET: usize = 4;
+
+/// Why a data set is not read.
+#[derive(Clone, Debug, Error, PartialEq, Eq)]
+pub enum LengthError {
+    /// Sequences in sequences.
+    #[error("sequences lie more than {MAX_DEPTH} deep in each other")]
+    Depth,
+    /// Too many.
+    #[error("more than {MAX_ELEMENTS} elements")]
+    Elements,
+    /// A length that the file has not.
+    #[error("{name} claims {length} bytes, {left} are left")]
+    Beyond {
+        /// Which element.
+        name: String,
+        /// Bytes that it claims.
+        length: u32,
+        /// Bytes that are there.
+        left: u64,
+    },
+}
 
 /// Bytes of one value of a representation: the reader takes whole values only, and goes on behind them.
 fn unit(vr: VR) -> usize {
@@ -28,9 +50,9 @@ fn unit(vr: VR) -> usize {
 /// Walks through the elements of a data set as the reader does, but skips the values; gives their number.
 ///
 /// # Errors
-/// If an element claims more bytes than are left, or there are too many elements or too deep sequences, in
-/// words. Of what else is wrong the reader's own errors say more.
-pub fn check(data: &[u8], syntax: &TransferSyntax) -> Result<usize, String> {
+/// If an element claims more bytes than are left, or there are too many elements or too deep sequences. Of what
+/// else is wrong the reader's own errors say more.
+pub fn check(data: &[u8], syntax: &TransferSyntax) -> Result<usize, LengthError> {
     let Ok(mut reader) = LazyDataSetReader::new_with_ts(Cursor::new(data), syntax) else {
         return Ok(0);
     };
@@ -46,7 +68,7 @@ pub fn check(data: &[u8], syntax: &TransferSyntax) -> Result<usize, String> {
             LazyDataToken::SequenceStart { .. } => {
                 depth += 1;
                 if depth > MAX_DEPTH {
-                    return Err(format!("sequences lie more than {MAX_DEPTH} deep in each other"));
+                    return Err(LengthError::Depth);
                 }
                 continue;
             }
@@ -57,7 +79,7 @@ pub fn check(data: &[u8], syntax: &TransferSyntax) -> Result<usize, String> {
             LazyDataToken::ElementHeader(_) | LazyDataToken::ItemStart { .. } => {
                 elements += 1;
                 if elements > MAX_ELEMENTS {
-                    return Err(format!("more than {MAX_ELEMENTS} elements"));
+                    return Err(LengthError::Elements);
                 }
                 continue;
             }
@@ -78,7 +100,7 @@ pub fn check(data: &[u8], syntax: &TransferSyntax) -> Result<usize, String> {
         };
         let left = data.len() as u64 - decoder.position();
         if u64::from(length) > left {
-            return Err(format!("{name} claims {length} bytes, {left} are left"));
+            return Err(LengthError::Beyond { name, length, left });
         }
         if decoder.skip_bytes(length - length % unit as u32).is_err() {
             break;
@@ -121,18 +143,18 @@ mod tests {
         b"SH", b"SL", b"SS", b"ST", b"TM", b"UI", b"UL", b"US",
     ];
 
-    fn explicit(data: &[u8]) -> Result<usize, String> {
+    fn explicit(data: &[u8]) -> Result<usize, LengthError> {
         check(data, &EXPLICIT_VR_LITTLE_ENDIAN.erased())
     }
 
-    fn implicit(data: &[u8]) -> Result<usize, String> {
+    fn implicit(data: &[u8]) -> Result<usize, LengthError> {
         check(data, &IMPLICIT_VR_LITTLE_ENDIAN.erased())
     }
 
     #[test]
     fn a_length_beyond_the_file_is_refused_at_any_depth() {
         let long = element(PIXEL_DATA, b"OW", 3_000_000_000, &[1, 2, 3, 4]);
-        let refused = explicit(&long).unwrap_err();
+        let refused = explicit(&long).unwrap_err().to_string();
         assert!(refused.contains("3000000000 bytes, 4 are left"), "{refused}");
         let inside = item(ITEM, u32::MAX, &long);
         let sequence = element(Tag(0x0040, 0x0275), b"SQ", u32::MAX, &inside);
@@ -167,7 +189,7 @@ mod tests {
             explicit(&start.repeat(depth))
         };
         assert!(nested(MAX_DEPTH).is_ok());
-        let refused = nested(MAX_DEPTH + 1).unwrap_err();
+        let refused = nested(MAX_DEPTH + 1).unwrap_err().to_string();
         assert!(refused.contains("64 deep"), "{refused}");
     }
 
@@ -175,7 +197,7 @@ mod tests {
     fn items_are_counted() {
         let mut data = element(Tag(0x0040, 0x0275), b"SQ", u32::MAX, &[]);
         data.extend(item(ITEM, 0, &[]).repeat(MAX_ELEMENTS + 1));
-        let refused = explicit(&data).unwrap_err();
+        let refused = explicit(&data).unwrap_err().to_string();
         assert!(refused.contains("more than 500000 elements"), "{refused}");
     }
 

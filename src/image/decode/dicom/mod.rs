@@ -168,7 +168,8 @@ fn open(bytes: &[u8]) -> Result<(DefaultDicomObject, u64), ImageError> {
     if let Ok(meta) = FileMetaTable::from_reader(Cursor::new(&file))
         && let Some(syntax) = TransferSyntaxRegistry.get(meta.transfer_syntax())
     {
-        elements = lengths::check(&file[data..], syntax).map_err(damaged_because)?;
+        elements = lengths::check(&file[data..], syntax)
+            .map_err(|error| damaged_because(error.to_string()))?;
     }
     let object = OpenFileOptions::new()
         .read_preamble(ReadPreamble::Never)

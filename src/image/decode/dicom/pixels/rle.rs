@@ -39,7 +39,7 @@ pub fn decode(bytes: &[u8], layout: &Layout) -> Result<Vec<u8>, ImageError> {
     Ok(words)
 }
 
-fn unpack(packed: &[u8], length: usize) -> Result<Vec<u8>, String> {
+fn unpack(packed: &[u8], length: usize) -> Result<Vec<u8>, &'static str> {
     let mut plain = Vec::with_capacity(length);
     let mut rest = packed;
     while plain.len() < length {
@@ -60,7 +60,7 @@ fn unpack(packed: &[u8], length: usize) -> Result<Vec<u8>, String> {
         }
     }
     if plain.len() > length || rest.iter().any(|byte| *byte != 0) {
-        return Err("it holds more than the picture".into());
+        return Err("it holds more than the picture");
     }
     Ok(plain)
 }

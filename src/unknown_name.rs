@@ -1,0 +1,15 @@
+//! A word that names none of a few known things.
+
+use thiserror::Error;
+
+/// Why a word was not understood.
+#[derive(Clone, Debug, Error, PartialEq, Eq)]
+#[error("there is no {what} `{name}`; known are {known}")]
+pub struct UnknownName {
+    /// What it should have named.
+    pub what: &'static str,
+    /// The word.
+    pub name: String,
+    /// Words that would have been understood.
+    pub known: &'static str,
+}
