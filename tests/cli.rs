@@ -336,7 +336,7 @@ fn every_variant_and_class_setting_runs() {
     // A small chest: of other pictures no class is told.
     let phantom = image::open(sample("covid19")).unwrap();
     phantom.thumbnail_exact(96, 96).to_luma8().save(&picture).unwrap();
-    for variant in Variant::LIGHT.into_iter().chain([Variant::RESNET50]) {
+    for variant in Variant::LIGHTWEIGHT.into_iter().chain([Variant::RESNET50]) {
         for masks in [Masks::Merge, Masks::Both] {
             let weights =
                 |task| random_weights(folder.path(), variant, task, masks).display().to_string();

@@ -129,21 +129,21 @@ fn every_stage_matches_on(variant: &str, on: On) {
     let golden = Golden::at(&golden_path(variant));
     let [detector, classifier] = weights(&golden);
     let model = LoadedModel::new(Some(detector), Some(classifier)).expect("a model");
-    let engine = |file: &ModelFile| {
+    let backend = |file: &ModelFile| {
         let (architecture, state) = (file.detector()?, &file.state);
         assert_eq!(architecture.variant.to_string(), variant);
         Ok(match on {
-            On::Cpu => EitherBackend::Host(Box::new(CpuBackend::new(architecture, state)?)),
+            On::Cpu => EitherBackend::Cpu(Box::new(CpuBackend::new(architecture, state)?)),
             On::Burn => {
-                let engine = GpuBackend::new(architecture, state, &Device::flex())?;
-                EitherBackend::Device(Box::new(engine))
+                let backend = GpuBackend::new(architecture, state, &Device::flex())?;
+                EitherBackend::Gpu(Box::new(backend))
             }
         })
     };
-    let predictor = Predictor::new(&model, "cpu", engine).expect("a predictor");
+    let predictor = Predictor::new(&model, "cpu", backend).expect("a predictor");
     let slice = phantom();
-    let found =
-        pollster::block_on(predictor.inspect(&NetworkInput::new(&slice))).expect("every stage");
+    let found = pollster::block_on(predictor.stage_outputs(&NetworkInput::new(&slice)))
+        .expect("every stage");
 
     // Maps.
     let maps = &found.maps[0];

@@ -347,18 +347,16 @@ fn predictor(
 ) -> Predictor<EitherBackend> {
     let model =
         LoadedModel::new(segmentation.map(weights), classifier.map(weights)).expect("a model");
-    let engine = |file: &ModelFile| {
+    let backend = |file: &ModelFile| {
         let (architecture, state) = (file.detector()?, &file.state);
         Ok(match on {
-            On::Cpu => EitherBackend::Host(Box::new(CpuBackend::new(architecture, state)?)),
-            On::Burn => EitherBackend::Device(Box::new(GpuBackend::new(
-                architecture,
-                state,
-                &Device::flex(),
-            )?)),
+            On::Cpu => EitherBackend::Cpu(Box::new(CpuBackend::new(architecture, state)?)),
+            On::Burn => {
+                EitherBackend::Gpu(Box::new(GpuBackend::new(architecture, state, &Device::flex())?))
+            }
         })
     };
-    Predictor::new(&model, "cpu", engine).expect("a predictor")
+    Predictor::new(&model, "cpu", backend).expect("a predictor")
 }
 
 /// Both layouts, cut at many lengths: always an error, never a crash or a partial network.
@@ -389,8 +387,9 @@ fn stages_match(on: On, model: &str, slice: &str) -> Outcome {
         assert_close("input", &input.values, &expected, 1e-3);
         input.values = expected;
     }
-    let found =
-        pollster::block_on(predictor(on, Some(&format!("{model}_seg")), None).inspect(&input))?;
+    let found = pollster::block_on(
+        predictor(on, Some(&format!("{model}_seg")), None).stage_outputs(&input),
+    )?;
     assert_close("features", &found.features[0], &golden.values("fpn"), 1e-3);
     assert_close("objectness", &found.maps[0].objectness, &golden.values("objectness"), 1e-3);
     assert_close("deltas", &found.maps[0].deltas, &golden.values("deltas"), 1e-3);
@@ -465,7 +464,7 @@ fn class_matches(on: On, slice: &str) -> Outcome {
     let golden = Golden::open(&format!("resnet18t1_{slice}_class"));
     let predictor = predictor(on, None, Some("resnet18t1_cls"));
     let input = NetworkInput::new(&slice_of(slice));
-    let outputs = pollster::block_on(predictor.inspect(&input))?.boxes;
+    let outputs = pollster::block_on(predictor.stage_outputs(&input))?.boxes;
     let mut batch = RoiBatch::new(&outputs, 128, 0);
     let starts: Vec<usize> = golden.values("starts").into_iter().map(|s| s as usize).collect();
     assert_eq!(batch.starts.len(), starts.len(), "distinct regions");

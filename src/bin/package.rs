@@ -9,8 +9,8 @@ mod package {
     use groundglass::inference::{
         Cancelled, CpuBackend, PredictError, Predictor, Progress, Settings, Stage,
     };
-    use groundglass::web::pace::Pace;
     use groundglass::web::weights::fetch_model;
+    use groundglass::web::yielder::Yielder;
     use js_sys::{Error, Function, Reflect, Uint8Array};
     use serde::Serialize;
     use wasm_bindgen::prelude::*;
@@ -60,7 +60,7 @@ mod package {
     struct Caller {
         signal: Option<JsValue>,
         on_stage: Option<Function>,
-        pace: Pace,
+        yielder: Yielder,
     }
 
     impl Progress for Caller {
@@ -70,7 +70,7 @@ mod package {
             {
                 web_sys::console::error_1(&error);
             }
-            self.pace.rest().await;
+            self.yielder.yield_if_due().await;
             let aborted = self.signal.as_ref().and_then(|signal| option(signal, "aborted"));
             if aborted.is_some_and(|aborted| aborted.is_truthy()) { Err(Cancelled) } else { Ok(()) }
         }
@@ -137,7 +137,7 @@ mod package {
             let mut caller = Caller {
                 signal: signal.clone(),
                 on_stage: option(&options, "onStage").and_then(|value| value.dyn_into().ok()),
-                pace: Pace::default(),
+                yielder: Yielder::default(),
             };
             match self.predictor.predict(&slice, &settings, &mut caller).await {
                 Ok(report) => {

@@ -2,7 +2,7 @@
 
 #[cfg(target_arch = "wasm32")]
 fn main() {
-    groundglass::web::reader::run::<groundglass::image::decode::PicturesOnly>();
+    groundglass::web::reader::run::<groundglass::image::decode::RasterOnly>();
 }
 
 #[cfg(not(target_arch = "wasm32"))]

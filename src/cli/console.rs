@@ -26,7 +26,7 @@ impl Console {
 
     /// Says what was found in a series.
     pub fn series(&mut self, series: &SeriesReport) {
-        self.line(&format!("{}: {}", series.name, series.in_words()));
+        self.line(&format!("{}: {}", series.name, series.summary()));
         for warning in &series.warnings {
             self.line(&format!("  warning: {warning}"));
         }
@@ -35,11 +35,11 @@ impl Console {
     /// Says what was found on a slice.
     pub fn slice(&mut self, slice: &SliceReport) {
         self.line(&format!("{} ({} x {})", slice.source, slice.width, slice.height));
-        if let Some(verdict) = slice.verdict_in_words() {
+        if let Some(verdict) = slice.verdict_summary() {
             self.line(&format!("  {verdict}"));
         }
         if let Some(contradiction) = slice.contradiction() {
-            self.line(&format!("  {}", contradiction.in_words()));
+            self.line(&format!("  {}", contradiction.summary()));
         }
         if let Some(classes) = &slice.classes {
             self.line(&format!(

@@ -17,7 +17,7 @@ use crate::image::{CtSlice, Plane, Window};
 use crate::report::{Report, SliceReport};
 
 /// A slice where it can be read again.
-pub type Place<'a> = &'a SeriesSlice<OnDisk>;
+pub type SliceHandle<'a> = &'a SeriesSlice<OnDisk>;
 
 /// What to write.
 #[derive(Debug, Args)]
@@ -72,7 +72,7 @@ pub struct Results<'a> {
     /// What was found.
     pub report: &'a Report,
     /// Where the report's slices come from.
-    pub places: &'a [Place<'a>],
+    pub places: &'a [SliceHandle<'a>],
     /// Window of the pictures.
     pub window: Option<Window>,
     /// The model card.
@@ -90,9 +90,9 @@ impl Exports {
         };
         let folder = |path: &Option<PathBuf>| path.as_deref().map(OutputFolder::open).transpose();
         let identity = match (self.keep_identity, self.remap_uids) {
-            (true, _) => Identity::Kept,
-            (false, true) => Identity::Removed(Uids::Remapped),
-            (false, false) => Identity::Removed(Uids::Kept),
+            (true, _) => Identity::Retained,
+            (false, true) => Identity::Deidentified(Uids::Remapped),
+            (false, false) => Identity::Deidentified(Uids::Kept),
         };
         Ok(OpenExports {
             csv: file(&self.csv)?,
@@ -168,7 +168,7 @@ impl OpenExports {
 
 /// Slices of the report, in their files.
 struct OnDiskSlices<'a> {
-    places: &'a [Place<'a>],
+    places: &'a [SliceHandle<'a>],
     window: Option<Window>,
     /// Why pictures are missing.
     missing: Vec<ExportError>,

@@ -45,7 +45,7 @@ fn paper_millions(variant: Variant, task: Task) -> Option<f64> {
 }
 
 fn rows() -> Vec<Row> {
-    let variants = Variant::LIGHT.into_iter().chain([Variant::RESNET50]);
+    let variants = Variant::LIGHTWEIGHT.into_iter().chain([Variant::RESNET50]);
     let mut rows = Vec::new();
     for variant in variants {
         for task in [Task::Segmentation, Task::Classification] {

@@ -154,16 +154,16 @@ pub fn predictor(model: &LoadedModel, device: DeviceArgument) -> Result<Predicto
         }
         DeviceArgument::Cuda => (Some(cuda::device()?), "gpu (CUDA)".to_owned()),
     };
-    let engine = |file: &ModelFile| {
+    let backend = |file: &ModelFile| {
         let (architecture, state) = (file.detector()?, &file.state);
         Ok(match &device {
-            None => EitherBackend::Host(Box::new(CpuBackend::new(architecture, state)?)),
+            None => EitherBackend::Cpu(Box::new(CpuBackend::new(architecture, state)?)),
             Some(device) => {
-                EitherBackend::Device(Box::new(GpuBackend::new(architecture, state, device)?))
+                EitherBackend::Gpu(Box::new(GpuBackend::new(architecture, state, device)?))
             }
         })
     };
-    Ok(Predictor::new(model, &name, engine)?)
+    Ok(Predictor::new(model, &name, backend)?)
 }
 
 /// A device that records gradients.

@@ -10,7 +10,7 @@ use clap::Args;
 use indicatif::{ProgressBar, ProgressStyle};
 
 use crate::cli::console::Console;
-use crate::cli::exports::{Exports, Overlays, Place, Results};
+use crate::cli::exports::{Exports, Overlays, Results, SliceHandle};
 use crate::cli::files::{self, OnDisk};
 use crate::cli::interrupt::stop_on_interrupt;
 use crate::cli::model::{DeviceArgument, ModelArguments, predictor};
@@ -150,7 +150,7 @@ impl Predict {
         }
 
         // Slices of the report with their series and their place in it, to read them again.
-        let mut places: Vec<Place<'_>> = Vec::new();
+        let mut places: Vec<SliceHandle<'_>> = Vec::new();
         let bar = progress_bar(study.slices());
         for series in &study.series {
             let mut found_here = Vec::new();
@@ -217,7 +217,7 @@ impl Predict {
     fn look_at(
         &self,
         predictor: &Predictor<EitherBackend>,
-        slice: Place<'_>,
+        slice: SliceHandle<'_>,
         settings: &Settings,
     ) -> Result<(CtSlice, SliceReport)> {
         let raw = reading::read(slice, reading::patience(0))?;

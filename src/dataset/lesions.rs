@@ -14,7 +14,7 @@ use sha2::{Digest, Sha256};
 use crate::dataset::source::{DataSource, Kind};
 use crate::dataset::volumes::Volume;
 use crate::dataset::{DatasetError, Skipped, classes, cncb, coco, summary, volumes};
-use crate::detection::mask::connected_components::components;
+use crate::detection::mask::connected_components::connected_components;
 use crate::detection::{BBox, Mask};
 use crate::image::CtSlice;
 use crate::image::phantom::mask_value::{CONSOLIDATION, GROUND_GLASS};
@@ -142,7 +142,7 @@ pub fn instances(
     (1..classes.masks().classes())
         .flat_map(|class| {
             let pixels = values.iter().map(|value| classes.class_of(*value) == class).collect();
-            components(&Mask { width, height, pixels }, minimum_area)
+            connected_components(&Mask { width, height, pixels }, minimum_area)
                 .into_iter()
                 .map(move |found| Instance { class, bbox: found.bbox, mask: found.mask })
         })

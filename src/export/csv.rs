@@ -58,7 +58,7 @@ fn record(report: &Report, slice: &SliceReport, lesion: Option<(usize, &Lesion)>
     }
     match &slice.verdict {
         Some(verdict) => {
-            row.extend([number(verdict.pneumonia), verdict.finding.in_words().to_owned()]);
+            row.extend([number(verdict.pneumonia), verdict.finding.summary().to_owned()]);
         }
         None => row.extend([const { String::new() }; 2]),
     }

@@ -86,19 +86,19 @@ fn summary(page: &mut String, report: &Report) {
             page,
             "<h2>{}</h2>\n<p>{}</p>",
             escape(&series.name),
-            escape(&series.in_words())
+            escape(&series.summary())
         );
         for warning in &series.warnings {
             let _ = writeln!(page, "<p>Note: {}.</p>", escape(warning));
         }
     }
     if let Some(measured) = report.model.calibration.as_ref().and_then(|c| c.measured) {
-        let _ = writeln!(page, "<p>{}</p>", measured.in_words());
+        let _ = writeln!(page, "<p>{}</p>", measured.summary());
     }
     page.push_str("<table><thead><tr><th>Slice</th><th>Lesions</th><th>Verdict</th><th>Control</th><th>Common Pneumonia</th><th>COVID-19</th></tr></thead><tbody>\n");
     for slice in &report.slices {
-        let verdict = slice.verdict_in_words().unwrap_or_default();
-        let contradiction = slice.contradiction().map(|c| c.in_words()).unwrap_or_default();
+        let verdict = slice.verdict_summary().unwrap_or_default();
+        let contradiction = slice.contradiction().map(|c| c.summary()).unwrap_or_default();
         let _ = write!(
             page,
             "<tr><td>{}</td><td>{}</td><td>{} {contradiction}</td>",

@@ -4,7 +4,7 @@
 //! that passes may still be wrong: this looks for lungs, not for quality.
 
 use crate::detection::Mask;
-use crate::detection::mask::connected_components::{Component, components};
+use crate::detection::mask::connected_components::{Component, connected_components};
 use crate::image::CtSlice;
 
 /// Fields of view of chest CT in millimetres, with margin.
@@ -57,7 +57,7 @@ fn body_mm(slice: &CtSlice, threshold: u8) -> Option<f64> {
     let [row, column] = slice.spacing_mm?;
     let (width, height) = (slice.width, slice.height);
     let pixels = slice.pixels.iter().map(|pixel| *pixel > threshold).collect();
-    let bright = components(&Mask { width, height, pixels }, width * height / 100);
+    let bright = connected_components(&Mask { width, height, pixels }, width * height / 100);
     let b = bright.iter().max_by_key(|found| found.area)?.bbox;
     let is_whole = b.x1 > 0.0 && b.y1 > 0.0 && b.x2 < width as f32 && b.y2 < height as f32;
     let [across, down] = [f64::from(b.x2 - b.x1) * column, f64::from(b.y2 - b.y1) * row];
@@ -84,7 +84,7 @@ fn surrounded(slice: &CtSlice, threshold: u8) -> Vec<Component> {
     let dark =
         Mask { width, height, pixels: slice.pixels.iter().map(|p| *p <= threshold).collect() };
     let smallest = (width * height) / 400;
-    let mut found = components(&dark, smallest);
+    let mut found = connected_components(&dark, smallest);
     found.retain(|found| {
         let b = found.bbox;
         // A cropped picture may cut a lung; what touches two sides or more is the air around.

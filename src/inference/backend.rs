@@ -25,11 +25,11 @@ pub trait Backend {
     /// Backbone, pyramid and proposal head.
     ///
     /// # Errors
-    /// If the device fails or `monitor` cancels.
+    /// If the device fails or `progress` cancels.
     fn pyramid(
         &self,
         input: &NetworkInput,
-        monitor: &mut impl Progress,
+        progress: &mut impl Progress,
     ) -> impl Future<Output = Result<(Self::Pyramid, Vec<RpnMaps>), PredictError>>;
 
     /// What the box head says about `proposals`, on an image of (height, width). With `settings`, masks

@@ -1,4 +1,4 @@
-//! Everything between a slice and its boxes, on any engine.
+//! Everything between a slice and its boxes, on any backend.
 
 use crate::detection::BBox;
 use crate::detection::detections::{BoxOutputs, Detection};
@@ -11,8 +11,8 @@ use crate::inference::self_test::{self, SelfTest};
 use crate::inference::settings::Settings;
 
 /// What the box stage leaves for the mask stage.
-pub struct TrunkOutput<P> {
-    /// The engine's.
+pub struct DetectorOutput<P> {
+    /// The backend's.
     pub pyramid: P,
     /// Box outputs on the host.
     pub boxes: BoxOutputs,
@@ -38,33 +38,33 @@ fn finite(values: &[f32], what: &'static str) -> Result<(), PredictError> {
 }
 
 /// Features, proposals and boxes of one slice.
-pub async fn run<E: Backend>(
-    engine: &E,
+pub async fn run<B: Backend>(
+    backend: &B,
     input: &NetworkInput,
     settings: Option<&Settings>,
-    monitor: &mut impl Progress,
+    progress: &mut impl Progress,
     clock: &mut impl FnMut(Stage),
-) -> Result<TrunkOutput<E::Pyramid>, PredictError> {
-    monitor.enter(Stage::Features).await?;
-    let (mut pyramid, maps) = pyramid(engine, input, monitor).await?;
+) -> Result<DetectorOutput<B::Pyramid>, PredictError> {
+    progress.enter(Stage::Features).await?;
+    let (mut pyramid, maps) = pyramid(backend, input, progress).await?;
     clock(Stage::Features);
 
-    monitor.enter(Stage::Proposals).await?;
-    let proposals = proposals(engine, input, &maps);
+    progress.enter(Stage::Proposals).await?;
+    let proposals = proposals(backend, input, &maps);
     clock(Stage::Proposals);
 
-    monitor.enter(Stage::Boxes).await?;
-    let boxes = boxes(engine, &mut pyramid, proposals, input, settings).await?;
+    progress.enter(Stage::Boxes).await?;
+    let boxes = boxes(backend, &mut pyramid, proposals, input, settings).await?;
     clock(Stage::Boxes);
-    Ok(TrunkOutput { pyramid, boxes })
+    Ok(DetectorOutput { pyramid, boxes })
 }
 
-async fn pyramid<E: Backend>(
-    engine: &E,
+async fn pyramid<B: Backend>(
+    backend: &B,
     input: &NetworkInput,
-    monitor: &mut impl Progress,
-) -> Result<(E::Pyramid, Vec<RpnMaps>), PredictError> {
-    let (pyramid, maps) = engine.pyramid(input, monitor).await?;
+    progress: &mut impl Progress,
+) -> Result<(B::Pyramid, Vec<RpnMaps>), PredictError> {
+    let (pyramid, maps) = backend.pyramid(input, progress).await?;
     for level in &maps {
         finite(&level.objectness, "proposal scores")?;
         finite(&level.deltas, "proposal boxes")?;
@@ -72,19 +72,19 @@ async fn pyramid<E: Backend>(
     Ok((pyramid, maps))
 }
 
-fn proposals<E: Backend>(engine: &E, input: &NetworkInput, maps: &[RpnMaps]) -> Vec<BBox> {
+fn proposals<B: Backend>(backend: &B, input: &NetworkInput, maps: &[RpnMaps]) -> Vec<BBox> {
     select_proposals(
         maps,
-        &engine.architecture().anchors,
+        &backend.architecture().anchors,
         (input.height, input.width),
         (input.image_height, input.image_width),
         ProposalCounts::TEST,
     )
 }
 
-async fn boxes<E: Backend>(
-    engine: &E,
-    pyramid: &mut E::Pyramid,
+async fn boxes<B: Backend>(
+    backend: &B,
+    pyramid: &mut B::Pyramid,
     proposals: Vec<BBox>,
     input: &NetworkInput,
     settings: Option<&Settings>,
@@ -92,29 +92,29 @@ async fn boxes<E: Backend>(
     let image = (input.image_height, input.image_width);
     let (logits, deltas) = match proposals.is_empty() {
         true => Default::default(),
-        false => engine.boxes(pyramid, &proposals, image, settings).await?,
+        false => backend.boxes(pyramid, &proposals, image, settings).await?,
     };
     finite(&logits, "box scores")?;
     finite(&deltas, "box deltas")?;
-    let classes = engine.architecture().masks.classes();
+    let classes = backend.architecture().masks.classes();
     Ok(BoxOutputs { proposals, logits, deltas, classes, image })
 }
 
 /// Mask logits `[28, 28]` of each detection, for its own class.
-pub async fn masks<E: Backend>(
-    engine: &E,
-    pyramid: &E::Pyramid,
+pub async fn masks<B: Backend>(
+    backend: &B,
+    pyramid: &B::Pyramid,
     detections: &[Detection],
 ) -> Result<Vec<Vec<f32>>, PredictError> {
-    let maps = engine.masks(pyramid, detections).await?;
+    let maps = backend.masks(pyramid, detections).await?;
     maps.iter().try_for_each(|map| finite(map, "masks"))?;
     Ok(maps)
 }
 
 /// Computes the self-test.
-pub async fn self_test<E: Backend>(engine: &E) -> Result<SelfTest, PredictError> {
+pub async fn self_test<B: Backend>(backend: &B) -> Result<SelfTest, PredictError> {
     let input = self_test::input();
-    let (mut pyramid, maps) = pyramid(engine, &input, &mut NoProgress).await?;
+    let (mut pyramid, maps) = pyramid(backend, &input, &mut NoProgress).await?;
     let proposals = maps
         .iter()
         .flat_map(|level| [self_test::sample(&level.objectness), self_test::sample(&level.deltas)])
@@ -123,13 +123,13 @@ pub async fn self_test<E: Backend>(engine: &E) -> Result<SelfTest, PredictError>
     // Everything is a candidate, so the choice on the device is exercised as well.
     let settings = Settings { score_threshold: -1.0, nms_threshold: 1.0, ..Settings::default() };
     let given = self_test::boxes().to_vec();
-    let outputs = boxes(engine, &mut pyramid, given, &input, Some(&settings)).await?;
+    let outputs = boxes(backend, &mut pyramid, given, &input, Some(&settings)).await?;
     let mut masks = Vec::new();
-    if engine.architecture().mask_branch {
+    if backend.architecture().mask_branch {
         let limit = self_test::boxes().len() * outputs.classes;
         let mut detections = outputs.detect(-1.0, 1.0, limit);
         detections.sort_by_key(|detection| (detection.proposal, detection.class));
-        for map in self::masks(engine, &pyramid, &detections).await? {
+        for map in self::masks(backend, &pyramid, &detections).await? {
             masks.extend(self_test::sample(&map));
         }
     }
@@ -138,13 +138,13 @@ pub async fn self_test<E: Backend>(engine: &E) -> Result<SelfTest, PredictError>
 }
 
 /// Intermediate results for comparison with other implementations.
-pub async fn inspect<E: Backend>(
-    engine: &E,
+pub async fn stage_outputs<B: Backend>(
+    backend: &B,
     input: &NetworkInput,
 ) -> Result<StageOutputs, PredictError> {
-    let (mut pyramid, maps) = pyramid(engine, input, &mut NoProgress).await?;
-    let features = engine.features(&pyramid).await?;
-    let proposals = proposals(engine, input, &maps);
-    let boxes = boxes(engine, &mut pyramid, proposals, input, None).await?;
+    let (mut pyramid, maps) = pyramid(backend, input, &mut NoProgress).await?;
+    let features = backend.features(&pyramid).await?;
+    let proposals = proposals(backend, input, &maps);
+    let boxes = boxes(backend, &mut pyramid, proposals, input, None).await?;
     Ok(StageOutputs { features, maps, boxes })
 }

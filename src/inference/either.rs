@@ -1,4 +1,4 @@
-//! An engine chosen while the program runs.
+//! A backend chosen while the program runs.
 
 use crate::detection::BBox;
 use crate::detection::detections::Detection;
@@ -17,18 +17,18 @@ use crate::network::Architecture;
 #[derive(Debug)]
 pub enum EitherBackend {
     /// The CPU.
-    Host(Box<CpuBackend>),
+    Cpu(Box<CpuBackend>),
     /// A device of burn.
-    Device(Box<GpuBackend>),
+    Gpu(Box<GpuBackend>),
 }
 
 /// The pyramid of one or the other.
 #[derive(Debug)]
-pub enum AnyPyramid {
+pub enum EitherPyramid {
     /// The CPU's.
-    Host(CpuPyramid),
+    Cpu(CpuPyramid),
     /// A device's.
-    Device(Box<GpuPyramid>),
+    Gpu(Box<GpuPyramid>),
 }
 
 fn mismatched() -> PredictError {
@@ -36,45 +36,45 @@ fn mismatched() -> PredictError {
 }
 
 impl Backend for EitherBackend {
-    type Pyramid = AnyPyramid;
+    type Pyramid = EitherPyramid;
 
     fn architecture(&self) -> &Architecture {
         match self {
-            Self::Host(engine) => engine.architecture(),
-            Self::Device(engine) => engine.architecture(),
+            Self::Cpu(backend) => backend.architecture(),
+            Self::Gpu(backend) => backend.architecture(),
         }
     }
 
     async fn pyramid(
         &self,
         input: &NetworkInput,
-        monitor: &mut impl Progress,
-    ) -> Result<(AnyPyramid, Vec<RpnMaps>), PredictError> {
+        progress: &mut impl Progress,
+    ) -> Result<(EitherPyramid, Vec<RpnMaps>), PredictError> {
         match self {
-            Self::Host(engine) => {
-                let (pyramid, maps) = engine.pyramid(input, monitor).await?;
-                Ok((AnyPyramid::Host(pyramid), maps))
+            Self::Cpu(backend) => {
+                let (pyramid, maps) = backend.pyramid(input, progress).await?;
+                Ok((EitherPyramid::Cpu(pyramid), maps))
             }
-            Self::Device(engine) => {
-                let (pyramid, maps) = engine.pyramid(input, monitor).await?;
-                Ok((AnyPyramid::Device(Box::new(pyramid)), maps))
+            Self::Gpu(backend) => {
+                let (pyramid, maps) = backend.pyramid(input, progress).await?;
+                Ok((EitherPyramid::Gpu(Box::new(pyramid)), maps))
             }
         }
     }
 
     async fn boxes(
         &self,
-        pyramid: &mut AnyPyramid,
+        pyramid: &mut EitherPyramid,
         proposals: &[BBox],
         image: (usize, usize),
         settings: Option<&Settings>,
     ) -> Result<BoxValues, PredictError> {
         match (self, pyramid) {
-            (Self::Host(engine), AnyPyramid::Host(pyramid)) => {
-                engine.boxes(pyramid, proposals, image, settings).await
+            (Self::Cpu(backend), EitherPyramid::Cpu(pyramid)) => {
+                backend.boxes(pyramid, proposals, image, settings).await
             }
-            (Self::Device(engine), AnyPyramid::Device(pyramid)) => {
-                engine.boxes(pyramid, proposals, image, settings).await
+            (Self::Gpu(backend), EitherPyramid::Gpu(pyramid)) => {
+                backend.boxes(pyramid, proposals, image, settings).await
             }
             _ => Err(mismatched()),
         }
@@ -82,15 +82,15 @@ impl Backend for EitherBackend {
 
     async fn masks(
         &self,
-        pyramid: &AnyPyramid,
+        pyramid: &EitherPyramid,
         detections: &[Detection],
     ) -> Result<Vec<Vec<f32>>, PredictError> {
         match (self, pyramid) {
-            (Self::Host(engine), AnyPyramid::Host(pyramid)) => {
-                engine.masks(pyramid, detections).await
+            (Self::Cpu(backend), EitherPyramid::Cpu(pyramid)) => {
+                backend.masks(pyramid, detections).await
             }
-            (Self::Device(engine), AnyPyramid::Device(pyramid)) => {
-                engine.masks(pyramid, detections).await
+            (Self::Gpu(backend), EitherPyramid::Gpu(pyramid)) => {
+                backend.masks(pyramid, detections).await
             }
             _ => Err(mismatched()),
         }
@@ -98,24 +98,24 @@ impl Backend for EitherBackend {
 
     async fn slice_features(
         &self,
-        pyramid: &AnyPyramid,
+        pyramid: &EitherPyramid,
         boxes: &[BBox],
     ) -> Result<SliceFeatures, PredictError> {
         match (self, pyramid) {
-            (Self::Host(engine), AnyPyramid::Host(pyramid)) => {
-                engine.slice_features(pyramid, boxes).await
+            (Self::Cpu(backend), EitherPyramid::Cpu(pyramid)) => {
+                backend.slice_features(pyramid, boxes).await
             }
-            (Self::Device(engine), AnyPyramid::Device(pyramid)) => {
-                engine.slice_features(pyramid, boxes).await
+            (Self::Gpu(backend), EitherPyramid::Gpu(pyramid)) => {
+                backend.slice_features(pyramid, boxes).await
             }
             _ => Err(mismatched()),
         }
     }
 
-    async fn features(&self, pyramid: &AnyPyramid) -> Result<Vec<Vec<f32>>, PredictError> {
+    async fn features(&self, pyramid: &EitherPyramid) -> Result<Vec<Vec<f32>>, PredictError> {
         match (self, pyramid) {
-            (Self::Host(engine), AnyPyramid::Host(pyramid)) => engine.features(pyramid).await,
-            (Self::Device(engine), AnyPyramid::Device(pyramid)) => engine.features(pyramid).await,
+            (Self::Cpu(backend), EitherPyramid::Cpu(pyramid)) => backend.features(pyramid).await,
+            (Self::Gpu(backend), EitherPyramid::Gpu(pyramid)) => backend.features(pyramid).await,
             _ => Err(mismatched()),
         }
     }

@@ -16,7 +16,7 @@ use crate::image::preprocess::Resize;
 use crate::image::{CtSlice, NetworkInput, plausibility};
 use crate::inference::backend::Backend;
 use crate::inference::cpu::{CpuBackend, CpuFeatureModule, CpuImageClassifier, CpuScoreModule};
-use crate::inference::detector::{self, StageOutputs, TrunkOutput};
+use crate::inference::detector::{self, DetectorOutput, StageOutputs};
 use crate::inference::gpu::GpuBackend;
 use crate::inference::model::{LoadedModel, ModelFile};
 use crate::inference::progress::{Cancelled, NoProgress, Progress, Stage};
@@ -102,18 +102,18 @@ impl Prediction {
 
 /// A network with what it was trained for.
 #[derive(Debug)]
-struct Trunk<E> {
-    engine: E,
+struct LoadedDetector<B> {
+    backend: B,
     masks: Masks,
     resize: Resize,
 }
 
-/// Networks on an engine.
+/// Networks on a backend.
 #[derive(Debug)]
-pub struct Predictor<E> {
-    segmentation: Option<Trunk<E>>,
+pub struct Predictor<B> {
+    segmentation: Option<LoadedDetector<B>>,
     /// The classifier's own trunk, unless it is the detector's.
-    classifier_trunk: Option<Trunk<E>>,
+    classifier_detector: Option<LoadedDetector<B>>,
     classifier: Option<SliceClassifier>,
     models: ModelsInfo,
     device_name: String,
@@ -143,22 +143,22 @@ impl Predictor<GpuBackend> {
     }
 }
 
-impl<E: Backend> Predictor<E> {
-    /// A predictor with the engines that `engine` makes of the model's files.
+impl<B: Backend> Predictor<B> {
+    /// A predictor with the backends that `backend` makes of the model's files.
     ///
     /// # Errors
     /// If a weight is missing, misshapen or not finite.
     pub fn new(
         model: &LoadedModel,
         device_name: &str,
-        engine: impl Fn(&ModelFile) -> Result<E, WeightsError>,
+        backend: impl Fn(&ModelFile) -> Result<B, WeightsError>,
     ) -> Result<Self, WeightsError> {
         let trunk = |file: &ModelFile| {
             let (masks, resize) = (file.detector()?.masks, file.resize());
-            Ok::<_, WeightsError>(Trunk { engine: engine(file)?, masks, resize })
+            Ok::<_, WeightsError>(LoadedDetector { backend: backend(file)?, masks, resize })
         };
         let segmentation = model.segmentation.as_ref().map(trunk).transpose()?;
-        let (mut classifier, mut classifier_trunk) = (None, None);
+        let (mut classifier, mut classifier_detector) = (None, None);
         if let Some(file) = &model.classifier {
             let regions = file.detector.as_ref().and_then(|detector| detector.score_module);
             let network = match (file.image_classifier, regions) {
@@ -168,7 +168,7 @@ impl<E: Backend> Predictor<E> {
                 }
                 (None, Some(sizes)) => {
                     if !model.shares_trunk() {
-                        classifier_trunk = Some(trunk(file)?);
+                        classifier_detector = Some(trunk(file)?);
                     }
                     let module = CpuScoreModule::new(&file.state, sizes)?;
                     let sees = file.detector.as_ref().filter(|detector| detector.feature_module);
@@ -190,7 +190,7 @@ impl<E: Backend> Predictor<E> {
                 calibration: classifier.as_ref().map(|found| found.calibration.clone()),
             },
             segmentation,
-            classifier_trunk,
+            classifier_detector,
             classifier,
             device_name: device_name.into(),
         })
@@ -206,14 +206,14 @@ impl<E: Backend> Predictor<E> {
         let by_regions = |classifier: &SliceClassifier| {
             matches!(classifier.network, ClassNetwork::Regions { .. })
         };
-        self.classifier.as_ref().is_some_and(by_regions) && self.classifier_trunk.is_none()
+        self.classifier.as_ref().is_some_and(by_regions) && self.classifier_detector.is_none()
     }
 
-    fn any_engine(&self) -> Result<&E, PredictError> {
+    fn any_backend(&self) -> Result<&B, PredictError> {
         self.segmentation
             .as_ref()
-            .or(self.classifier_trunk.as_ref())
-            .map(|trunk| &trunk.engine)
+            .or(self.classifier_detector.as_ref())
+            .map(|trunk| &trunk.backend)
             .ok_or_else(|| PredictError::Device { reason: "no network is loaded".into() })
     }
 
@@ -222,7 +222,7 @@ impl<E: Backend> Predictor<E> {
     /// # Errors
     /// If the device fails.
     pub async fn self_test(&self) -> Result<SelfTest, PredictError> {
-        detector::self_test(self.any_engine()?).await
+        detector::self_test(self.any_backend()?).await
     }
 
     /// Computes the self-test and compares it.
@@ -240,36 +240,36 @@ impl<E: Backend> Predictor<E> {
     ///
     /// # Errors
     /// If the device fails.
-    pub async fn inspect(&self, input: &NetworkInput) -> Result<StageOutputs, PredictError> {
-        detector::inspect(self.any_engine()?, input).await
+    pub async fn stage_outputs(&self, input: &NetworkInput) -> Result<StageOutputs, PredictError> {
+        detector::stage_outputs(self.any_backend()?, input).await
     }
 
     /// Finds and outlines lesions and classifies the slice.
     ///
     /// # Errors
-    /// If the device fails or `monitor` cancels.
+    /// If the device fails or `progress` cancels.
     pub async fn predict(
         &self,
         slice: &CtSlice,
         settings: &Settings,
-        monitor: &mut impl Progress,
+        progress: &mut impl Progress,
     ) -> Result<SliceReport, PredictError> {
-        Ok(self.predict_with_masks(slice, settings, monitor).await?.report)
+        Ok(self.predict_with_masks(slice, settings, progress).await?.report)
     }
 
     /// The same with the mask head's maps, from which the masks were cut.
     ///
     /// # Errors
-    /// If the device fails or `monitor` cancels.
+    /// If the device fails or `progress` cancels.
     pub async fn predict_with_masks(
         &self,
         slice: &CtSlice,
         settings: &Settings,
-        monitor: &mut impl Progress,
+        progress: &mut impl Progress,
     ) -> Result<Prediction, PredictError> {
         let mut clock = Clock::start();
-        monitor.enter(Stage::Preprocess).await?;
-        let trunks = [&self.segmentation, &self.classifier_trunk];
+        progress.enter(Stage::Preprocess).await?;
+        let trunks = [&self.segmentation, &self.classifier_detector];
         let inputs = trunks
             .map(|trunk| trunk.as_ref().map(|trunk| NetworkInput::resized(slice, trunk.resize)));
         clock.lap(Stage::Preprocess);
@@ -289,20 +289,21 @@ impl<E: Backend> Predictor<E> {
         for (outlines, (trunk, input)) in
             [true, false].into_iter().zip(trunks.into_iter().zip(inputs))
         {
-            let Some((Trunk { engine, masks, .. }, input)) = trunk.as_ref().zip(input) else {
+            let Some((LoadedDetector { backend, masks, .. }, input)) = trunk.as_ref().zip(input)
+            else {
                 continue;
             };
             let lap = &mut |stage| clock.lap(stage);
             let ahead = outlines.then_some(settings);
-            let output = detector::run(engine, &input, ahead, monitor, lap).await?;
+            let output = detector::run(backend, &input, ahead, progress, lap).await?;
             to_slice = input.to_slice;
             if !outlines || self.shares_trunk() {
-                evidence = self.evidence(engine, &output, slice, to_slice, settings).await?;
+                evidence = self.evidence(backend, &output, slice, to_slice, settings).await?;
             }
             if outlines {
-                monitor.enter(Stage::Masks).await?;
+                progress.enter(Stage::Masks).await?;
                 (lesions, mask_logits) =
-                    outline(engine, *masks, output, &input, slice, settings).await?;
+                    outline(backend, *masks, output, &input, slice, settings).await?;
                 clock.lap(Stage::Masks);
             }
         }
@@ -312,7 +313,7 @@ impl<E: Backend> Predictor<E> {
         let refusal = plausibility::class_refusal(slice).or_else(unlike);
         let refusal = refusal.filter(|_| self.classifier.is_some() && !settings.force);
         if let Some(classifier) = self.classifier.as_ref().filter(|_| refusal.is_none()) {
-            monitor.enter(Stage::Classification).await?;
+            progress.enter(Stage::Classification).await?;
             if let Some(Evidence { batch, .. }) = &evidence {
                 regions = RankedRegion::of_batch(batch, to_slice);
                 if batch.regions.is_empty() {
@@ -356,10 +357,10 @@ impl<E: Backend> Predictor<E> {
         settings: &Settings,
     ) -> Result<RoiBatch, PredictError> {
         let missing = || PredictError::Device { reason: "no classifier is loaded".into() };
-        let trunk = self.classifier_trunk.as_ref().or(self.segmentation.as_ref());
-        let Trunk { engine, resize, .. } = trunk.ok_or_else(missing)?;
+        let trunk = self.classifier_detector.as_ref().or(self.segmentation.as_ref());
+        let LoadedDetector { backend, resize, .. } = trunk.ok_or_else(missing)?;
         let input = NetworkInput::resized(slice, *resize);
-        let output = detector::run(engine, &input, None, &mut NoProgress, &mut |_| {}).await?;
+        let output = detector::run(backend, &input, None, &mut NoProgress, &mut |_| {}).await?;
         self.roi_batch(&output.boxes, settings).ok_or_else(missing)
     }
 
@@ -392,8 +393,8 @@ impl<E: Backend> Predictor<E> {
     /// What the class network needs of a slice; `None` if it does not go by regions.
     async fn evidence(
         &self,
-        engine: &E,
-        output: &TrunkOutput<E::Pyramid>,
+        backend: &B,
+        output: &DetectorOutput<B::Pyramid>,
         slice: &CtSlice,
         to_slice: [f32; 2],
         settings: &Settings,
@@ -405,7 +406,7 @@ impl<E: Backend> Predictor<E> {
             let regions = &batch.regions;
             let proposals = &output.boxes.proposals;
             let boxes: Vec<BBox> = regions.iter().map(|found| proposals[found.proposal]).collect();
-            let seen = engine.slice_features(&output.pyramid, &boxes).await?;
+            let seen = backend.slice_features(&output.pyramid, &boxes).await?;
             let share = covered_share(slice, regions, to_slice);
             features = Some(seen.row(regions, BOX_HEAD_FEATURES, share));
         }
@@ -464,16 +465,16 @@ fn checked(logits: [f32; CLASSES]) -> Result<[f32; CLASSES], PredictError> {
 }
 
 /// The lesions of a slice, and their mask logits.
-async fn outline<E: Backend>(
-    engine: &E,
+async fn outline<B: Backend>(
+    backend: &B,
     masks: Masks,
-    output: TrunkOutput<E::Pyramid>,
+    output: DetectorOutput<B::Pyramid>,
     input: &NetworkInput,
     slice: &CtSlice,
     settings: &Settings,
 ) -> Result<(Vec<Lesion>, Vec<Vec<f32>>), PredictError> {
     let detections = output.boxes.detect_by(&settings.rule());
-    let maps = detector::masks(engine, &output.pyramid, &detections).await?;
+    let maps = detector::masks(backend, &output.pyramid, &detections).await?;
     let mut outlined: Vec<Outlined> = Vec::new();
     for (detection, map) in detections.iter().zip(maps) {
         let (lesion, mask) = lesion(detection, &map, masks, input, slice, settings.mask_threshold);

@@ -57,7 +57,7 @@ pub struct Variant {
 
 impl Variant {
     /// The six lightweight variants of the paper.
-    pub const LIGHT: [Self; 6] = [
+    pub const LIGHTWEIGHT: [Self; 6] = [
         Self::new(Backbone::ResNet18, Truncation::Full),
         Self::new(Backbone::ResNet18, Truncation::T1),
         Self::new(Backbone::ResNet18, Truncation::T2),
@@ -86,7 +86,7 @@ impl Variant {
             .take_while(|&count| count > 0)
             .collect();
         let bottleneck = has(format!("{prefix}layer1.0.conv3.weight"));
-        Self::LIGHT
+        Self::LIGHTWEIGHT
             .into_iter()
             .chain([Self::RESNET50])
             .find(|variant| variant.blocks() == counts && variant.is_bottleneck() == bottleneck)
@@ -157,7 +157,7 @@ impl FromStr for Variant {
     type Err = UnknownName;
 
     fn from_str(name: &str) -> Result<Self, UnknownName> {
-        Self::LIGHT
+        Self::LIGHTWEIGHT
             .into_iter()
             .chain([Self::RESNET50])
             .find(|variant| variant.to_string() == name.to_lowercase())

@@ -139,7 +139,7 @@ impl RoiHeads {
 
 impl Upscale {
     fn forward(&self, input: Tensor<4>) -> Tensor<4> {
-        ops::upscale(input, self.weight.val(), self.bias.val())
+        ops::conv_transpose2d(input, self.weight.val(), self.bias.val())
     }
 }
 

@@ -6,7 +6,9 @@ use burn::tensor::activation::relu;
 
 /// burn's own operations, for every device.
 mod general {
-    use burn::tensor::module::{conv_transpose2d, conv2d as burn_conv2d, max_pool2d};
+    use burn::tensor::module::{
+        conv_transpose2d as burn_conv_transpose2d, conv2d as burn_conv2d, max_pool2d,
+    };
     use burn::tensor::ops::{ConvOptions, ConvTransposeOptions, MaxPoolOptions};
 
     use super::*;
@@ -28,9 +30,9 @@ mod general {
         max_pool2d(input, MaxPoolOptions::new([3, 3]).with_stride([2, 2]).with_padding([1, 1]))
     }
 
-    pub fn upscale(input: Tensor<4>, weight: Tensor<4>, bias: Tensor<1>) -> Tensor<4> {
+    pub fn conv_transpose2d(input: Tensor<4>, weight: Tensor<4>, bias: Tensor<1>) -> Tensor<4> {
         let options = ConvTransposeOptions::new([2, 2], [0, 0], [0, 0], [1, 1], 1);
-        relu(conv_transpose2d(input, weight, Some(bias), options))
+        relu(burn_conv_transpose2d(input, weight, Some(bias), options))
     }
 }
 
@@ -64,11 +66,11 @@ mod native {
     }
 
     /// Transposed convolution 2x2, stride 2, then ReLU.
-    pub fn upscale(input: Tensor<4>, weight: Tensor<4>, bias: Tensor<1>) -> Tensor<4> {
+    pub fn conv_transpose2d(input: Tensor<4>, weight: Tensor<4>, bias: Tensor<1>) -> Tensor<4> {
         if is_cpu_device(&input.device()) {
-            cpu_ops::conv_transpose::upscale(input, weight, bias)
+            cpu_ops::conv_transpose::conv_transpose2d(input, weight, bias)
         } else {
-            general::upscale(input, weight, bias)
+            general::conv_transpose2d(input, weight, bias)
         }
     }
 }

@@ -56,7 +56,7 @@ impl SeriesReport {
     }
 
     /// The sum in words, saying how it was formed.
-    pub fn in_words(&self) -> String {
+    pub fn summary(&self) -> String {
         let mut words =
             format!("{} of {} slices have lesions.", self.slices_with_lesions, self.slices);
         if let Some(volume) = self.lesion_volume_ml {

@@ -149,7 +149,7 @@ pub enum Contradiction {
 
 impl Contradiction {
     /// In words.
-    pub fn in_words(self) -> &'static str {
+    pub fn summary(self) -> &'static str {
         match self {
             Self::SignsWithoutLesions => {
                 "The classifier says pneumonia, and no lesion was found: one of them is wrong."
@@ -163,7 +163,7 @@ impl Contradiction {
 
 impl Measured {
     /// In words.
-    pub fn in_words(&self) -> String {
+    pub fn summary(&self) -> String {
         format!(
             "On {} slices of {} patients that the classifier had not seen, its most probable class was right on {:.0} of 100; pneumonia or not: sensitivity {:.2}, specificity {:.2}. No pneumonia, or which one, was said of {:.0} of 100, and was right on {:.0} of 100 of these.",
             self.slices,
@@ -209,7 +209,7 @@ impl SliceReport {
     }
 
     /// The verdict, or why there is none, in words; `None` without a classifier.
-    pub fn verdict_in_words(&self) -> Option<String> {
+    pub fn verdict_summary(&self) -> Option<String> {
         if let Some(refusal) = &self.refusal {
             let what =
                 if self.segmented { "no class is given" } else { "nothing is said of this slice" };
@@ -219,14 +219,14 @@ impl SliceReport {
         let forced = if self.forced { "not meant for such slices: " } else { "" };
         Some(format!(
             "{forced}{} (pneumonia {:.1} %)",
-            verdict.finding.in_words(),
+            verdict.finding.summary(),
             verdict.pneumonia * 100.0
         ))
     }
 
     /// The same with the lesions whose score is over `threshold`: what a prediction with that threshold
     /// would have said, as suppression only ever removes the weaker of two lesions.
-    pub fn above(&self, threshold: f32) -> Self {
+    pub fn with_threshold(&self, threshold: f32) -> Self {
         let lesions = self.lesions.iter().filter(|lesion| lesion.score > threshold);
         // Field by field: a clone would copy every mask, too.
         Self {

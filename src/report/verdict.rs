@@ -145,7 +145,7 @@ pub enum Finding {
 
 impl Finding {
     /// In words.
-    pub fn in_words(self) -> &'static str {
+    pub fn summary(self) -> &'static str {
         match self {
             Self::Uncertain => "uncertain",
             Self::NoPneumonia => "no signs of pneumonia",

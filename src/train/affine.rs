@@ -12,7 +12,7 @@ const KNOTS: usize = 5;
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Affine {
     /// Radians, from the x axis towards the y axis.
-    pub turn: f32,
+    pub rotation: f32,
     /// Factor of lengths.
     pub zoom: f32,
     /// Shift along x and y, as shares of width and height.
@@ -88,12 +88,12 @@ impl Frame {
 
 impl Affine {
     /// Nothing moves.
-    pub const NONE: Self = Self { turn: 0.0, zoom: 1.0, shift: [0.0; 2], elastic: None };
+    pub const NONE: Self = Self { rotation: 0.0, zoom: 1.0, shift: [0.0; 2], elastic: None };
 
     /// Where a point of the whole network picture goes (the bend aside).
     pub fn forward(&self, [x, y]: [f32; 2], (width, height): (usize, usize)) -> [f32; 2] {
         let (width, height) = (width as f32, height as f32);
-        let (sin, cos) = self.turn.sin_cos();
+        let (sin, cos) = self.rotation.sin_cos();
         let (dx, dy) = ((x - width / 2.0) * self.zoom, (y - height / 2.0) * self.zoom);
         [
             cos * dx - sin * dy + width * (0.5 + self.shift[0]),
@@ -104,7 +104,7 @@ impl Affine {
     /// The place in the file's picture of every pixel that is kept, row by row.
     pub fn sources(&self, frame: &Frame) -> Vec<[f32; 2]> {
         let (width, height) = (frame.full.0 as f32, frame.full.1 as f32);
-        let (sin, cos) = self.turn.sin_cos();
+        let (sin, cos) = self.rotation.sin_cos();
         let [across, down] = frame.scale();
         let mut places = Vec::with_capacity(frame.cut.0 * frame.cut.1);
         for y in 0..frame.cut.1 {
@@ -186,7 +186,7 @@ mod tests {
 
     #[test]
     fn a_quarter_turn_takes_the_first_row_to_the_last_column() {
-        let affine = Affine { turn: std::f32::consts::FRAC_PI_2, ..Affine::NONE };
+        let affine = Affine { rotation: std::f32::consts::FRAC_PI_2, ..Affine::NONE };
         let pixels = [1, 2, 3, 4, 5, 6, 7, 8, 9];
         assert_eq!(moved(affine, &pixels, (3, 3), Outside::Black), [7, 4, 1, 8, 5, 2, 9, 6, 3]);
     }
@@ -213,7 +213,7 @@ mod tests {
 
     #[test]
     fn forward_is_the_inverse_of_sources() {
-        let affine = Affine { turn: 0.3, zoom: 1.2, shift: [0.1, -0.05], elastic: None };
+        let affine = Affine { rotation: 0.3, zoom: 1.2, shift: [0.1, -0.05], elastic: None };
         let frame = Frame::whole((40, 30), (40, 30));
         let places = affine.sources(&frame);
         let [x, y] = places[17 * 40 + 22];

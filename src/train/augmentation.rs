@@ -225,7 +225,7 @@ impl Transform {
 fn affine(rng: &mut ChaCha8Rng, degrees: f32, zoom: [f32; 2], shift: f32) -> Affine {
     let [low, high] = zoom.map(f32::ln);
     Affine {
-        turn: rng.random_range(-degrees..degrees).to_radians(),
+        rotation: rng.random_range(-degrees..degrees).to_radians(),
         zoom: if low < high { rng.random_range(low..high).exp() } else { zoom[0] },
         shift: [(); 2].map(|()| rng.random_range(-shift..shift)),
         elastic: None,

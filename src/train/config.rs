@@ -263,7 +263,7 @@ impl SegmentationConfig {
 
     /// What learns within an hour on two cores: anchors that large lesions can match, a higher
     /// learning rate that decays, mirrored slices. Everything else is the paper's.
-    pub fn practical() -> Self {
+    pub fn fast() -> Self {
         let sizes = vec![8.0, 16.0, 32.0, 64.0, 128.0];
         Self {
             anchors: AnchorGenerator { sizes, ..AnchorGenerator::default() },
@@ -297,7 +297,7 @@ impl SegmentationConfig {
             resize: Resize::LongSide,
             cut: Some(384),
             average: 0.998,
-            ..Self::practical()
+            ..Self::fast()
         }
     }
 

@@ -5,7 +5,7 @@ use rand_chacha::ChaCha8Rng;
 
 use crate::dataset::lesions::{Instance, LesionRules, LesionSlice};
 use crate::detection::Mask;
-use crate::detection::mask::connected_components::components;
+use crate::detection::mask::connected_components::connected_components;
 use crate::image::CtSlice;
 use crate::image::plausibility::{air_threshold, lungs};
 
@@ -54,7 +54,7 @@ pub fn copy_lesions(
         without(&mut room, &mask);
         // The border of the lungs may cut it.
         let smallest = rules.minimum_in(size);
-        for part in components(&mask, 0) {
+        for part in connected_components(&mask, 0) {
             let is_lesion = part.area as f64 > smallest;
             let part = Instance { class: lesion.class, bbox: part.bbox, mask: part.mask };
             // What is too small to count is no background either: it can be seen.

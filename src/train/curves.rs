@@ -12,7 +12,7 @@ pub const SMOOTHING: f64 = 0.98;
 
 /// A table `step,learning_rate,<loss>...` with one row per step.
 #[derive(Debug)]
-pub struct Curves {
+pub struct LossHistory {
     folder: PathBuf,
     names: Vec<String>,
     rows: Vec<(u64, f64, Vec<f32>)>,
@@ -29,7 +29,7 @@ fn blend(means: &mut Vec<f64>, losses: &[f32]) {
     }
 }
 
-impl Curves {
+impl LossHistory {
     /// The curves in `folder` up to step `steps` (later rows were not saved with a checkpoint); none
     /// at the start of a run.
     pub fn open(folder: &Path, names: &[&str], steps: u64) -> Self {

@@ -24,7 +24,7 @@ use crate::train::adam::{Adam, AdamConfig};
 use crate::train::average::WeightAverage;
 use crate::train::checkpoint::{self, CheckpointError, Saved, write_whole};
 use crate::train::config::LearningRate;
-use crate::train::curves::Curves;
+use crate::train::curves::LossHistory;
 use crate::train::validation::{BEST, Look, Looks};
 
 /// File name of the model in the run's folder.
@@ -292,7 +292,7 @@ pub fn run<O: Objective>(
     write_whole(&folder.join(CONFIG), text.as_bytes())?;
 
     let mut network = objective.init(&saved.weights, device)?;
-    let mut curves = Curves::open(folder, O::LOSS_NAMES, step);
+    let mut curves = LossHistory::open(folder, O::LOSS_NAMES, step);
     objective.begin(step)?;
     let seconds = || before + started.elapsed().as_secs_f64();
     // What ships: the average where there is one.
@@ -307,7 +307,7 @@ pub fn run<O: Objective>(
                 network: &O::Network,
                 average: Option<&WeightAverage>,
                 adam: &Adam,
-                curves: &Curves,
+                curves: &LossHistory,
                 looks: &Looks,
                 step: u64| {
         let seconds = seconds();

@@ -162,7 +162,7 @@ pub fn train_segmentation(
     run(&mut detection, folder, device, limits, validation, report)
 }
 
-/// Milliseconds of `runs` steps on one slice by [`SegmentationConfig::practical`], after two that are not
+/// Milliseconds of `runs` steps on one slice by [`SegmentationConfig::fast`], after two that are not
 /// counted: the loop of [`train_segmentation`] without its files.
 ///
 /// # Errors
@@ -172,7 +172,7 @@ pub fn step_times(
     runs: usize,
     device: &Device,
 ) -> Result<Vec<f64>, TrainError> {
-    let config = SegmentationConfig::practical();
+    let config = SegmentationConfig::fast();
     let state = fresh_state(&architecture(&config), config.seed);
     let mut network = network_of(&config, &architecture(&config), &state, device)?;
     let mut adam = Adam::new(config.optimizer());

@@ -23,7 +23,7 @@ pub fn run() {
         web_sys::console::warn_1(&"a logger was installed already".into());
     }
     spawn_local(async {
-        texts::speak(texts::preferred(browser::page_options().language.as_deref())).await;
+        texts::set_language(texts::preferred(browser::page_options().language.as_deref())).await;
         yew::Renderer::<App>::new().render();
     });
 }
@@ -100,7 +100,7 @@ fn App() -> Html {
             let Some((language, _)) = index.and_then(|index| LANGUAGES.get(index)) else { return };
             let dispatch = dispatch.clone();
             spawn_local(async move {
-                texts::speak(language).await;
+                texts::set_language(language).await;
                 dispatch.dispatch(Action::Language(texts::language()));
             });
         })

@@ -155,7 +155,7 @@ pub fn program(file: &str) -> String {
 
 /// Has the service worker keep the files of a device and the list of models, so that the next visit needs
 /// no network. Without a service worker nothing happens.
-pub fn keep_offline(programs: &[&str], model: &str) {
+pub fn precache(programs: &[&str], model: &str) {
     let mut files: Vec<String> = programs.iter().map(|file| program(file)).collect();
     files.push(program(&format!("texts/{}.json", crate::web::texts::language())));
     files.extend(["models/manifest.json".to_owned(), format!("models/{model}.md")]);
@@ -175,12 +175,12 @@ pub fn keep_offline(programs: &[&str], model: &str) {
                 post_to(&registration, state, &message)?;
             }
             let found = registration.clone();
-            let tell = Closure::<dyn FnMut()>::new(move || {
+            let on_update = Closure::<dyn FnMut()>::new(move || {
                 if let Err(error) = post_to(&found, "installing", &message) {
                     log::warn!("an update will not work offline: {}", describe(&error));
                 }
             });
-            Reflect::set(&registration, &"onupdatefound".into(), &tell.into_js_value())?;
+            Reflect::set(&registration, &"onupdatefound".into(), &on_update.into_js_value())?;
             Ok(())
         }
         .await;

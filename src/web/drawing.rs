@@ -9,7 +9,7 @@ use crate::export::overlay::score_colour;
 use crate::image::view::View;
 use crate::network::heads::MASK_SIDE;
 use crate::report::SliceReport;
-use crate::web::state::{Display, Picture};
+use crate::web::state::{Display, RenderedSlice};
 
 /// Canvas pixels per slice pixel, so that lines and figures stay sharp.
 const DENSITY: f64 = 2.0;
@@ -42,7 +42,7 @@ fn context(canvas: &HtmlCanvasElement) -> Result<CanvasRenderingContext2d, JsVal
 /// If the browser gives no canvas.
 pub fn draw(
     canvas: &HtmlCanvasElement,
-    picture: &Picture,
+    picture: &RenderedSlice,
     report: Option<(&SliceReport, &[Vec<Polygon>])>,
     highlighted: Option<usize>,
     display: Display,
@@ -80,7 +80,7 @@ pub fn draw_scores(
 
 fn draw_slice(
     canvas: &HtmlCanvasElement,
-    picture: &Picture,
+    picture: &RenderedSlice,
     view: View,
 ) -> Result<CanvasRenderingContext2d, JsValue> {
     let rgba: Vec<u8> = picture.pixels.iter().flat_map(|v| [*v, *v, *v, 255]).collect();

@@ -7,8 +7,8 @@
 //! What needs no browser is compiled and tested natively: what the page shows ([`state`]), who does what
 //! ([`scheduler`]), what is said ([`protocol`], [`texts`]), what the address asks for ([`options`]).
 
+pub mod image_cache;
 pub mod options;
-pub mod pictures;
 pub mod protocol;
 pub mod scheduler;
 pub mod state;
@@ -25,8 +25,6 @@ mod diagnostics;
 #[cfg(target_arch = "wasm32")]
 mod drawing;
 #[cfg(target_arch = "wasm32")]
-pub mod pace;
-#[cfg(target_arch = "wasm32")]
 pub mod reader;
 #[cfg(target_arch = "wasm32")]
 mod scope;
@@ -36,3 +34,5 @@ mod session;
 pub mod weights;
 #[cfg(target_arch = "wasm32")]
 pub mod worker;
+#[cfg(target_arch = "wasm32")]
+pub mod yielder;

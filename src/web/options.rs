@@ -27,7 +27,7 @@ impl Device {
 pub enum Reader {
     /// PNG and JPEG alone.
     #[default]
-    Pictures,
+    Raster,
     /// Every format.
     AllFormats,
 }
@@ -36,7 +36,7 @@ impl Reader {
     /// Names of its script and program.
     pub fn files(self) -> [&'static str; 2] {
         match self {
-            Self::Pictures => ["reader_pictures.js", "reader_pictures_bg.wasm"],
+            Self::Raster => ["reader_pictures.js", "reader_pictures_bg.wasm"],
             Self::AllFormats => ["reader.js", "reader_bg.wasm"],
         }
     }

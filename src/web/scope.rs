@@ -15,8 +15,8 @@ fn scope() -> DedicatedWorkerGlobalScope {
 }
 
 /// Sends an event; a page that is gone is no error.
-pub fn post<E: Serialize>(event: &E, beside: Transfer<'_>) {
-    let sent = protocol::encode(event, beside)
+pub fn post<E: Serialize>(event: &E, transfer: Transfer<'_>) {
+    let sent = protocol::encode(event, transfer)
         .and_then(|(envelope, moved)| scope().post_message_with_transfer(&envelope, &moved));
     if let Err(error) = sent {
         web_sys::console::error_1(&error);

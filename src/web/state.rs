@@ -8,13 +8,13 @@ use crate::image::view::View;
 use crate::inference::{Settings, Stage};
 use crate::report::regions::RegionReference;
 use crate::report::{ModelsInfo, Report, SliceReport};
-use crate::web::protocol::reader::Contents;
+use crate::web::protocol::reader::OpenedStudy;
 use crate::web::protocol::worker::Download;
 use crate::web::texts::{self, counted};
 
 /// A slice on the canvas.
 #[derive(Clone, Debug, PartialEq)]
-pub struct Picture {
+pub struct RenderedSlice {
     /// File name.
     pub source: String,
     /// Its number, counted through all series.
@@ -131,13 +131,13 @@ pub struct State {
     /// The model, once loaded.
     pub model: Option<ModelState>,
     /// What was opened.
-    pub contents: Rc<Contents>,
+    pub contents: Rc<OpenedStudy>,
     /// The slice to look at, counted through all series.
     pub shown: usize,
     /// The window to look at it with; `None` for the one that the network sees.
     pub window: Option<Window>,
     /// Its picture, once decoded.
-    pub picture: Option<Picture>,
+    pub picture: Option<RenderedSlice>,
     /// What was found, by slice, at every score.
     pub reports: Rc<BTreeMap<usize, Rc<SliceReport>>>,
     /// What was found on the shown slice over the threshold, kept: the page asks for it at every movement.
@@ -216,7 +216,7 @@ pub enum Action {
         files: usize,
     },
     /// All of them were opened.
-    Opened(Rc<Contents>),
+    Opened(Rc<OpenedStudy>),
     /// Another slice, or another window, is wanted.
     Show {
         /// Which.
@@ -225,7 +225,7 @@ pub enum Action {
         window: Option<Window>,
     },
     /// Its picture is there.
-    Shown(Picture),
+    Shown(RenderedSlice),
     /// Slices were chosen to be predicted.
     Queued,
     /// A slice is done.
@@ -271,7 +271,7 @@ pub enum Action {
 }
 
 /// What could not be opened, in one text.
-fn refusals(contents: &Contents) -> Option<String> {
+fn refusals(contents: &OpenedStudy) -> Option<String> {
     let refused = &contents.refused;
     let (first, rest) = refused.split_first()?;
     let first = format!("{}: {}", first.source, first.message);
@@ -332,7 +332,7 @@ impl State {
             let (own, found): (Vec<usize>, Vec<SliceReport>) = self
                 .reports
                 .range(range.clone())
-                .map(|(number, slice)| (*number, slice.above(self.threshold)))
+                .map(|(number, slice)| (*number, slice.with_threshold(self.threshold)))
                 .unzip();
             if found.is_empty() {
                 continue;
@@ -359,7 +359,7 @@ impl State {
         self.change(action);
         if concerns_report {
             let report = self.reports.get(&self.shown);
-            self.shown_report = report.map(|report| Rc::new(report.above(self.threshold)));
+            self.shown_report = report.map(|report| Rc::new(report.with_threshold(self.threshold)));
         }
     }
 

@@ -127,7 +127,7 @@ impl TrainClassifier {
             data: class_slices::records(&self.data, &lists, &dataset),
         };
         let device = self.run.device()?;
-        let limits = self.run.limits()?;
+        let limits = self.run.stop_conditions()?;
         let mut display = Display::new(&LOSS_NAMES);
         let outcome = train_classifier(
             &dataset,

@@ -108,7 +108,7 @@ impl TrainImageClassifier {
         if let Some(taken) = taken {
             println!("{} parameters of the body come from the backbone", taken.parameters);
         }
-        let (device, limits) = (self.run.device()?, self.run.limits()?);
+        let (device, limits) = (self.run.device()?, self.run.stop_conditions()?);
         let mut measure = |state: &StateDict| {
             let slices = class_slices::classify(state, &held_out)?;
             Ok(vec![("balanced_accuracy".to_owned(), balanced_accuracy(&slices).unwrap_or(0.0))])

@@ -79,7 +79,7 @@ impl TrainJoint {
         let (classes, held_out) = class_slices::divided(classes, folds, &held)?;
         config.classes.data = class_slices::records(&self.class_data, &self.class_list, &classes);
         let weights = draw_weights(&classes, &lists, config.classes.lone_source);
-        let (device, limits) = (run.device()?, run.limits()?);
+        let (device, limits) = (run.device()?, run.stop_conditions()?);
         let mut measure = |state: &StateDict| {
             let measured = || {
                 let slices = class_slices::classify(state, &held_out)?;

@@ -94,7 +94,7 @@ impl RunArguments {
         training_device(self.device)
     }
 
-    fn limits(&self) -> Result<StopConditions> {
+    fn stop_conditions(&self) -> Result<StopConditions> {
         Ok(StopConditions {
             checkpoint_every: self.checkpoint_every,
             time: self.minutes.map(|minutes| Duration::from_secs_f64(minutes.max(0.0) * 60.0)),

@@ -180,7 +180,7 @@ impl TrainSegmentation {
         let (dataset, held_out) = self.slices(&mut config)?;
         let start = self.starting_state(&mut config)?;
         let device = self.run.device()?;
-        let limits = self.run.limits()?;
+        let limits = self.run.stop_conditions()?;
         let mut measure = |state: &StateDict| match &held_out {
             Some(held_out) => measure(state, held_out).map_err(Into::into),
             None => Ok(Vec::new()),

@@ -1,4 +1,4 @@
-//! 8-connected components of a mask (docs/method.md, 5.2).
+//! 8-connected connected_components of a mask (docs/method.md, 5.2).
 
 use crate::detection::{BBox, Mask};
 
@@ -13,9 +13,9 @@ pub struct Component {
     pub area: usize,
 }
 
-/// The 8-connected components of `mask` with more than `minimum_area` pixels, in the order of their
+/// The 8-connected connected_components of `mask` with more than `minimum_area` pixels, in the order of their
 /// first pixel, row by row.
-pub fn components(mask: &Mask, minimum_area: usize) -> Vec<Component> {
+pub fn connected_components(mask: &Mask, minimum_area: usize) -> Vec<Component> {
     let (width, height) = (mask.width as isize, mask.height as isize);
     let mut seen = Mask::empty(mask.width, mask.height);
     let mut found = Vec::new();
@@ -83,7 +83,7 @@ mod tests {
 
     #[test]
     fn diagonal_neighbours_are_connected() {
-        let found = components(&mask(&["#...", ".#..", "...#"]), 0);
+        let found = connected_components(&mask(&["#...", ".#..", "...#"]), 0);
         assert_eq!(found.len(), 2);
         assert_eq!(found[0].area, 2);
         assert_eq!(found[0].bbox, BBox::new(0.0, 0.0, 2.0, 2.0));
@@ -92,7 +92,7 @@ mod tests {
 
     #[test]
     fn a_region_of_exactly_the_minimum_is_removed() {
-        assert!(components(&mask(&["##..", "##.."]), 4).is_empty());
-        assert_eq!(components(&mask(&["##..", "##.."]), 3).len(), 1);
+        assert!(connected_components(&mask(&["##..", "##.."]), 4).is_empty());
+        assert_eq!(connected_components(&mask(&["##..", "##.."]), 3).len(), 1);
     }
 }

@@ -86,12 +86,12 @@ pub fn container(
 }
 
 /// A code.
-pub fn coded(relation: Relation, concept: Code, value: Code) -> InMemDicomObject {
+pub fn code_item(relation: Relation, concept: Code, value: Code) -> InMemDicomObject {
     content(relation, "CODE", Some(concept), [code(tags::CONCEPT_CODE_SEQUENCE, value)])
 }
 
 /// A text.
-pub fn words(relation: Relation, concept: Code, value: &str) -> InMemDicomObject {
+pub fn text_item(relation: Relation, concept: Code, value: &str) -> InMemDicomObject {
     content(relation, "TEXT", Some(concept), [text(tags::TEXT_VALUE, VR::UT, value)])
 }
 
@@ -101,7 +101,7 @@ pub fn identifier(relation: Relation, concept: Code, value: &str) -> InMemDicomO
 }
 
 /// A number with its unit.
-pub fn measured(concept: Code, value: f64, unit: Code) -> InMemDicomObject {
+pub fn num_item(concept: Code, value: f64, unit: Code) -> InMemDicomObject {
     let value = item([
         decimals(tags::NUMERIC_VALUE, &[value]),
         code(tags::MEASUREMENT_UNITS_CODE_SEQUENCE, unit),

@@ -14,7 +14,7 @@ use crate::image::decode::dicom_source::DicomSource;
 use crate::report::{ModelInfo, SliceReport};
 
 /// A moment as DICOM writes it: eight digits of the date, then the time.
-pub fn stamp(now: SystemTime) -> String {
+pub fn timestamp(now: SystemTime) -> String {
     let since = now.duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
     let now = DateTime::from_timestamp(since.as_secs() as i64, since.subsec_nanos());
     now.unwrap_or_default().format("%Y%m%d%H%M%S%.6f").to_string()
@@ -34,10 +34,10 @@ pub fn patient_and_study(
 ) -> Result<Vec<InMemElement>, ExportError> {
     let blank = Default::default();
     let patient = match identity {
-        Identity::Removed(_) => &blank,
-        Identity::Kept => &source.patient,
+        Identity::Deidentified(_) => &blank,
+        Identity::Retained => &source.patient,
     };
-    if let (Identity::Kept, Some(unread)) = (identity, &source.unread_characters) {
+    if let (Identity::Retained, Some(unread)) = (identity, &source.unread_characters) {
         return Err(ExportError::Source(format!(
             "patient and study are written in the character set {unread}, which is not read here; leave out the identity"
         )));
@@ -56,7 +56,7 @@ pub fn patient_and_study(
         text(tags::ACCESSION_NUMBER, VR::SH, value(&patient.accession_number)),
         text(tags::REFERRING_PHYSICIAN_NAME, VR::PN, value(&patient.referring_physician)),
     ];
-    if let Identity::Removed(uids) = identity {
+    if let Identity::Deidentified(uids) = identity {
         let (how, codes) = match uids {
             Uids::Kept => {
                 ("Patient and study left blank; UIDs kept", vec![BASIC_PROFILE, RETAIN_UIDS])
@@ -72,9 +72,9 @@ pub fn patient_and_study(
 }
 
 /// Maker and time of an object made with `model`.
-pub fn equipment(model: Option<&ModelInfo>, stamp: &str) -> Vec<InMemElement> {
+pub fn equipment(model: Option<&ModelInfo>, timestamp: &str) -> Vec<InMemElement> {
     let serial = model.map_or("none", |model| &model.sha256[..16]);
-    let (date, time) = stamp.split_at(8);
+    let (date, time) = timestamp.split_at(8);
     vec![
         text(tags::SERIES_DATE, VR::DA, date),
         text(tags::SERIES_TIME, VR::TM, time),

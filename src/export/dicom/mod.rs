@@ -35,14 +35,14 @@ pub fn write(
 #[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
 pub enum Identity {
     /// Patient and study are left blank.
-    Removed(Uids),
+    Deidentified(Uids),
     /// Patient and study are copied from the source.
-    Kept,
+    Retained,
 }
 
 impl Default for Identity {
     fn default() -> Self {
-        Self::Removed(Uids::Kept)
+        Self::Deidentified(Uids::Kept)
     }
 }
 
@@ -61,7 +61,7 @@ fn referable<'a>(
     slices: &[(&'a SliceReport, DicomSource)],
     identity: Identity,
 ) -> Result<Vec<(&'a SliceReport, DicomSource)>, ExportError> {
-    let keeps = identity != Identity::Removed(Uids::Remapped);
+    let keeps = identity != Identity::Deidentified(Uids::Remapped);
     let mapped = |value: &String| match keeps && is_uid(value) {
         true => value.clone(),
         false => uid(&["remapped", value]),

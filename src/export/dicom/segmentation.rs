@@ -12,7 +12,7 @@ use crate::export::ExportError;
 use crate::export::dicom::Identity;
 use crate::export::dicom::codes::{GROUND_GLASS, LESION, LUNG};
 use crate::export::dicom::context::{
-    by_series, equipment, file, patient_and_study, reference, stamp,
+    by_series, equipment, file, patient_and_study, reference, timestamp,
 };
 use crate::export::dicom::elements::{Code, code, decimals, item, sequence, short, text, uid};
 use crate::export::dicom::referable;
@@ -125,15 +125,15 @@ pub fn segmentation(
     if frames.is_empty() {
         return Err(ExportError::NoLesions);
     }
-    let stamp = stamp(now);
+    let timestamp = timestamp(now);
     let content = frames.iter().map(|frame| fingerprint(frame)).collect::<Vec<_>>().join(" ");
-    let instance = uid(&["SEG", &source.series, &stamp, &content]);
+    let instance = uid(&["SEG", &source.series, &timestamp, &content]);
     let mut object = item(patient_and_study(source, identity)?);
-    for element in equipment(models.segmentation.as_ref(), &stamp) {
+    for element in equipment(models.segmentation.as_ref(), &timestamp) {
         object.put(element);
     }
     let is_lossy = slices.iter().any(|(_, source)| source.lossy);
-    for element in series(source, &stamp, &content, is_lossy) {
+    for element in series(source, &timestamp, &content, is_lossy) {
         object.put(element);
     }
     for element in [
@@ -192,7 +192,12 @@ fn fingerprint(frame: &Frame<'_>) -> String {
     format!("{} {} {}", frame.segment, frame.source.instance, uid(&[&text]))
 }
 
-fn series(source: &DicomSource, stamp: &str, content: &str, is_lossy: bool) -> Vec<InMemElement> {
+fn series(
+    source: &DicomSource,
+    timestamp: &str,
+    content: &str,
+    is_lossy: bool,
+) -> Vec<InMemElement> {
     let frame_of_reference = source.frame_of_reference.clone();
     // Slices with places but no name for their coordinates share those of their series.
     let frame_of_reference =
@@ -203,7 +208,7 @@ fn series(source: &DicomSource, stamp: &str, content: &str, is_lossy: bool) -> V
         text(
             tags::SERIES_INSTANCE_UID,
             VR::UI,
-            uid(&["SEG series", &source.series, stamp, content]),
+            uid(&["SEG series", &source.series, timestamp, content]),
         ),
         text(tags::SERIES_NUMBER, VR::IS, "9000"),
         text(tags::SERIES_DESCRIPTION, VR::LO, "groundglass lesions, research use only"),

@@ -11,9 +11,10 @@ use crate::export::ExportError;
 use crate::export::dicom::Identity;
 use crate::export::dicom::codes::{self, LUNG};
 use crate::export::dicom::content::{
-    Relation, coded, container, container_elements, identifier, image, measured, outline, words,
+    Relation, code_item, container, container_elements, identifier, image, num_item, outline,
+    text_item,
 };
-use crate::export::dicom::context::{by_series, equipment, file, patient_and_study, stamp};
+use crate::export::dicom::context::{by_series, equipment, file, patient_and_study, timestamp};
 use crate::export::dicom::elements::{Code, item, sequence, text, uid};
 use crate::export::dicom::referable;
 use crate::image::decode::dicom_source::DicomSource;
@@ -61,7 +62,7 @@ pub fn structured_report(
     if slices.iter().any(|(_, other)| other.study != source.study) {
         return Err(ExportError::Slices("the slices come from several studies".into()));
     }
-    let stamp = stamp(now);
+    let timestamp = timestamp(now);
     let groups: Vec<InMemDicomObject> = slices
         .iter()
         .flat_map(|(slice, source)| {
@@ -72,7 +73,7 @@ pub fn structured_report(
         })
         .collect();
     let instances: Vec<&str> = slices.iter().map(|(_, s)| s.instance.as_str()).collect();
-    let instance = uid(&["SR", &source.series, &stamp, &instances.join(" ")]);
+    let instance = uid(&["SR", &source.series, &timestamp, &instances.join(" ")]);
 
     let model = models.segmentation.as_ref().or(models.classifier.as_ref());
     let names: Vec<String> = [&models.segmentation, &models.classifier]
@@ -84,15 +85,15 @@ pub fn structured_report(
     let (context, modifier) = (Relation::ObservationContext, Relation::ConceptModifier);
     let name = format!("groundglass {}, {}", env!("CARGO_PKG_VERSION"), names.join(", "));
     let content = vec![
-        coded(modifier, LANGUAGE, ENGLISH),
-        coded(context, OBSERVER_TYPE, DEVICE),
+        code_item(modifier, LANGUAGE, ENGLISH),
+        code_item(context, OBSERVER_TYPE, DEVICE),
         identifier(context, DEVICE_UID, &device),
-        words(context, DEVICE_NAME, &name),
-        coded(modifier, PROCEDURE, CHEST_CT),
+        text_item(context, DEVICE_NAME, &name),
+        code_item(modifier, PROCEDURE, CHEST_CT),
         container(MEASUREMENTS, None, groups),
     ];
     let mut object = item(patient_and_study(source, identity)?);
-    for element in equipment(model, &stamp)
+    for element in equipment(model, &timestamp)
         .into_iter()
         .chain(container_elements(REPORT, Some("1500"), content))
         .chain([
@@ -129,7 +130,7 @@ fn group(
     let mask = outline_of.decode().ok()?;
     let outlines = contours(&mask);
     // A lesion in several parts is outlined by the largest; its area counts all of them.
-    let largest = outlines.iter().max_by(|a, b| enclosed(a).total_cmp(&enclosed(b)))?;
+    let largest = outlines.iter().max_by(|a, b| signed_area(a).total_cmp(&signed_area(b)))?;
     let points: Vec<(f32, f32)> = largest.iter().map(|(x, y)| (*x as f32, *y as f32)).collect();
     let place = source.frame.map(|frame| format!(" {frame}")).unwrap_or_default();
     let number = (index + 1).to_string();
@@ -139,19 +140,19 @@ fn group(
     let tracked =
         uid(&["lesion", &source.instance, &place, &number, model, lesion.label.key(), &drawn]);
     let mut items = vec![
-        words(Relation::ObservationContext, TRACKING, &format!("Lesion {number}")),
+        text_item(Relation::ObservationContext, TRACKING, &format!("Lesion {number}")),
         identifier(Relation::ObservationContext, TRACKING_UID, &tracked),
-        coded(Relation::Contains, FINDING, codes::of_kind(lesion.label)),
-        coded(Relation::ConceptModifier, SITE, LUNG),
+        code_item(Relation::Contains, FINDING, codes::of_kind(lesion.label)),
+        code_item(Relation::ConceptModifier, SITE, LUNG),
         outline(REGION, &points, source),
-        measured(SCORE, f64::from(lesion.score), NO_UNITS),
+        num_item(SCORE, f64::from(lesion.score), NO_UNITS),
     ];
     if let Some(area) = lesion.area_mm2 {
-        items.push(measured(AREA, area, SQUARE_MILLIMETRES));
+        items.push(num_item(AREA, area, SQUARE_MILLIMETRES));
     }
     if outlines.len() > 1 {
         let parts = format!("The outline is that of the largest of {} parts.", outlines.len());
-        items.push(words(Relation::Contains, COMMENT, &parts));
+        items.push(text_item(Relation::Contains, COMMENT, &parts));
     }
     Some(container(GROUP, Some("1410"), items))
 }
@@ -162,15 +163,15 @@ fn class_of(
     source: &DicomSource,
     models: &ModelsInfo,
 ) -> Option<InMemDicomObject> {
-    let verdict = slice.verdict_in_words()?;
+    let verdict = slice.verdict_summary()?;
     let place = source.frame.map(|frame| format!(" {frame}")).unwrap_or_default();
     let model = models.classifier.as_ref().map_or("", |model| &model.sha256);
     let tracked = uid(&["class", &source.instance, &place, model, &verdict]);
-    let probability = |concept, value: f32| measured(concept, f64::from(value), NO_UNITS);
+    let probability = |concept, value: f32| num_item(concept, f64::from(value), NO_UNITS);
     let mut items = vec![
-        words(Relation::ObservationContext, TRACKING, "Class of the slice"),
+        text_item(Relation::ObservationContext, TRACKING, "Class of the slice"),
         identifier(Relation::ObservationContext, TRACKING_UID, &tracked),
-        coded(Relation::ConceptModifier, SITE, LUNG),
+        code_item(Relation::ConceptModifier, SITE, LUNG),
         image(Relation::Contains, Some(SOURCE), source),
     ];
     if let Some(classes) = slice.classes {
@@ -180,12 +181,12 @@ fn class_of(
             probability(COVID, classes.covid19),
         ]);
     }
-    items.push(words(Relation::Contains, COMMENT, &verdict));
+    items.push(text_item(Relation::Contains, COMMENT, &verdict));
     Some(container(GROUP, Some("1501"), items))
 }
 
 /// Twice the area within an outline.
-fn enclosed(outline: &Polygon) -> f64 {
+fn signed_area(outline: &Polygon) -> f64 {
     let next = outline.iter().cycle().skip(1);
     let cross = outline.iter().zip(next).map(|((x1, y1), (x2, y2))| {
         let [x1, y1, x2, y2] = [*x1, *y1, *x2, *y2].map(f64::from);

@@ -61,7 +61,7 @@ fn unpack_within(bytes: &[u8], budget: &mut Budget) -> Result<Vec<Member>, Image
             Some(Ok(path)) => path.into_owned(),
             _ => format!("file {}", index + 1),
         };
-        if path.ends_with(['/', '\\']) || is_left_behind(&path) {
+        if path.ends_with(['/', '\\']) || is_archive_junk(&path) {
             continue;
         }
         seen += 1;
@@ -123,7 +123,7 @@ fn listed(bytes: &[u8], archive: &zip::ZipArchive<Cursor<&[u8]>>) -> (usize, Vec
         let lengths = LENGTHS.map(|at| usize::from(u16::from_le_bytes([entry[at], entry[at + 1]])));
         let Some(name) = behind.get(..lengths[0]) else { break };
         let text = String::from_utf8_lossy(name);
-        let is_passed_over = text.ends_with(['/', '\\']) || is_left_behind(&text);
+        let is_passed_over = text.ends_with(['/', '\\']) || is_archive_junk(&text);
         let times = names.entry(name).or_default();
         // Folders and leftovers that are listed twice are no loss.
         if !is_passed_over || *times == 0 {
@@ -138,7 +138,7 @@ fn listed(bytes: &[u8], archive: &zip::ZipArchive<Cursor<&[u8]>>) -> (usize, Vec
     (count, again.collect())
 }
 
-fn is_left_behind(path: &str) -> bool {
+fn is_archive_junk(path: &str) -> bool {
     let name = path.rsplit(['/', '\\']).next().unwrap_or(path);
     name.starts_with('.')
         || path.starts_with("__MACOSX")

@@ -60,7 +60,7 @@ pub struct AllFormats;
 
 /// PNG and JPEG.
 #[derive(Clone, Copy, Debug)]
-pub struct PicturesOnly;
+pub struct RasterOnly;
 
 impl Formats for AllFormats {
     const TAKES_ALL: bool = true;
@@ -90,14 +90,14 @@ impl Formats for AllFormats {
         if nifti::is_nifti(bytes) {
             return Ok(Opened::Volume(Box::new(nifti::open(bytes, budget)?)));
         }
-        PicturesOnly::open(bytes, budget)
+        RasterOnly::open(bytes, budget)
     }
 
     fn decode(bytes: &[u8], frame: usize) -> Result<RawSlice, ImageError> {
         if dicom::is_dicom(bytes) {
             return DicomFile::open(bytes)?.read(frame);
         }
-        PicturesOnly::decode(bytes, frame)
+        RasterOnly::decode(bytes, frame)
     }
 
     fn read_volume(volume: &NiftiSlices, slice: usize) -> Result<RawSlice, ImageError> {
@@ -120,7 +120,7 @@ impl Formats for AllFormats {
     }
 }
 
-impl Formats for PicturesOnly {
+impl Formats for RasterOnly {
     const TAKES_ALL: bool = false;
 
     fn takes(head: &[u8]) -> bool {
@@ -165,7 +165,7 @@ mod tests {
 
     #[test]
     fn pictures_are_told_by_their_first_bytes_and_the_rest_is_left_to_others() {
-        let head = |bytes: &[u8]| PicturesOnly::takes(bytes);
+        let head = |bytes: &[u8]| RasterOnly::takes(bytes);
         assert!(
             head(b"\x89PNG\r\n\x1a\n\0\0\0\rIHDR") && head(b"\xff\xd8\xff\xe0\0\x10JFIF\0\x01")
         );

@@ -11,7 +11,7 @@ pub mod wall;
 use thiserror::Error;
 
 pub use self::dicom::{DicomFile, source as dicom_source};
-pub use self::formats::{AllFormats, Formats, PicturesOnly};
+pub use self::formats::{AllFormats, Formats, RasterOnly};
 pub use self::limits::{Budget, MAX_SIDE, MIN_SIDE};
 use self::nifti::NiftiSlices;
 pub use self::raster::from_rgba;

@@ -18,7 +18,7 @@ use crate::network::{Architecture, StateDict, WeightsError};
 /// Regions pooled at a time: bounds memory whatever their number.
 const ROI_CHUNK: usize = 64;
 
-/// [`CpuMaskRcnn`] as an engine.
+/// [`CpuMaskRcnn`] as a backend.
 #[derive(Debug)]
 pub struct CpuBackend {
     network: CpuMaskRcnn,
@@ -55,7 +55,7 @@ impl Backend for CpuBackend {
     async fn pyramid(
         &self,
         input: &NetworkInput,
-        monitor: &mut impl Progress,
+        progress: &mut impl Progress,
     ) -> Result<(CpuPyramid, Vec<RpnMaps>), PredictError> {
         let dims = [1, 3, input.height, input.width];
         let image = FeatureMap::from_channels_first(&input.values, dims);
@@ -63,11 +63,11 @@ impl Backend for CpuBackend {
         let stem = body.stem(&image);
         let mut outputs: Vec<FeatureMap> = Vec::with_capacity(body.layers());
         for index in 0..body.layers() {
-            monitor.enter(Stage::Features).await?;
+            progress.enter(Stage::Features).await?;
             let output = body.layer(index, outputs.last().unwrap_or(&stem));
             outputs.push(output);
         }
-        monitor.enter(Stage::Features).await?;
+        progress.enter(Stage::Features).await?;
         let levels = self.network.pyramid(&outputs);
         let maps = levels.iter().map(|level| {
             let [_, height, width, _] = level.dims;

@@ -203,7 +203,7 @@ mod tests {
     #[test]
     fn every_variant_computes_what_the_network_on_burn_computes() {
         let device = Device::flex();
-        for variant in Variant::LIGHT.into_iter().chain([Variant::RESNET50]) {
+        for variant in Variant::LIGHTWEIGHT.into_iter().chain([Variant::RESNET50]) {
             let architecture = Architecture::paper(variant, Task::Segmentation, Masks::Both);
             let network = MaskRcnnConfig::new(architecture.clone()).init(&device);
             let host = CpuMaskRcnn::new(&architecture, &network.state()).unwrap();

@@ -13,7 +13,7 @@ use crate::detection::proposals::RpnMaps;
 use crate::detection::roi_align::bins::level_scale;
 use crate::image::NetworkInput;
 use crate::inference::backend::{Backend, BoxValues};
-use crate::inference::gpu::preselect::{self, CandidateRule};
+use crate::inference::gpu::preselect::{self, PreselectRule};
 use crate::inference::predictor::PredictError;
 use crate::inference::progress::{Progress, Stage};
 use crate::inference::settings::Settings;
@@ -30,7 +30,7 @@ pub const EXPECTED_LESIONS: usize = 32;
 /// Cells of a mask.
 const CELLS: usize = MASK_SIDE * MASK_SIDE;
 
-/// [`MaskRcnn`] as an engine.
+/// [`MaskRcnn`] as a backend.
 #[derive(Debug)]
 pub struct GpuBackend {
     network: MaskRcnn,
@@ -102,7 +102,7 @@ impl GpuBackend {
         if !self.network.roi_heads.has_masks() {
             return None;
         }
-        let rule = CandidateRule {
+        let rule = PreselectRule {
             score_threshold: settings.score_threshold,
             nms_threshold: settings.nms_threshold,
             image,
@@ -125,18 +125,18 @@ impl Backend for GpuBackend {
     async fn pyramid(
         &self,
         input: &NetworkInput,
-        monitor: &mut impl Progress,
+        progress: &mut impl Progress,
     ) -> Result<(GpuPyramid, Vec<RpnMaps>), PredictError> {
         let data = TensorData::new(input.values.clone(), [1, 3, input.height, input.width]);
         let body = &self.network.backbone.body;
         let mut hidden = body.stem(Tensor::from_data(data, &self.device));
         let mut outputs = Vec::new();
         for index in 0..body.layers() {
-            monitor.enter(Stage::Features).await?;
+            progress.enter(Stage::Features).await?;
             hidden = body.layer(index, hidden);
             outputs.push(hidden.clone());
         }
-        monitor.enter(Stage::Features).await?;
+        progress.enter(Stage::Features).await?;
         let last = outputs.last().cloned();
         let levels = self.network.backbone.pyramid(outputs);
         let heads = self.network.rpn.forward(&levels);

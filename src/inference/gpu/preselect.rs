@@ -16,7 +16,7 @@ const ROUNDS: usize = 6;
 
 /// What makes a candidate.
 #[derive(Clone, Copy, Debug)]
-pub struct CandidateRule {
+pub struct PreselectRule {
     /// Lower scores are out.
     pub score_threshold: f32,
     /// IoU over which the weaker is out.
@@ -29,7 +29,7 @@ pub struct CandidateRule {
 
 /// Chosen boxes, strongest first.
 #[derive(Clone, Debug)]
-pub struct Candidates {
+pub struct Preselected {
     /// `[count, 4]` corners; zero where there are fewer candidates.
     pub boxes: Tensor<2>,
     /// `[count]`: `proposal * foreground classes + class - 1`, or -1.
@@ -42,8 +42,8 @@ pub fn choose(
     logits: Tensor<2>,
     deltas: Tensor<2>,
     proposals: &[BBox],
-    rule: &CandidateRule,
-) -> Candidates {
+    rule: &PreselectRule,
+) -> Preselected {
     let device = logits.device();
     let [count, classes] = logits.dims();
     let foreground = classes - 1;
@@ -93,7 +93,7 @@ pub fn choose(
     let permutation = slots.equal(rank.transpose()).float() * keep.transpose();
     let boxes = permutation.clone().matmul(Tensor::cat(vec![x1, y1, x2, y2], 1));
     let rows = permutation.matmul(index + 1.0) - 1.0;
-    Candidates { boxes, rows: rows.reshape([rule.count]) }
+    Preselected { boxes, rows: rows.reshape([rule.count]) }
 }
 
 /// Decoded and clipped corners, `[rows, 1]` each.
@@ -187,7 +187,7 @@ mod tests {
             };
             let expected = outputs.detect(0.2, nms_threshold, 12);
             let count = proposals.len();
-            let rule = CandidateRule { score_threshold: 0.2, nms_threshold, image: (512, 512), count: 12 };
+            let rule = PreselectRule { score_threshold: 0.2, nms_threshold, image: (512, 512), count: 12 };
             let chosen = choose(
                 Tensor::from_data(TensorData::new(logits, [count, classes]), &device),
                 Tensor::from_data(TensorData::new(deltas, [count, classes * 4]), &device),

@@ -25,12 +25,12 @@ impl CpuConvTranspose2d {
 
     /// Doubles a map.
     pub fn forward(&self, input: &FeatureMap) -> FeatureMap {
-        let (values, dims) = self.upscale(&input.values, input.dims);
+        let (values, dims) = self.convolve(&input.values, input.dims);
         FeatureMap { values, dims }
     }
 
     /// The same on values that lie channels last, `[batch, height, width, channels]`.
-    pub fn upscale(
+    pub fn convolve(
         &self,
         input: &[f32],
         [batch, height, width, channels]: [usize; 4],

@@ -6,7 +6,7 @@
 //! `G^T [sum over tiles of (A dy A^T) * (B^T d B)] G`: the same patches as in the forward pass,
 //! multiplied with transformed gradients, 36 matrix products in all.
 
-use super::{ENTRIES, PATCH, TILE, Tiling, forward, gather_patches, take, transform_taps};
+use super::{ENTRIES, PATCH, TILE, Tiling, forward, gather_patches, split_front, transform_taps};
 use crate::kernels::conv::ConvShape;
 use crate::kernels::epilogue::Epilogue;
 use crate::kernels::matmul::add_transposed_matmul;
@@ -96,14 +96,14 @@ fn gather_gradients(
         for j in 0..TILE {
             let column: [&[f32]; TILE] = std::array::from_fn(|i| pixel(i, j));
             let mut rest = &mut scratch[j * PATCH * channels..][..PATCH * channels];
-            output_adjoint(column, std::array::from_fn(|_| take(&mut rest, channels)));
+            output_adjoint(column, std::array::from_fn(|_| split_front(&mut rest, channels)));
         }
         let mut rest = &mut transformed[..];
         for i in 0..PATCH {
             let row: [&[f32]; TILE] =
                 std::array::from_fn(|j| &scratch[(j * PATCH + i) * channels..][..channels]);
             let out: [&mut [f32]; PATCH] = std::array::from_fn(|_| {
-                &mut take(&mut rest, tiles * channels)[tile * channels..][..channels]
+                &mut split_front(&mut rest, tiles * channels)[tile * channels..][..channels]
             });
             output_adjoint(row, out);
         }

@@ -41,13 +41,13 @@ pub fn transform_taps(taps: &[f32], length: usize) -> Vec<f32> {
     for column in 0..3 {
         let taps = [0, 3, 6].map(|row| &taps[(row + column) * length..][..length]);
         let mut rest = &mut half[column * PATCH * length..][..PATCH * length];
-        kernel_transform(taps, std::array::from_fn(|_| take(&mut rest, length)));
+        kernel_transform(taps, std::array::from_fn(|_| split_front(&mut rest, length)));
     }
     let mut transformed = vec![0.0; ENTRIES * length];
     for (row, out) in transformed.chunks_exact_mut(PATCH * length).enumerate() {
         let taps = [0, 1, 2].map(|column| &half[(column * PATCH + row) * length..][..length]);
         let mut rest = out;
-        kernel_transform(taps, std::array::from_fn(|_| take(&mut rest, length)));
+        kernel_transform(taps, std::array::from_fn(|_| split_front(&mut rest, length)));
     }
     transformed
 }
@@ -224,13 +224,13 @@ fn transform_patch<'a>(
     for j in 0..PATCH {
         let mut rest = &mut scratch[j * PATCH * channels..][..PATCH * channels];
         let column: [&[f32]; PATCH] = std::array::from_fn(|i| pixel(i, j));
-        let out: [&mut [f32]; PATCH] = std::array::from_fn(|_| take(&mut rest, channels));
+        let out: [&mut [f32]; PATCH] = std::array::from_fn(|_| split_front(&mut rest, channels));
         input_transform(column, out);
     }
     let mut slots: Vec<&mut [f32]> = Vec::with_capacity(ENTRIES);
     let mut rest = patches;
     for _ in 0..ENTRIES {
-        let slot = take(&mut rest, tiles * channels);
+        let slot = split_front(&mut rest, tiles * channels);
         slots.push(&mut slot[tile * channels..][..channels]);
     }
     let mut slots = slots.into_iter();
@@ -243,7 +243,7 @@ fn transform_patch<'a>(
 }
 
 /// Splits the first `length` values off.
-pub fn take<'a>(rest: &mut &'a mut [f32], length: usize) -> &'a mut [f32] {
+pub fn split_front<'a>(rest: &mut &'a mut [f32], length: usize) -> &'a mut [f32] {
     let (head, tail) = std::mem::take(rest).split_at_mut(length);
     *rest = tail;
     head
@@ -294,7 +294,7 @@ fn store_tile<'a>(
     for j in 0..PATCH {
         let mut rest = &mut scratch[j * TILE * channels..][..TILE * channels];
         let column: [&[f32]; PATCH] = std::array::from_fn(|i| product(i * PATCH + j));
-        let half: [&mut [f32]; TILE] = std::array::from_fn(|_| take(&mut rest, channels));
+        let half: [&mut [f32]; TILE] = std::array::from_fn(|_| split_front(&mut rest, channels));
         output_transform(column, half);
     }
     let across = TILE.min(place.width - place.column);
@@ -306,7 +306,7 @@ fn store_tile<'a>(
         let mut inside = &mut out[start..][..across * channels];
         let mut outside = &mut spill[..];
         let cells: [&mut [f32]; TILE] = std::array::from_fn(|j| {
-            take(if j < across { &mut inside } else { &mut outside }, channels)
+            split_front(if j < across { &mut inside } else { &mut outside }, channels)
         });
         output_transform(row, cells);
         for j in 0..across {

@@ -5,8 +5,8 @@ use burn::tensor::Tensor;
 use crate::kernels::batch_norm::{ChannelStatistics, CpuBatchNorm};
 use crate::network::batch_norm::EPSILON;
 use crate::network::cpu_ops::op::{
-    ChannelsLast, CpuOp, HostTensor, Input, Recorded, Saved, apply, contiguous, from_channels_last,
-    from_values,
+    ChannelsLast, CpuOp, CpuTensor, Input, OpContext, SavedForBackward, apply, contiguous,
+    from_channels_last, from_values,
 };
 
 /// Statistics over batch, rows and columns of `[batch, channels, height, width]`.
@@ -23,14 +23,14 @@ pub fn statistics(input: &Tensor<4>) -> ChannelStatistics {
 struct Statistics;
 
 impl CpuOp for Statistics {
-    fn forward(&self, inputs: &[HostTensor], _: bool) -> (HostTensor, Saved) {
+    fn forward(&self, inputs: &[CpuTensor]) -> (CpuTensor, SavedForBackward) {
         let input = ChannelsLast::of(&inputs[0]);
         let channels = input.dims[3];
         let ChannelStatistics { mean, variance } = ChannelStatistics::of(input.values(), channels);
-        (from_values([mean, variance].concat(), [2 * channels]), Saved::default())
+        (from_values([mean, variance].concat(), [2 * channels]), SavedForBackward::default())
     }
 
-    fn backward(&self, _: &Recorded, _: HostTensor, _: &[bool]) -> Vec<Option<HostTensor>> {
+    fn backward(&self, _: &OpContext, _: CpuTensor, _: &[bool]) -> Vec<Option<CpuTensor>> {
         vec![None]
     }
 }
@@ -55,25 +55,25 @@ pub fn batch_norm(
 }
 
 impl CpuOp for CpuBatchNorm {
-    fn forward(&self, inputs: &[HostTensor], _: bool) -> (HostTensor, Saved) {
+    fn forward(&self, inputs: &[CpuTensor]) -> (CpuTensor, SavedForBackward) {
         let input = ChannelsLast::of(&inputs[0]);
         let (weight, bias) = (contiguous(&inputs[1]), contiguous(&inputs[2]));
         let residual = inputs.get(3).map(ChannelsLast::of);
         let residual = residual.as_ref().map(ChannelsLast::values);
         let affine = [weight.storage(), bias.storage()];
         let output = CpuBatchNorm::forward(self, input.values(), affine, residual);
-        (from_channels_last(output, input.dims), Saved::default())
+        (from_channels_last(output, input.dims), SavedForBackward::default())
     }
 
     fn backward(
         &self,
-        recorded: &Recorded,
-        gradient: HostTensor,
+        context: &OpContext,
+        gradient: CpuTensor,
         wanted: &[bool],
-    ) -> Vec<Option<HostTensor>> {
+    ) -> Vec<Option<CpuTensor>> {
         let [input, output, gradient] =
-            [&recorded.inputs[0], &recorded.output, &gradient].map(ChannelsLast::of);
-        let weight = contiguous(&recorded.inputs[1]);
+            [&context.inputs[0], &context.output, &gradient].map(ChannelsLast::of);
+        let weight = contiguous(&context.inputs[1]);
         let (dims, channels) = (gradient.dims, self.mean.len());
         let gradients = self.gradient(input.values(), output.values(), gradient.values());
         let mut found = vec![None; wanted.len()];

@@ -5,8 +5,8 @@ use burn::tensor::Tensor;
 use crate::kernels::conv::{ConvGradient, ConvShape, CpuConv2d};
 use crate::kernels::epilogue::{bias_gradient, relu_gradient};
 use crate::network::cpu_ops::op::{
-    ChannelsLast, CpuOp, HostTensor, Input, Recorded, Saved, apply, contiguous, from_channels_last,
-    from_values,
+    ChannelsLast, CpuOp, CpuTensor, Input, OpContext, SavedForBackward, apply, contiguous,
+    from_channels_last, from_values,
 };
 
 /// Convolves `[batch, in, height, width]` with `[out, in, kernel, kernel]`.
@@ -34,24 +34,24 @@ pub struct Convolution {
 }
 
 impl CpuOp for Convolution {
-    fn forward(&self, inputs: &[HostTensor], _: bool) -> (HostTensor, Saved) {
+    fn forward(&self, inputs: &[CpuTensor]) -> (CpuTensor, SavedForBackward) {
         let input = ChannelsLast::of(&inputs[0]);
         let weight = contiguous(&inputs[1]);
         let bias = inputs.get(2).map(|bias| contiguous(bias).storage::<f32>().to_vec());
         let kernel = CpuConv2d::new(weight.storage(), bias.unwrap_or_default(), self.shape);
         let (values, dims) = kernel.convolve(input.values(), input.dims, None, self.activate);
-        (from_channels_last(values, dims), Saved::default())
+        (from_channels_last(values, dims), SavedForBackward::default())
     }
 
     fn backward(
         &self,
-        recorded: &Recorded,
-        gradient: HostTensor,
+        context: &OpContext,
+        gradient: CpuTensor,
         wanted: &[bool],
-    ) -> Vec<Option<HostTensor>> {
-        let input = ChannelsLast::of(&recorded.inputs[0]);
-        let gradient = self.before_activation(recorded, &gradient);
-        let weight = contiguous(&recorded.inputs[1]);
+    ) -> Vec<Option<CpuTensor>> {
+        let input = ChannelsLast::of(&context.inputs[0]);
+        let gradient = self.before_activation(context, &gradient);
+        let weight = contiguous(&context.inputs[1]);
         let gradients = ConvGradient::new(&self.shape, input.dims, gradient.dims);
         let mut found = vec![None; wanted.len()];
         if wanted[0] {
@@ -73,12 +73,12 @@ impl CpuOp for Convolution {
 
 impl Convolution {
     /// The gradient before the ReLU.
-    fn before_activation(&self, recorded: &Recorded, gradient: &HostTensor) -> ChannelsLast {
+    fn before_activation(&self, context: &OpContext, gradient: &CpuTensor) -> ChannelsLast {
         let gradient = ChannelsLast::of(gradient);
         if !self.activate {
             return gradient;
         }
-        let output = ChannelsLast::of(&recorded.output);
+        let output = ChannelsLast::of(&context.output);
         let values = relu_gradient(gradient.values(), output.values());
         ChannelsLast::of(&from_channels_last(values, gradient.dims))
     }

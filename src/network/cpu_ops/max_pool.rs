@@ -6,7 +6,7 @@ use burn::tensor::Tensor;
 
 use crate::kernels::max_pool::{max_pool_gradient, max_pool_with_taps};
 use crate::network::cpu_ops::op::{
-    ChannelsLast, CpuOp, HostTensor, Recorded, Saved, apply, from_channels_last,
+    ChannelsLast, CpuOp, CpuTensor, OpContext, SavedForBackward, apply, from_channels_last,
 };
 
 /// Pools `[batch, channels, height, width]`; as in [`crate::network::resnet`], padding never wins.
@@ -18,25 +18,25 @@ pub fn max_pool(input: Tensor<4>) -> Tensor<4> {
 struct MaxPool;
 
 impl CpuOp for MaxPool {
-    fn forward(&self, inputs: &[HostTensor], _: bool) -> (HostTensor, Saved) {
+    fn forward(&self, inputs: &[CpuTensor]) -> (CpuTensor, SavedForBackward) {
         let input = ChannelsLast::of(&inputs[0]);
         let (values, taps, dims) = max_pool_with_taps(input.values(), input.dims);
         let indices = Arc::new(taps);
         let output = from_channels_last(values, dims);
-        (output, Saved { indices, ..Saved::default() })
+        (output, SavedForBackward { indices })
     }
 
     fn backward(
         &self,
-        recorded: &Recorded,
-        gradient: HostTensor,
+        context: &OpContext,
+        gradient: CpuTensor,
         _: &[bool],
-    ) -> Vec<Option<HostTensor>> {
+    ) -> Vec<Option<CpuTensor>> {
         let [batch, channels, height, width]: [usize; 4] =
-            std::array::from_fn(|axis| recorded.inputs[0].layout().shape()[axis]);
+            std::array::from_fn(|axis| context.inputs[0].layout().shape()[axis]);
         let gradient = ChannelsLast::of(&gradient);
         let dims = [batch, height, width, channels];
-        let values = max_pool_gradient(gradient.values(), &recorded.saved.indices, dims);
+        let values = max_pool_gradient(gradient.values(), &context.saved.indices, dims);
         vec![Some(from_channels_last(values, dims))]
     }
 }

@@ -16,7 +16,7 @@ pub mod roi_align;
 use burn::backend::DispatchDevice;
 use burn::tensor::Device;
 
-/// Whether tensors on `device` lie in the memory of the flex backend, recorded or not.
+/// Whether tensors on `device` lie in the memory of the flex backend, context or not.
 pub fn is_cpu_device(device: &Device) -> bool {
     matches!(device.clone().inner().as_dispatch(), DispatchDevice::Flex(_))
 }

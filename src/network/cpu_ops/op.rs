@@ -12,40 +12,38 @@ use burn::backend::{Autodiff, Backend, Dispatch, DispatchTensor, Flex, backend_e
 use burn::tensor::{Device, Tensor, TensorData};
 
 /// A tensor of the flex backend.
-pub type HostTensor = FloatTensor<Flex>;
+pub type CpuTensor = FloatTensor<Flex>;
 
 /// What a forward pass leaves for the backward pass, beside inputs and output.
 #[derive(Clone, Debug, Default)]
-pub struct Saved {
-    /// Values, in the function's own order.
-    pub values: Vec<Arc<Vec<f32>>>,
+pub struct SavedForBackward {
     /// Small indices.
     pub indices: Arc<Vec<u8>>,
 }
 
 /// Everything that a backward pass may look at.
 #[derive(Clone, Debug)]
-pub struct Recorded {
+pub struct OpContext {
     /// Inputs of the forward pass.
-    pub inputs: Vec<HostTensor>,
+    pub inputs: Vec<CpuTensor>,
     /// Its output.
-    pub output: HostTensor,
+    pub output: CpuTensor,
     /// What it saved.
-    pub saved: Saved,
+    pub saved: SavedForBackward,
 }
 
 /// A function of tensors on the host with its own gradient.
 pub trait CpuOp: Debug + Send + Sync + 'static {
-    /// Output and what the backward pass needs; nothing need be saved unless `recording`.
-    fn forward(&self, inputs: &[HostTensor], recording: bool) -> (HostTensor, Saved);
+    /// Output and what the backward pass needs.
+    fn forward(&self, inputs: &[CpuTensor]) -> (CpuTensor, SavedForBackward);
 
     /// Gradients of the inputs that are `wanted`, from the gradient of the output.
     fn backward(
         &self,
-        recorded: &Recorded,
-        gradient: HostTensor,
+        context: &OpContext,
+        gradient: CpuTensor,
         wanted: &[bool],
-    ) -> Vec<Option<HostTensor>>;
+    ) -> Vec<Option<CpuTensor>>;
 }
 
 /// The operation that carries every [`CpuOp`].
@@ -53,7 +51,7 @@ pub trait CpuOp: Debug + Send + Sync + 'static {
 pub trait CpuOps: Backend {
     /// Applies `function` to the first `count` inputs; the others are there because the macro
     /// takes no lists.
-    fn host_function(
+    fn cpu_op(
         first: FloatTensor<Self>,
         second: FloatTensor<Self>,
         third: FloatTensor<Self>,
@@ -64,7 +62,7 @@ pub trait CpuOps: Backend {
 }
 
 impl CpuOps for Flex {
-    fn host_function(
+    fn cpu_op(
         first: FloatTensor<Self>,
         second: FloatTensor<Self>,
         third: FloatTensor<Self>,
@@ -74,12 +72,12 @@ impl CpuOps for Flex {
     ) -> FloatTensor<Self> {
         let mut inputs = vec![first, second, third, fourth];
         inputs.truncate(count);
-        function.forward(&inputs, false).0
+        function.forward(&inputs).0
     }
 }
 
 impl<C: CheckpointStrategy> CpuOps for Autodiff<Flex, C> {
-    fn host_function(
+    fn cpu_op(
         first: FloatTensor<Self>,
         second: FloatTensor<Self>,
         third: FloatTensor<Self>,
@@ -99,12 +97,12 @@ impl<C: CheckpointStrategy> CpuOps for Autodiff<Flex, C> {
 }
 
 #[derive(Debug)]
-struct HostBackward(Arc<dyn CpuOp>);
+struct CpuBackward(Arc<dyn CpuOp>);
 
-impl<const N: usize> Backward<Flex, N> for HostBackward {
-    type State = Recorded;
+impl<const N: usize> Backward<Flex, N> for CpuBackward {
+    type State = OpContext;
 
-    fn backward(self, ops: Ops<Recorded, N>, grads: &mut Gradients, _: &mut Checkpointer) {
+    fn backward(self, ops: Ops<OpContext, N>, grads: &mut Gradients, _: &mut Checkpointer) {
         let gradient = grads.consume::<Flex>(&ops.node);
         let wanted = ops.parents.each_ref().map(Option::is_some);
         let found = self.0.backward(&ops.state, gradient, &wanted);
@@ -125,13 +123,13 @@ fn record<const N: usize, C: CheckpointStrategy>(
     let Ok(guards) = guards.try_into() else {
         unreachable!("the caller counted the inputs");
     };
-    let backward = HostBackward(function.clone());
+    let backward = CpuBackward(function.clone());
     match Backward::<Flex, N>::prepare::<C>(backward, guards).compute_bound().stateful() {
         OpsKind::Tracked(prepared) => {
-            let (output, saved) = function.forward(&inputs, true);
-            prepared.finish(Recorded { inputs, output: output.clone(), saved }, output)
+            let (output, saved) = function.forward(&inputs);
+            prepared.finish(OpContext { inputs, output: output.clone(), saved }, output)
         }
-        OpsKind::UnTracked(prepared) => prepared.finish(function.forward(&inputs, false).0),
+        OpsKind::UnTracked(prepared) => prepared.finish(function.forward(&inputs).0),
     }
 }
 
@@ -157,20 +155,20 @@ pub fn apply<const D: usize>(inputs: Vec<Input>, function: impl CpuOp) -> Tensor
         unreachable!("there are four");
     };
     let function = Arc::new(function);
-    Tensor::from_dispatch(Dispatch::host_function(first, second, third, fourth, count, function))
+    Tensor::from_dispatch(Dispatch::cpu_op(first, second, third, fourth, count, function))
 }
 
 /// The values of an NCHW tensor, channels last; copied only if they do not lie so already.
 #[derive(Debug)]
 pub struct ChannelsLast {
-    tensor: HostTensor,
+    tensor: CpuTensor,
     /// Batch, height, width, channels.
     pub dims: [usize; 4],
 }
 
 impl ChannelsLast {
     /// Of an NCHW tensor.
-    pub fn of(tensor: &HostTensor) -> Self {
+    pub fn of(tensor: &CpuTensor) -> Self {
         let tensor = contiguous(&tensor.permute(&[0, 2, 3, 1]));
         let shape = tensor.layout().shape();
         let dims = [shape[0], shape[1], shape[2], shape[3]];
@@ -181,26 +179,21 @@ impl ChannelsLast {
     pub fn values(&self) -> &[f32] {
         self.tensor.storage()
     }
-
-    /// Values in an image of the batch.
-    pub fn image(&self) -> usize {
-        self.dims[1..].iter().product()
-    }
 }
 
 /// The tensor itself where its storage holds nothing but its values in order, else a copy.
-pub fn contiguous(tensor: &HostTensor) -> HostTensor {
+pub fn contiguous(tensor: &CpuTensor) -> CpuTensor {
     tensor.to_contiguous()
 }
 
 /// An NCHW tensor from values that lie channels last.
-pub fn from_channels_last(values: Vec<f32>, dims: [usize; 4]) -> HostTensor {
-    HostTensor::from_data(TensorData::new(values, dims)).permute(&[0, 3, 1, 2])
+pub fn from_channels_last(values: Vec<f32>, dims: [usize; 4]) -> CpuTensor {
+    CpuTensor::from_data(TensorData::new(values, dims)).permute(&[0, 3, 1, 2])
 }
 
 /// A tensor from values in order.
-pub fn from_values<const D: usize>(values: Vec<f32>, dims: [usize; D]) -> HostTensor {
-    HostTensor::from_data(TensorData::new(values, dims))
+pub fn from_values<const D: usize>(values: Vec<f32>, dims: [usize; D]) -> CpuTensor {
+    CpuTensor::from_data(TensorData::new(values, dims))
 }
 
 #[cfg(test)]

@@ -8,7 +8,8 @@ use crate::kernels::parallel;
 use crate::kernels::roi_align::{RoiAlignGradient, pool_region};
 use crate::network::cpu_ops::is_cpu_device;
 use crate::network::cpu_ops::op::{
-    ChannelsLast, CpuOp, HostTensor, Recorded, Saved, apply, from_channels_last, from_values,
+    ChannelsLast, CpuOp, CpuTensor, OpContext, SavedForBackward, apply, from_channels_last,
+    from_values,
 };
 use crate::network::roi_align::{by_matrices, per_level};
 
@@ -66,7 +67,7 @@ impl RoiAlign {
 }
 
 impl CpuOp for RoiAlign {
-    fn forward(&self, inputs: &[HostTensor], _: bool) -> (HostTensor, Saved) {
+    fn forward(&self, inputs: &[CpuTensor]) -> (CpuTensor, SavedForBackward) {
         let map = ChannelsLast::of(&inputs[0]);
         let channels = map.dims[3];
         let area = self.bins * self.bins;
@@ -89,16 +90,16 @@ impl CpuOp for RoiAlign {
             PooledLayout::ChannelsLast => from_channels_last(values, [count, bins, bins, channels]),
             PooledLayout::ChannelsFirst => from_values(values, [count, channels, bins, bins]),
         };
-        (output, Saved::default())
+        (output, SavedForBackward::default())
     }
 
     fn backward(
         &self,
-        recorded: &Recorded,
-        gradient: HostTensor,
+        context: &OpContext,
+        gradient: CpuTensor,
         _: &[bool],
-    ) -> Vec<Option<HostTensor>> {
-        let shape = recorded.inputs[0].layout().shape();
+    ) -> Vec<Option<CpuTensor>> {
+        let shape = context.inputs[0].layout().shape();
         let dims = [shape[0], shape[2], shape[3], shape[1]];
         let gradient = ChannelsLast::of(&gradient);
         let of = RoiAlignGradient { boxes: &self.boxes, scale: self.scale, bins: self.bins };

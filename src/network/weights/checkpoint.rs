@@ -1,12 +1,12 @@
 //! The author's `.pth` files: legacy pickles (torch 1.1) and zip archives (docs/method.md, 7).
 
 use std::collections::HashMap;
-use std::io::{Cursor as IoCursor, Read};
+use std::io::{Cursor, Read};
 
 use half::{bf16, f16};
 
 use crate::detection::AnchorGenerator;
-use crate::network::weights::pickle::{self, Cursor, Id, Pickle, Value};
+use crate::network::weights::pickle::{self, ByteReader, Pickle, Value, ValueId};
 use crate::network::weights::{Parameter, StateDict, WeightsError};
 
 /// `0x1950a86a20f9469cfc6c`, as the pickle reader spells long integers.
@@ -24,7 +24,7 @@ pub fn read(bytes: &[u8]) -> Result<StateDict, WeightsError> {
 }
 
 fn read_legacy(bytes: &[u8]) -> Result<StateDict, WeightsError> {
-    let mut cursor = Cursor::new(bytes);
+    let mut cursor = ByteReader::new(bytes);
     let not_a_checkpoint =
         |_| WeightsError::Format { what: "it does not start like a checkpoint".into() };
     let magic = pickle::read(&mut cursor).map_err(not_a_checkpoint)?;
@@ -56,7 +56,7 @@ fn read_legacy(bytes: &[u8]) -> Result<StateDict, WeightsError> {
 
 fn read_zip(bytes: &[u8]) -> Result<StateDict, WeightsError> {
     let broken = |error: zip::result::ZipError| damaged(error.to_string());
-    let mut archive = zip::ZipArchive::new(IoCursor::new(bytes)).map_err(broken)?;
+    let mut archive = zip::ZipArchive::new(Cursor::new(bytes)).map_err(broken)?;
     let pickle_name = archive
         .file_names()
         .filter_map(Result::ok)
@@ -77,7 +77,7 @@ fn read_zip(bytes: &[u8]) -> Result<StateDict, WeightsError> {
         Ok(content)
     };
     let program = read_member(&pickle_name)?;
-    let object = pickle::read(&mut Cursor::new(&program))?;
+    let object = pickle::read(&mut ByteReader::new(&program))?;
     let folder = pickle_name.trim_end_matches("data.pkl");
     let mut storages = HashMap::new();
     for (key, kind) in declared_storages(&object)? {
@@ -200,7 +200,7 @@ fn collect(
 /// The tensor that a `_rebuild_tensor_v2` call describes; `None` if it is something else.
 fn tensor(
     object: &Pickle,
-    id: Id,
+    id: ValueId,
     storages: &HashMap<String, Vec<f32>>,
 ) -> Result<Option<Parameter>, &'static str> {
     let Value::Call { callable, arguments, .. } = object.get(id) else { return Ok(None) };

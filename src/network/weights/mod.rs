@@ -1,8 +1,8 @@
 //! Named weights between files and networks: `.bpk` (ours) and the author's `.pth`.
 
+mod burnpack;
 #[cfg(not(target_arch = "wasm32"))]
 mod checkpoint;
-mod pack;
 #[cfg(not(target_arch = "wasm32"))]
 mod pickle;
 #[cfg(not(target_arch = "wasm32"))]
@@ -12,7 +12,7 @@ use std::collections::BTreeMap;
 
 use thiserror::Error;
 
-use self::pack::Precision;
+use self::burnpack::Precision;
 
 use crate::detection::AnchorGenerator;
 
@@ -104,8 +104,8 @@ impl StateDict {
         if bytes.is_empty() {
             return Err(WeightsError::Format { what: "it is empty".into() });
         }
-        if pack::is_pack(bytes) {
-            return pack::read(bytes);
+        if burnpack::is_pack(bytes) {
+            return burnpack::read(bytes);
         }
         read_checkpoint(bytes)
     }
@@ -115,7 +115,7 @@ impl StateDict {
     /// # Errors
     /// If the container cannot be written.
     pub fn to_pack(&self) -> Result<Vec<u8>, WeightsError> {
-        pack::write(self, Precision::Half)
+        burnpack::write(self, Precision::Half)
     }
 
     /// Writes `.bpk` with every value as it is, for a run that is to go on.
@@ -123,7 +123,7 @@ impl StateDict {
     /// # Errors
     /// If the container cannot be written.
     pub fn to_exact_pack(&self) -> Result<Vec<u8>, WeightsError> {
-        pack::write(self, Precision::Full)
+        burnpack::write(self, Precision::Full)
     }
 
     /// Writes `.safetensors`: every value as f32 under the author's names, anchors and metadata as texts.

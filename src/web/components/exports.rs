@@ -90,7 +90,7 @@ pub fn Exports(props: &Props) -> Html {
         };
         let (state, session) = (state.clone(), props.session.clone());
         let on_click = Callback::from(move |_: MouseEvent| {
-            let identity = if keeps { Identity::Kept } else { Identity::default() };
+            let identity = if keeps { Identity::Retained } else { Identity::default() };
             let card = state.card.as_ref().map(ToString::to_string);
             session.export(format, extract(&state, format), identity, card);
         });

@@ -80,12 +80,12 @@ fn place(x: i32, y: i32, element: &Element) -> (f64, f64) {
 
 /// The pointers that are down.
 #[derive(Debug, Default)]
-pub struct Hand {
+pub struct PointerTracker {
     /// Identifier and place, in pixels of the window.
     fingers: Vec<(i32, (f64, f64))>,
 }
 
-impl Hand {
+impl PointerTracker {
     /// Follows a pointer and says what its movement means: one pointer drags the window (left button) or
     /// the view (middle button, Shift, or a finger on a magnified slice) or magnifies (right button), two
     /// fingers magnify.

@@ -5,7 +5,7 @@ use web_sys::{HtmlInputElement, HtmlSelectElement};
 use yew::prelude::*;
 
 use crate::report::SliceReport;
-use crate::web::protocol::reader::SeriesContents;
+use crate::web::protocol::reader::OpenedSeries;
 use crate::web::session::Session;
 use crate::web::state::State;
 use crate::web::texts::{counted, text};
@@ -128,7 +128,7 @@ fn summary(state: &State) -> String {
     let (report, numbers) = state.whole_report();
     let place = numbers.iter().position(|number| *number == state.shown).unwrap_or_default();
     let series = report.series.iter().find(|series| series.range().contains(&place));
-    series.map(|series| series.in_words()).unwrap_or_default()
+    series.map(|series| series.summary()).unwrap_or_default()
 }
 
 fn area(report: &SliceReport, threshold: f32) -> usize {
@@ -137,7 +137,7 @@ fn area(report: &SliceReport, threshold: f32) -> usize {
 }
 
 /// A bar for every slice, as high as its lesions are large.
-fn strip(state: &State, series: &SeriesContents, first: usize) -> Html {
+fn strip(state: &State, series: &OpenedSeries, first: usize) -> Html {
     let count = series.slices.len();
     let areas: Vec<Option<usize>> = (first..first + count)
         .map(|slice| Some(area(state.reports.get(&slice)?, state.threshold)))

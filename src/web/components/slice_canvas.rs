@@ -12,16 +12,16 @@ use yew::prelude::*;
 use crate::image::Window;
 use crate::report::SliceReport;
 use crate::web::browser;
-use crate::web::components::gestures::{Gesture, Hand, key};
+use crate::web::components::gestures::{Gesture, PointerTracker, key};
 use crate::web::drawing::{draw, draw_scores, outlines};
-use crate::web::state::{Display, Picture, Step};
+use crate::web::state::{Display, RenderedSlice, Step};
 use crate::web::texts::{counted, text};
 
 /// What to show.
 #[derive(Properties, PartialEq)]
 pub struct Props {
     /// The slice.
-    pub picture: Picture,
+    pub picture: RenderedSlice,
     /// What was found on it, once known.
     pub report: Option<Rc<SliceReport>>,
     /// Mask scores of its lesions, strongest first, 28 x 28 bytes each.
@@ -41,7 +41,7 @@ pub struct Props {
 }
 
 /// Windows to choose from.
-fn windows(picture: &Picture) -> Vec<(AttrValue, Option<Window>)> {
+fn windows(picture: &RenderedSlice) -> Vec<(AttrValue, Option<Window>)> {
     let mut windows = vec![
         (text!("slice.window.network"), None),
         (text!("slice.window.lung"), Some(Window::LUNG)),
@@ -97,7 +97,7 @@ pub fn SliceCanvas(props: &Props) -> Html {
             }
         });
     }
-    let hand = use_mut_ref(Hand::default);
+    let pointer_tracker = use_mut_ref(PointerTracker::default);
     let apply = {
         let (on_display, on_window, on_step) =
             (props.on_display.clone(), props.on_window.clone(), props.on_step.clone());
@@ -146,12 +146,14 @@ pub fn SliceCanvas(props: &Props) -> Html {
         });
     }
     let on_pointer = {
-        let (hand, apply, canvas) = (hand.clone(), apply.clone(), canvas.clone());
+        let (pointer_tracker, apply, canvas) =
+            (pointer_tracker.clone(), apply.clone(), canvas.clone());
         let has_window = props.picture.window.is_some();
         let is_whole = props.display.view.is_whole();
         Callback::from(move |event: PointerEvent| {
             let Some(element) = canvas.cast::<HtmlElement>() else { return };
-            let gesture = hand.borrow_mut().follow(&event, &element, has_window, is_whole);
+            let gesture =
+                pointer_tracker.borrow_mut().follow(&event, &element, has_window, is_whole);
             if let Some(gesture) = gesture {
                 apply(gesture);
             }

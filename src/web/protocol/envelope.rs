@@ -19,14 +19,14 @@ pub enum Transfer<'a> {
 /// Packs a message; returns it with the list of what is moved.
 pub fn encode<T: Serialize>(
     message: &T,
-    beside: Transfer<'_>,
+    transfer: Transfer<'_>,
 ) -> Result<(JsValue, Array), JsValue> {
     let envelope = Object::new();
     // Maps are plain objects on the other side, too.
     let message = message.serialize(&serde_wasm_bindgen::Serializer::json_compatible())?;
     Reflect::set(&envelope, &"message".into(), &message)?;
     let moved = Array::new();
-    match beside {
+    match transfer {
         Transfer::Nothing => {}
         Transfer::Bytes(bytes) => {
             let array = Uint8Array::from(bytes);

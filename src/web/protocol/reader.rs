@@ -63,7 +63,7 @@ pub enum Request {
 
 /// A series of the opened files.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-pub struct SeriesContents {
+pub struct OpenedSeries {
     /// What to call it.
     pub name: String,
     /// Names of its slices, in order.
@@ -80,21 +80,21 @@ pub struct SeriesContents {
 
 /// What was opened.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
-pub struct Contents {
+pub struct OpenedStudy {
     /// The series; slices are counted through all of them.
-    pub series: Vec<SeriesContents>,
+    pub series: Vec<OpenedSeries>,
     /// What could not be opened.
     pub refused: Vec<FileError>,
 }
 
-impl Contents {
+impl OpenedStudy {
     /// Number of slices in all series.
     pub fn slices(&self) -> usize {
         self.series.iter().map(|series| series.slices.len()).sum()
     }
 
     /// The series of a slice, and the number of the series' first slice.
-    pub fn series_of(&self, slice: usize) -> Option<(&SeriesContents, usize)> {
+    pub fn series_of(&self, slice: usize) -> Option<(&OpenedSeries, usize)> {
         let mut first = 0;
         for series in &self.series {
             if slice < first + series.slices.len() {
@@ -180,7 +180,7 @@ pub enum Event {
         /// Number of the batch.
         batch: u32,
         /// What is in them.
-        contents: Contents,
+        contents: OpenedStudy,
     },
     /// A slice to look at; the buffer holds its grey values.
     Shown {

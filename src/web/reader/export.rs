@@ -12,9 +12,9 @@ use crate::web::reader::kind::Kind;
 use crate::web::scope;
 
 /// Slices of opened files.
-type Places<'a, K> = &'a [&'a SeriesSlice<BrowserFile<K>>];
+type SliceHandles<'a, K> = &'a [&'a SeriesSlice<BrowserFile<K>>];
 
-struct Opened<'a, K: Kind>(Places<'a, K>);
+struct Opened<'a, K: Kind>(SliceHandles<'a, K>);
 
 impl<K: Kind> Slices for Opened<'_, K> {
     fn plane(&self, index: usize) -> Option<Plane> {
@@ -46,7 +46,7 @@ impl<K: Kind> Slices for Opened<'_, K> {
 pub fn write<K: Kind>(
     format: Format,
     report: &Report,
-    places: Places<'_, K>,
+    places: SliceHandles<'_, K>,
     options: Options<'_>,
 ) -> Result<Vec<u8>, ExportError> {
     if report.slices.is_empty() {

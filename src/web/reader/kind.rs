@@ -2,7 +2,7 @@
 
 use crate::export::dicom::{self, Identity};
 use crate::export::{ExportError, Format};
-use crate::image::decode::{AllFormats, Formats, PicturesOnly};
+use crate::image::decode::{AllFormats, Formats, RasterOnly};
 use crate::image::study::{FileBytes, SeriesSlice};
 use crate::report::{ModelsInfo, SliceReport};
 
@@ -35,7 +35,7 @@ impl Kind for AllFormats {
     }
 }
 
-impl Kind for PicturesOnly {
+impl Kind for RasterOnly {
     fn dicom<F: FileBytes>(
         _: Format,
         _: &[(&SliceReport, &SeriesSlice<F>)],

@@ -14,7 +14,7 @@ use crate::image::slice::RawSlice;
 use crate::image::study::{Opening, SeriesSlice};
 use crate::image::{ImageError, Study, Window};
 use crate::report::FileError;
-use crate::web::protocol::reader::{Contents, Event, PreparedSlice, Request, SeriesContents};
+use crate::web::protocol::reader::{Event, OpenedSeries, OpenedStudy, PreparedSlice, Request};
 use crate::web::protocol::{Envelope, Transfer};
 use crate::web::scope;
 
@@ -25,8 +25,8 @@ pub fn run<K: Kind>() {
     scope::listen(on_message, &Event::Started, |message| Event::Failed { message });
 }
 
-fn post(event: &Event, beside: Transfer<'_>) {
-    scope::post(event, beside);
+fn post(event: &Event, transfer: Transfer<'_>) {
+    scope::post(event, transfer);
 }
 
 /// Files that were opened.
@@ -47,8 +47,8 @@ impl<K: Kind> Opened<K> {
         slices.nth(number).filter(|_| self.batch == batch)
     }
 
-    fn contents(&self) -> Contents {
-        let series = self.study.series.iter().map(|series| SeriesContents {
+    fn contents(&self) -> OpenedStudy {
+        let series = self.study.series.iter().map(|series| OpenedSeries {
             name: series.name.clone(),
             slices: series.slices.iter().map(|slice| slice.name.clone()).collect(),
             checksums: series.slices.iter().map(|slice| slice.checksum).collect(),
@@ -60,7 +60,7 @@ impl<K: Kind> Opened<K> {
             source: source.clone(),
             message: error.to_string(),
         });
-        Contents { series: series.collect(), refused: refused.collect() }
+        OpenedStudy { series: series.collect(), refused: refused.collect() }
     }
 }
 

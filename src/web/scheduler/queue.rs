@@ -36,18 +36,18 @@ impl Scheduler {
         self.queue = queue;
         self.dispatch(Action::Queued);
         self.start_worker_if_there_is_none();
-        self.go_on();
+        self.schedule();
     }
 
     /// Predicts a slice before those that wait.
     pub(super) fn put_first(&mut self, slice: usize) {
         self.queue.push_front(slice);
         self.start_worker_if_there_is_none();
-        self.go_on();
+        self.schedule();
     }
 
     /// Gives idle workers what is prepared, has more prepared, and lets the pool grow or shrink.
-    pub(super) fn go_on(&mut self) {
+    pub(super) fn schedule(&mut self) {
         if !self.has_opened() {
             return;
         }
@@ -65,7 +65,7 @@ impl Scheduler {
         }
         self.resize_pool();
         self.prepare_more();
-        self.tell();
+        self.publish_status();
     }
 
     /// One slice more than there are idle workers is prepared ahead, so that none waits for the reader.
@@ -105,7 +105,7 @@ impl Scheduler {
     }
 
     /// Says what runs.
-    pub(super) fn tell(&mut self) {
+    pub(super) fn publish_status(&mut self) {
         let jobs: Vec<Job> = self.workers.iter().filter_map(|worker| worker.job).collect();
         let waiting = self.waiting();
         if let Some(job) = jobs.iter().min_by_key(|job| job.id) {
@@ -123,14 +123,14 @@ impl Scheduler {
         let Some(place) = self.preparing.iter().position(|wanted| *wanted == slice) else { return };
         self.preparing.remove(place);
         self.prepared.push_back((slice, prepared, pixels));
-        self.go_on();
+        self.schedule();
     }
 
     /// A slice cannot be predicted; the others go on.
     pub(super) fn skip(&mut self, slice: usize, message: String) {
         self.preparing.retain(|wanted| *wanted != slice);
         self.dispatch(Action::Refused(message));
-        self.go_on();
+        self.schedule();
     }
 
     /// What a reader that broke was asked for waits again, unless `refusal` says why not.
@@ -151,7 +151,7 @@ impl Scheduler {
     pub fn pause(&mut self) {
         self.forget_queue();
         self.dispatch(Action::Paused);
-        self.tell();
+        self.publish_status();
     }
 
     /// Cancels what runs and what waits. A worker deep in a computation that does not answer is

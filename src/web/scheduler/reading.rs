@@ -4,11 +4,11 @@ use std::collections::{BTreeMap, VecDeque};
 use std::rc::Rc;
 
 use crate::image::Window;
+use crate::web::image_cache::ImageCache;
 use crate::web::options::Reader;
-use crate::web::pictures::Pictures;
-use crate::web::protocol::reader::{Contents, Event, Request};
+use crate::web::protocol::reader::{Event, OpenedStudy, Request};
 use crate::web::scheduler::{Command, Scheduler, Timer};
-use crate::web::state::{Action, Picture};
+use crate::web::state::{Action, RenderedSlice};
 use crate::web::texts::text;
 
 /// Readers that files, or a slice, may break before they are skipped.
@@ -34,7 +34,7 @@ struct Batch {
     /// Files that broke a reader, by place, and why.
     refused: Vec<(usize, String)>,
     /// What is in them, once the reader has said so.
-    contents: Option<Rc<Contents>>,
+    contents: Option<Rc<OpenedStudy>>,
     /// Another reader found something else in them: they changed on the disk.
     is_stale: bool,
 }
@@ -66,7 +66,7 @@ pub(super) struct Reading {
     opening: Option<usize>,
     /// The slice to look at, and its window.
     shown: (usize, Option<Window>),
-    pictures: Pictures,
+    images: ImageCache,
     awaited: Awaited,
     /// Files that it is asked to write.
     exporting: u32,
@@ -191,7 +191,7 @@ impl Scheduler {
         let reading = &mut self.reading;
         reading.is_opened = false;
         reading.shown = (0, None);
-        reading.pictures.clear();
+        reading.images.clear();
         reading.awaited = Awaited::Nothing;
         reading.failures = 0;
         reading.failures_of.clear();
@@ -231,7 +231,7 @@ impl Scheduler {
     pub(super) fn ask_for_picture(&mut self, slice: usize, window: Option<Window>) {
         let reading = &mut self.reading;
         reading.shown = (slice, window);
-        if let Some(picture) = reading.pictures.get((slice, window)) {
+        if let Some(picture) = reading.images.get((slice, window)) {
             return self.dispatch(Action::Shown(picture));
         }
         match reading.awaited {
@@ -300,7 +300,7 @@ impl Scheduler {
         self.batch_number().and_then(|number| self.name_if_open(number, slice)).unwrap_or_default()
     }
 
-    fn opened(&mut self, number: u32, contents: Contents) {
+    fn opened(&mut self, number: u32, contents: OpenedStudy) {
         let reading = &mut self.reading;
         let contents = Rc::new(contents);
         let is_first = match reading.batch.as_mut() {
@@ -335,7 +335,7 @@ impl Scheduler {
             if !self.is_unreadable(slice) && slice < contents.slices() {
                 self.show(slice, window);
             }
-            return self.go_on();
+            return self.schedule();
         }
         self.dispatch(Action::Opened(contents.clone()));
         if let Some(middle) = contents.middle() {
@@ -411,12 +411,13 @@ impl Scheduler {
             Event::Shown { batch, slice, width, height, chosen, window, given } => {
                 if let Some(source) = self.name_if_open(batch, slice) {
                     let pixels = Rc::new(bytes);
-                    let picture = Picture { source, slice, width, height, pixels, window, given };
+                    let picture =
+                        RenderedSlice { source, slice, width, height, pixels, window, given };
                     // While one drags, each picture that comes is shown, but not over the wanted one.
-                    if self.reading.pictures.get(self.reading.shown).is_none() {
+                    if self.reading.images.get(self.reading.shown).is_none() {
                         self.dispatch(Action::Shown(picture.clone()));
                     }
-                    self.reading.pictures.keep((slice, chosen), picture);
+                    self.reading.images.keep((slice, chosen), picture);
                     self.has_come();
                 }
             }

@@ -1,7 +1,7 @@
 use super::*;
 use crate::report::{FileError, SliceReport};
-use crate::web::protocol::reader::{Contents, SeriesContents};
 use crate::web::protocol::reader::{Event as Read, Request as Ask};
+use crate::web::protocol::reader::{OpenedSeries, OpenedStudy};
 use crate::web::protocol::worker::{Event, Request};
 use crate::web::state::Phase;
 
@@ -31,9 +31,9 @@ fn slice_report(name: &str) -> SliceReport {
     SliceReport::refused(&slice, String::new(), BTreeMap::from([("total".into(), 100.0)]))
 }
 
-fn series(slices: usize) -> Contents {
-    Contents {
-        series: vec![SeriesContents {
+fn series(slices: usize) -> OpenedStudy {
+    OpenedStudy {
+        series: vec![OpenedSeries {
             name: "series".into(),
             slices: (0..slices).map(|slice| format!("slice {slice}")).collect(),
             checksums: (0..slices as u32).collect(),
@@ -420,7 +420,7 @@ fn a_file_that_breaks_the_reader_is_refused_by_name_when_it_is_opened_again() {
         _ => None,
     });
     assert_eq!(refused.expect("files are sent").first().map(|(file, _)| *file), Some(1));
-    let contents = Contents {
+    let contents = OpenedStudy {
         refused: vec![FileError { source: "two".into(), message: "silent".into() }],
         ..series(1)
     };

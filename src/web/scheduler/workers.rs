@@ -155,7 +155,7 @@ impl Scheduler {
                         downloads,
                     })));
                 }
-                self.go_on();
+                self.schedule();
             }
             Event::Stage { id, stage } => {
                 if let Some(worker) = self.worker(number) {
@@ -167,7 +167,7 @@ impl Scheduler {
                         None => self.wait_for_nothing(Timer::Worker(number)),
                     }
                 }
-                self.tell();
+                self.publish_status();
             }
             Event::Done { id, report } => {
                 let mut done = None;
@@ -183,7 +183,7 @@ impl Scheduler {
                     let (slice, report, scores) = (job.slice, Rc::from(report), Rc::new(bytes));
                     self.dispatch(Action::Done { slice, report, scores });
                 }
-                self.go_on();
+                self.schedule();
             }
             // The page has said so when it was asked for.
             Event::Cancelled { .. } => {
@@ -191,7 +191,7 @@ impl Scheduler {
                     worker.is_cancelling = false;
                     self.wait_for_nothing(Timer::Cancellation(number));
                 }
-                self.go_on();
+                self.schedule();
             }
             Event::LoadFailed { message } => {
                 self.remove(number);
@@ -242,7 +242,7 @@ impl Scheduler {
         if !self.workers.is_empty() {
             log::warn!("a worker stopped: {reason}");
             self.no_more_workers();
-            return self.go_on();
+            return self.schedule();
         }
         if self.failures < MOST_FAILURES {
             let message = text!("session.worker_restarted", reason = reason).to_string();

@@ -81,12 +81,12 @@ impl Session {
         let is_executing = Cell::new(false);
         let inner = Inner { options, dispatch, scheduler, running, waiting, is_executing };
         let session = Self { inner: Rc::new(inner) };
-        session.schedule(|_| ());
+        session.update(|_| ());
         let chosen = session.clone();
         spawn_local(async move {
             let device = match chosen.inner.options.device {
                 Some(Device::Cpu) => Device::Cpu,
-                wished => match (browser::gpu_adapter().await, wished) {
+                requested => match (browser::gpu_adapter().await, requested) {
                     (Adapter::Hardware, _) | (Adapter::Software, Some(Device::Gpu)) => Device::Gpu,
                     (Adapter::Software, _) => {
                         chosen.dispatch(Action::Notice(text!("session.software_gpu").to_string()));
@@ -99,7 +99,7 @@ impl Session {
                     (Adapter::Missing, _) => Device::Cpu,
                 },
             };
-            chosen.schedule(|scheduler| scheduler.choose(device));
+            chosen.update(|scheduler| scheduler.choose(device));
         });
         session
     }
@@ -113,7 +113,7 @@ impl Session {
     pub fn open(&self, files: Vec<(String, File)>) {
         let (names, files): (Vec<String>, Vec<File>) = files.into_iter().unzip();
         let sizes = files.iter().map(|file| file.size()).collect();
-        self.schedule(|scheduler| {
+        self.update(|scheduler| {
             let number = scheduler.open(names, sizes);
             self.inner.running.borrow_mut().files = (number, files);
         });
@@ -121,37 +121,37 @@ impl Session {
 
     /// Shows a slice, and predicts it if it is new and nothing runs.
     pub fn look_at(&self, state: &State, slice: usize) {
-        self.schedule(|scheduler| scheduler.look_at(state, slice));
+        self.update(|scheduler| scheduler.look_at(state, slice));
     }
 
     /// Shows a slice.
     pub fn show(&self, slice: usize, window: Option<Window>) {
-        self.schedule(|scheduler| scheduler.show(slice, window));
+        self.update(|scheduler| scheduler.show(slice, window));
     }
 
     /// Predicts slices; what waited before is forgotten, what runs goes on.
     pub fn run(&self, slices: impl IntoIterator<Item = usize>) {
-        self.schedule(|scheduler| scheduler.run(slices));
+        self.update(|scheduler| scheduler.run(slices));
     }
 
     /// Predicts a slice although it is plainly no axial chest CT.
     pub fn force(&self, slice: usize) {
-        self.schedule(|scheduler| scheduler.force(slice));
+        self.update(|scheduler| scheduler.force(slice));
     }
 
     /// Lets what runs finish and begins nothing more.
     pub fn pause(&self) {
-        self.schedule(Scheduler::pause);
+        self.update(Scheduler::pause);
     }
 
     /// Cancels what runs and what waits.
     pub fn cancel(&self) {
-        self.schedule(Scheduler::cancel);
+        self.update(Scheduler::cancel);
     }
 
     /// The list of what in the shown file identifies people was opened or closed.
     pub fn list_identity(&self, is_open: bool) {
-        self.schedule(|scheduler| scheduler.list_identity(is_open));
+        self.update(|scheduler| scheduler.list_identity(is_open));
     }
 
     /// Asks for a file with what a report says; see [`Scheduler::export`].
@@ -162,7 +162,7 @@ impl Session {
         identity: Identity,
         card: Option<String>,
     ) {
-        self.schedule(|scheduler| scheduler.export(format, what, identity, card));
+        self.update(|scheduler| scheduler.export(format, what, identity, card));
     }
 
     fn dispatch(&self, action: Action) {
@@ -170,10 +170,10 @@ impl Session {
     }
 
     /// Tells the scheduler what happens, and does what follows from it. What happens meanwhile follows behind.
-    fn schedule(&self, tell: impl FnOnce(&mut Scheduler)) {
+    fn update(&self, change: impl FnOnce(&mut Scheduler)) {
         let commands = {
             let mut scheduler = self.inner.scheduler.borrow_mut();
-            tell(&mut scheduler);
+            change(&mut scheduler);
             scheduler.commands()
         };
         self.inner.waiting.borrow_mut().extend(commands);
@@ -210,9 +210,9 @@ impl Session {
             }
             Command::SendWorker(number, request, bytes) => {
                 if let Some(program) = self.inner.running.borrow_mut().worker(number) {
-                    let beside =
+                    let transfer =
                         if bytes.is_empty() { Transfer::Nothing } else { Transfer::Bytes(&bytes) };
-                    program.send(&*request, beside);
+                    program.send(&*request, transfer);
                 }
             }
             Command::StartReader(reader) => self.start_reader(reader),
@@ -236,7 +236,7 @@ impl Session {
             }
             Command::SetTimer(timer, milliseconds) => {
                 let session = self.clone();
-                let over = move || session.schedule(|scheduler| scheduler.timer(timer));
+                let over = move || session.update(|scheduler| scheduler.timer(timer));
                 let silence = Silence::new(milliseconds, over);
                 let mut running = self.inner.running.borrow_mut();
                 running.clear(timer);
@@ -253,43 +253,42 @@ impl Session {
                 }
             }
             Command::ModelIsReady { device, model } => {
-                let readers = [Reader::Pictures, Reader::AllFormats].map(Reader::files);
+                let readers = [Reader::Raster, Reader::AllFormats].map(Reader::files);
                 let files = [&device.files()[..], readers.as_flattened()].concat();
-                browser::keep_offline(&files, &model);
+                browser::precache(&files, &model);
                 self.fetch_card(&model);
             }
         }
     }
 
     fn start_worker(&self, number: u32, device: Device) {
-        let (heard, failed) = (self.clone(), self.clone());
+        let (events, failed) = (self.clone(), self.clone());
         let on_event = move |event, bytes| {
-            heard.schedule(|scheduler| scheduler.worker_event(number, event, bytes));
+            events.update(|scheduler| scheduler.worker_event(number, event, bytes));
         };
         let failed = move |reason: &str| {
-            failed.schedule(|scheduler| scheduler.worker_failed(number, reason));
+            failed.update(|scheduler| scheduler.worker_failed(number, reason));
         };
         match Program::start(device.files(), on_event, failed) {
             Ok(program) => {
                 self.inner.running.borrow_mut().workers.push((number, program));
             }
             Err(reason) => {
-                self.schedule(|scheduler| scheduler.worker_not_started(number, &reason));
+                self.update(|scheduler| scheduler.worker_not_started(number, &reason));
             }
         }
     }
 
     fn start_reader(&self, reader: Reader) {
-        let (heard, failed) = (self.clone(), self.clone());
+        let (events, failed) = (self.clone(), self.clone());
         let on_event =
-            move |event, bytes| heard.schedule(|scheduler| scheduler.reader_event(event, bytes));
-        let failed =
-            move |reason: &str| failed.schedule(|scheduler| scheduler.reader_failed(reason));
+            move |event, bytes| events.update(|scheduler| scheduler.reader_event(event, bytes));
+        let failed = move |reason: &str| failed.update(|scheduler| scheduler.reader_failed(reason));
         match Program::start(reader.files(), on_event, failed) {
             Ok(program) => self.inner.running.borrow_mut().reader = Some(program),
             Err(reason) => {
                 self.inner.running.borrow_mut().reader = None;
-                self.schedule(|scheduler| scheduler.reader_not_started(&reason));
+                self.update(|scheduler| scheduler.reader_not_started(&reason));
             }
         }
     }

@@ -62,8 +62,8 @@ impl Program {
     }
 
     /// Sends a request.
-    pub fn send<R: Serialize>(&self, request: &R, beside: Transfer<'_>) {
-        let sent = protocol::encode(request, beside).and_then(|(envelope, moved)| {
+    pub fn send<R: Serialize>(&self, request: &R, transfer: Transfer<'_>) {
+        let sent = protocol::encode(request, transfer).and_then(|(envelope, moved)| {
             self.worker.post_message_with_transfer(&envelope, &moved)
         });
         if let Err(error) = sent {

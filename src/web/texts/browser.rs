@@ -7,7 +7,7 @@ use js_sys::{Array, JSON, Object};
 use wasm_bindgen::JsValue;
 
 use crate::web::browser;
-use crate::web::texts::{SPOKEN, Texts, known};
+use crate::web::texts::{LOCALE, Texts, known};
 
 /// A text, cheap to clone.
 pub type Text = yew::AttrValue;
@@ -33,12 +33,12 @@ pub fn plural_form(language: &str, count: usize) -> String {
 
 /// The language asked for in the address or, without that, the first of the browser's that there is.
 pub fn preferred(asked: Option<&str>) -> &'static str {
-    let wished = asked.map(str::to_owned).into_iter().chain(browser::languages());
-    wished.filter_map(|wished| known(&wished)).next().unwrap_or("en")
+    let requested = asked.map(str::to_owned).into_iter().chain(browser::languages());
+    requested.filter_map(|requested| known(&requested)).next().unwrap_or("en")
 }
 
-/// Speaks a language from now on. If its texts cannot be fetched, English is spoken.
-pub async fn speak(language: &'static str) {
+/// Sets the UI language. If its texts cannot be fetched, it is English.
+pub async fn set_language(language: &'static str) {
     let own_choice = CHOICE.replace(CHOICE.get() + 1) + 1;
     let mut own = Texts::new();
     if language != "en" {
@@ -53,6 +53,6 @@ pub async fn speak(language: &'static str) {
         return;
     }
     let language = if own.is_empty() { "en" } else { language };
-    SPOKEN.with_borrow_mut(|spoken| (spoken.language, spoken.own) = (language, own));
+    LOCALE.with_borrow_mut(|locale| (locale.language, locale.own) = (language, own));
     browser::declare_language(language);
 }

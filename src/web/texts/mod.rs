@@ -16,7 +16,7 @@ use std::fmt::Display;
 #[cfg(target_arch = "wasm32")]
 use browser::{Text, parse, plural_form};
 #[cfg(target_arch = "wasm32")]
-pub use browser::{preferred, speak};
+pub use browser::{preferred, set_language};
 #[cfg(not(target_arch = "wasm32"))]
 use native::{Text, parse, plural_form};
 
@@ -28,35 +28,35 @@ const ENGLISH: &str = include_str!("../../../www/texts/en.json");
 /// Texts by key.
 type Texts = BTreeMap<String, Text>;
 
-struct Spoken {
+struct Locale {
     language: &'static str,
     own: Texts,
     english: Texts,
 }
 
 thread_local! {
-    static SPOKEN: RefCell<Spoken> = RefCell::new(Spoken {
+    static LOCALE: RefCell<Locale> = RefCell::new(Locale {
         language: "en",
         own: Texts::new(),
         english: parse(ENGLISH).unwrap_or_default(),
     });
 }
 
-/// The language of `wished` that there is, such as `de` for `de-AT`.
-pub fn known(wished: &str) -> Option<&'static str> {
-    let plain = wished.split('-').next().unwrap_or_default();
+/// The language of `requested` that there is, such as `de` for `de-AT`.
+pub fn known(requested: &str) -> Option<&'static str> {
+    let plain = requested.split('-').next().unwrap_or_default();
     LANGUAGES.iter().map(|(code, _)| *code).find(|code| code.eq_ignore_ascii_case(plain))
 }
 
-/// The language that is spoken.
+/// The UI language.
 pub fn language() -> &'static str {
-    SPOKEN.with_borrow(|spoken| spoken.language)
+    LOCALE.with_borrow(|locale| locale.language)
 }
 
 /// The text of a key.
 pub fn plain(key: &str) -> Text {
-    SPOKEN.with_borrow(|spoken| {
-        let text = spoken.own.get(key).or_else(|| spoken.english.get(key));
+    LOCALE.with_borrow(|locale| {
+        let text = locale.own.get(key).or_else(|| locale.english.get(key));
         text.cloned().unwrap_or_else(|| Text::from(key.to_owned()))
     })
 }
@@ -81,8 +81,8 @@ pub fn filled(key: &str, values: &[(&str, &dyn Display)]) -> Text {
 /// The text of a key for a number: `key.one` or `key.other`, as the language has it.
 pub fn counted_by(key: &str, count: usize, values: &[(&str, &dyn Display)]) -> Text {
     let exact = format!("{key}.{}", plural_form(language(), count));
-    let is_known = SPOKEN.with_borrow(|spoken| {
-        spoken.own.contains_key(&exact) || spoken.english.contains_key(&exact)
+    let is_known = LOCALE.with_borrow(|locale| {
+        locale.own.contains_key(&exact) || locale.english.contains_key(&exact)
     });
     let values: Vec<(&str, &dyn Display)> =
         values.iter().copied().chain([("count", &count as &dyn Display)]).collect();

@@ -15,9 +15,9 @@ use self::device::{StartError, WorkerDevice};
 use crate::detection::detections::sigmoid;
 use crate::image::CtSlice;
 use crate::inference::{Cancelled, PredictError, Prediction, Predictor, Progress, Settings, Stage};
-use crate::web::pace::Pace;
 use crate::web::protocol::worker::{Event, Request};
 use crate::web::protocol::{Envelope, Transfer};
+use crate::web::yielder::Yielder;
 use crate::web::{browser, scope, weights};
 
 /// Starts listening. `D` is what this binary computes on.
@@ -88,8 +88,9 @@ impl<D: WorkerDevice> Worker<D> {
         let Some(predictor) = predictor else {
             return post(&Event::Failed { message: "no model is loaded yet".into() });
         };
-        let mut monitor = JobMonitor { cancelled: &self.cancelled, id, pace: Pace::default() };
-        post(&match predictor.predict_with_masks(slice, settings, &mut monitor).await {
+        let mut progress =
+            JobMonitor { cancelled: &self.cancelled, id, yielder: Yielder::default() };
+        post(&match predictor.predict_with_masks(slice, settings, &mut progress).await {
             Ok(Prediction { report, mask_logits }) => {
                 let score = |logit: &f32| (sigmoid(*logit) * 255.0).round() as u8;
                 let scores: Vec<u8> = mask_logits.iter().flatten().map(score).collect();
@@ -106,13 +107,13 @@ impl<D: WorkerDevice> Worker<D> {
 struct JobMonitor<'a> {
     cancelled: &'a Cell<u32>,
     id: u32,
-    pace: Pace,
+    yielder: Yielder,
 }
 
 impl Progress for JobMonitor<'_> {
     async fn enter(&mut self, stage: Stage) -> Result<(), Cancelled> {
         post(&Event::Stage { id: self.id, stage });
-        self.pace.rest().await;
+        self.yielder.yield_if_due().await;
         if self.cancelled.get() >= self.id { Err(Cancelled) } else { Ok(()) }
     }
 }

@@ -6,7 +6,7 @@
 
 mod value;
 
-pub use value::{Id, Pickle, Value};
+pub use value::{Pickle, Value, ValueId};
 
 use crate::network::weights::WeightsError;
 
@@ -18,13 +18,13 @@ fn damaged(what: impl Into<String>) -> WeightsError {
 }
 
 /// Bytes with a position.
-pub struct Cursor<'a> {
+pub struct ByteReader<'a> {
     bytes: &'a [u8],
     /// Next byte to read.
     pub position: usize,
 }
 
-impl<'a> Cursor<'a> {
+impl<'a> ByteReader<'a> {
     /// From the start.
     pub fn new(bytes: &'a [u8]) -> Self {
         Self { bytes, position: 0 }
@@ -75,15 +75,15 @@ impl<'a> Cursor<'a> {
 }
 
 /// Reads one pickle and leaves the cursor behind it.
-pub fn read(cursor: &mut Cursor<'_>) -> Result<Pickle, WeightsError> {
+pub fn read(cursor: &mut ByteReader<'_>) -> Result<Pickle, WeightsError> {
     Machine::default().run(cursor)
 }
 
 #[derive(Default)]
 struct Machine {
     values: Vec<Value>,
-    stack: Vec<Id>,
-    memo: std::collections::HashMap<usize, Id>,
+    stack: Vec<ValueId>,
+    memo: std::collections::HashMap<usize, ValueId>,
 }
 
 impl Machine {
@@ -96,15 +96,15 @@ impl Machine {
         Ok(())
     }
 
-    fn pop(&mut self) -> Result<Id, WeightsError> {
+    fn pop(&mut self) -> Result<ValueId, WeightsError> {
         self.stack.pop().ok_or_else(|| damaged("the pickle takes from an empty stack"))
     }
 
-    fn top(&self) -> Result<Id, WeightsError> {
+    fn top(&self) -> Result<ValueId, WeightsError> {
         self.stack.last().copied().ok_or_else(|| damaged("the pickle looks at an empty stack"))
     }
 
-    fn pop_to_mark(&mut self) -> Result<Vec<Id>, WeightsError> {
+    fn pop_to_mark(&mut self) -> Result<Vec<ValueId>, WeightsError> {
         let mark = self
             .stack
             .iter()
@@ -122,7 +122,7 @@ impl Machine {
         self.push(Value::Sequence(items))
     }
 
-    fn extend(&mut self, items: Vec<Id>) -> Result<(), WeightsError> {
+    fn extend(&mut self, items: Vec<ValueId>) -> Result<(), WeightsError> {
         let target = self.top()?;
         if let Value::Sequence(list) = &mut self.values[target] {
             list.extend(items);
@@ -130,7 +130,7 @@ impl Machine {
         Ok(())
     }
 
-    fn set_items(&mut self, items: &[Id]) -> Result<(), WeightsError> {
+    fn set_items(&mut self, items: &[ValueId]) -> Result<(), WeightsError> {
         let target = self.top()?;
         if let Value::Dict(entries) = &mut self.values[target] {
             entries.extend(items.as_chunks::<2>().0.iter().map(|pair| (pair[0], pair[1])));
@@ -215,7 +215,7 @@ impl Machine {
         self.push(Value::Int(i64::from_le_bytes(wide)))
     }
 
-    fn run(mut self, cursor: &mut Cursor<'_>) -> Result<Pickle, WeightsError> {
+    fn run(mut self, cursor: &mut ByteReader<'_>) -> Result<Pickle, WeightsError> {
         loop {
             let opcode = cursor.byte()?;
             match opcode {
@@ -341,7 +341,7 @@ impl Machine {
                 0x93 => {
                     let name = self.pop()?;
                     let module = self.pop()?;
-                    let part = |id: Id| match &self.values[id] {
+                    let part = |id: ValueId| match &self.values[id] {
                         Value::Text(text) => text.clone(),
                         _ => String::new(),
                     };
@@ -405,7 +405,7 @@ mod tests {
     #[test]
     fn a_call_to_anything_unknown_stays_a_description() {
         // cos\nsystem\n(S'touch x'\ntR.
-        let pickle = read(&mut Cursor::new(b"cos\nsystem\n(S'touch x'\ntR.")).unwrap();
+        let pickle = read(&mut ByteReader::new(b"cos\nsystem\n(S'touch x'\ntR.")).unwrap();
         let Value::Call { callable, .. } = pickle.root() else { panic!("{:?}", pickle.root()) };
         assert_eq!(pickle.get(*callable), &Value::Global("os system".into()));
     }
@@ -415,19 +415,19 @@ mod tests {
         let mut bytes = vec![b'N'];
         bytes.extend(std::iter::repeat_n(0x85, 1_000_000));
         bytes.push(b'.');
-        assert!(read(&mut Cursor::new(&bytes)).is_ok());
+        assert!(read(&mut ByteReader::new(&bytes)).is_ok());
     }
 
     #[test]
     fn a_promised_length_beyond_the_file_takes_no_memory() {
         let bytes = [0x8e, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0x7f, b'.'];
-        assert!(matches!(read(&mut Cursor::new(&bytes)), Err(WeightsError::Damaged { .. })));
+        assert!(matches!(read(&mut ByteReader::new(&bytes)), Err(WeightsError::Damaged { .. })));
     }
 
     proptest! {
         #[test]
         fn no_bytes_make_it_fail_hard(bytes in prop::collection::vec(any::<u8>(), 0..300)) {
-            let _ = read(&mut Cursor::new(&bytes));
+            let _ = read(&mut ByteReader::new(&bytes));
         }
     }
 }

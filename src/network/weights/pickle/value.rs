@@ -1,7 +1,7 @@
 //! What a pickle holds once read.
 
 /// Index of a value in a [`Pickle`].
-pub type Id = usize;
+pub type ValueId = usize;
 
 /// A value.
 #[derive(Clone, Debug, PartialEq)]
@@ -15,21 +15,21 @@ pub enum Value {
     /// Strings and bytes (lossily, as names are all that is read).
     Text(String),
     /// Tuples, lists and sets.
-    Sequence(Vec<Id>),
+    Sequence(Vec<ValueId>),
     /// Dictionaries, in order.
-    Dict(Vec<(Id, Id)>),
+    Dict(Vec<(ValueId, ValueId)>),
     /// A named class or function.
     Global(String),
     /// A reference to a storage, or to whatever else was kept outside.
-    Persistent(Id),
+    Persistent(ValueId),
     /// The result of calling `callable` with `arguments`, not executed.
     Call {
         /// What would have been called.
-        callable: Id,
+        callable: ValueId,
         /// With which tuple.
-        arguments: Id,
+        arguments: ValueId,
         /// Attributes set on it afterwards.
-        state: Option<Id>,
+        state: Option<ValueId>,
     },
     /// Marks the start of a group on the stack.
     Mark,
@@ -39,7 +39,7 @@ pub enum Value {
 #[derive(Debug)]
 pub struct Pickle {
     pub(super) values: Vec<Value>,
-    pub(super) root: Id,
+    pub(super) root: ValueId,
 }
 
 impl Pickle {
@@ -54,12 +54,12 @@ impl Pickle {
     }
 
     /// A value by index.
-    pub fn get(&self, id: Id) -> &Value {
+    pub fn get(&self, id: ValueId) -> &Value {
         &self.values[id]
     }
 
     /// The text of a value.
-    pub fn text(&self, id: Id) -> Option<&str> {
+    pub fn text(&self, id: ValueId) -> Option<&str> {
         match self.get(id) {
             Value::Text(text) => Some(text),
             _ => None,
@@ -74,7 +74,7 @@ impl Pickle {
     }
 
     /// A number.
-    pub fn number(&self, id: Id) -> Option<f64> {
+    pub fn number(&self, id: ValueId) -> Option<f64> {
         match self.get(id) {
             Value::Int(value) => Some(*value as f64),
             Value::Float(value) => Some(*value),
@@ -83,7 +83,7 @@ impl Pickle {
     }
 
     /// A tuple or list of non-negative integers.
-    pub fn sizes(&self, id: Id) -> Option<Vec<usize>> {
+    pub fn sizes(&self, id: ValueId) -> Option<Vec<usize>> {
         let Value::Sequence(items) = self.get(id) else { return None };
         items
             .iter()

@@ -5,7 +5,7 @@ use libjpeg_turbo_rs::{DecodeLimits, Decoder, PixelFormat};
 
 use crate::image::ImageError;
 use crate::image::decode::dicom::damaged_because;
-use crate::image::decode::dicom::pixels::{Layout, Picture};
+use crate::image::decode::dicom::pixels::{CodestreamInfo, Layout};
 use crate::image::decode::limits::{MAX_SCANS, MAX_SIDE};
 
 /// Lossless, sequential.
@@ -66,7 +66,7 @@ fn check(bytes: &[u8], layout: &Layout) -> Result<(u8, u8), ImageError> {
 }
 
 /// The first frame header (ISO 10918-1 B.2.2, ISO 14495-1 C.2.2).
-fn header(bytes: &[u8]) -> Option<(u8, Picture)> {
+fn header(bytes: &[u8]) -> Option<(u8, CodestreamInfo)> {
     let mut rest = bytes.strip_prefix(&[0xff, 0xd8])?;
     loop {
         let (start, after) = rest.split_first()?;
@@ -90,7 +90,7 @@ fn header(bytes: &[u8]) -> Option<(u8, Picture)> {
         if matches!(*marker, 0xc0..=0xcf if !matches!(*marker, 0xc4 | 0xc8 | 0xcc)) || *marker == LS
         {
             let &[precision, h1, h0, w1, w0, components, ..] = segment else { return None };
-            let picture = Picture {
+            let picture = CodestreamInfo {
                 kind: if *marker == LS { "JPEG-LS" } else { "JPEG" },
                 width: u16::from_be_bytes([w1, w0]).into(),
                 height: u16::from_be_bytes([h1, h0]).into(),

@@ -4,7 +4,7 @@ use hayro_jpeg2000::{DecodeSettings, DecoderContext, Image};
 
 use crate::image::ImageError;
 use crate::image::decode::dicom::damaged_because;
-use crate::image::decode::dicom::pixels::{Layout, Picture};
+use crate::image::decode::dicom::pixels::{CodestreamInfo, Layout};
 use crate::image::decode::limits::MAX_TILES;
 
 /// Start of a codestream and of its first segment, the sizes.
@@ -51,7 +51,7 @@ fn check(stream: &[u8], layout: &Layout) -> Result<bool, ImageError> {
         [long(24)?, long(28)?, long(32)?, long(36)?];
     let components = u16::from_be_bytes([byte(40)?, byte(41)?]);
     let (size, steps) = (byte(42)?, (byte(43)?, byte(44)?));
-    let picture = Picture {
+    let picture = CodestreamInfo {
         kind: "JPEG 2000",
         width: right.saturating_sub(left),
         height: bottom.saturating_sub(top),

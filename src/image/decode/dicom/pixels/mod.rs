@@ -190,8 +190,8 @@ impl Layout {
     }
 
     /// Compares what a compressed picture says of itself.
-    fn check(&self, picture: &Picture) -> Result<(), ImageError> {
-        let Picture { kind, width, height, components, precision } = *picture;
+    fn check(&self, picture: &CodestreamInfo) -> Result<(), ImageError> {
+        let CodestreamInfo { kind, width, height, components, precision } = *picture;
         if (width, height) != (self.columns as u64, self.rows as u64) {
             return Err(damaged_because(format!(
                 "the {kind} picture has {width} x {height} pixels, the file says {} x {}",
@@ -213,7 +213,7 @@ impl Layout {
 }
 
 /// What a compressed picture says of itself.
-struct Picture {
+struct CodestreamInfo {
     kind: &'static str,
     width: u64,
     height: u64,
@@ -404,13 +404,14 @@ mod tests {
 
     #[test]
     fn a_picture_that_contradicts_the_file_is_refused() {
-        let good = Picture { kind: "JPEG", width: 40, height: 40, components: 1, precision: 12 };
+        let good =
+            CodestreamInfo { kind: "JPEG", width: 40, height: 40, components: 1, precision: 12 };
         assert!(LAYOUT.check(&good).is_ok());
         for wrong in [
-            Picture { height: 41, ..good },
-            Picture { components: 3, ..good },
-            Picture { precision: 8, ..good },
-            Picture { precision: 17, ..good },
+            CodestreamInfo { height: 41, ..good },
+            CodestreamInfo { components: 3, ..good },
+            CodestreamInfo { precision: 8, ..good },
+            CodestreamInfo { precision: 17, ..good },
         ] {
             assert!(LAYOUT.check(&wrong).is_err());
         }

@@ -3,7 +3,7 @@
 use std::collections::VecDeque;
 
 use crate::image::Window;
-use crate::web::state::Picture;
+use crate::web::state::RenderedSlice;
 
 /// Pictures kept: a quarter of a megabyte each at 512 x 512.
 const MOST: usize = 48;
@@ -13,16 +13,16 @@ pub type View = (usize, Option<Window>);
 
 /// Pictures by slice and window, oldest first.
 #[derive(Debug, Default)]
-pub struct Pictures(VecDeque<(View, Picture)>);
+pub struct ImageCache(VecDeque<(View, RenderedSlice)>);
 
-impl Pictures {
+impl ImageCache {
     /// A picture, if it is kept.
-    pub fn get(&self, view: View) -> Option<Picture> {
+    pub fn get(&self, view: View) -> Option<RenderedSlice> {
         self.0.iter().find(|(kept, _)| *kept == view).map(|(_, picture)| picture.clone())
     }
 
     /// Keeps a picture; the oldest has to go if there are many.
-    pub fn keep(&mut self, view: View, picture: Picture) {
+    pub fn keep(&mut self, view: View, picture: RenderedSlice) {
         let pictures = &mut self.0;
         pictures.retain(|(kept, _)| *kept != view);
         pictures.push_back((view, picture));
