@@ -42,12 +42,7 @@ impl Console {
             self.line(&format!("  {}", contradiction.summary()));
         }
         if let Some(classes) = &slice.classes {
-            self.line(&format!(
-                "  Control {:.1} %, Common Pneumonia {:.1} %, COVID-19 {:.1} %",
-                classes.control * 100.0,
-                classes.common_pneumonia * 100.0,
-                classes.covid19 * 100.0
-            ));
+            self.line(&format!("  {classes}"));
         }
         for lesion in &slice.lesions {
             let b = lesion.bbox;

@@ -8,6 +8,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use anyhow::{Context, Result};
+use walkdir::{DirEntry, WalkDir};
 
 use crate::cli::reading::patience;
 use crate::image::ImageError;
@@ -44,47 +45,53 @@ impl Found {
         })
     }
 
-    /// Takes a folder with all below it; one that cannot be read costs itself alone.
+    /// Takes a folder with all below it, in the order of the names; one that cannot be read costs itself alone.
     fn walk(&mut self, folder: &Path) {
-        if let Err(error) = self.try_to_walk(folder) {
-            self.unreadable.push((folder.display().to_string(), format!("{error:#}")));
+        let mut walk = WalkDir::new(folder).follow_links(true).sort_by_file_name().into_iter();
+        while let Some(entry) = walk.next() {
+            let entry = match entry {
+                Ok(entry) => entry,
+                Err(error) => {
+                    self.not_walked(&error);
+                    continue;
+                }
+            };
+            let name = entry.file_name().to_string_lossy();
+            let is_hidden = name.starts_with('.') || name.eq_ignore_ascii_case("dicomdir");
+            let kind = entry.file_type();
+            if entry.depth() > 0 && is_hidden {
+                self.others += 1;
+            } else if !(kind.is_dir() || kind.is_file()) || !self.meet(entry.path()) {
+                self.strange += 1;
+            } else if kind.is_dir() {
+                continue;
+            } else if begins_like_a_slice(entry.path()) {
+                self.paths.push(entry.into_path());
+                continue;
+            } else {
+                self.others += 1;
+            }
+            if kind.is_dir() {
+                walk.skip_current_dir();
+            }
         }
     }
 
-    fn try_to_walk(&mut self, folder: &Path) -> Result<()> {
-        let reading = || "the folder cannot be read";
-        if !self.met.insert(fs::canonicalize(folder).with_context(reading)?) {
-            self.strange += 1;
-            return Ok(());
-        }
-        let mut entries = fs::read_dir(folder)
-            .with_context(reading)?
-            .map(|entry| entry.map(|entry| entry.path()))
-            .collect::<Result<Vec<_>, _>>()
-            .with_context(reading)?;
-        entries.sort();
-        for path in entries {
-            let name = path.file_name().unwrap_or_default().to_string_lossy();
-            if name.starts_with('.') || name.eq_ignore_ascii_case("dicomdir") {
-                self.others += 1;
-                continue;
+    /// Whether a file or folder is met for the first time, under whatever name.
+    fn meet(&mut self, path: &Path) -> bool {
+        self.met.insert(fs::canonicalize(path).unwrap_or_else(|_| path.to_path_buf()))
+    }
+
+    /// A link to nothing or back to a folder above is passed over; a folder that cannot be read is named.
+    fn not_walked(&mut self, error: &walkdir::Error) {
+        let path = error.path().unwrap_or(Path::new("."));
+        match error.io_error() {
+            Some(reason) if !path.is_symlink() => {
+                let reason = format!("the folder cannot be read: {reason}");
+                self.unreadable.push((path.display().to_string(), reason));
             }
-            match fs::metadata(&path) {
-                Ok(known) if known.is_dir() => self.walk(&path),
-                Ok(known) if known.is_file() => {
-                    let place = fs::canonicalize(&path).unwrap_or_else(|_| path.clone());
-                    if !self.met.insert(place) {
-                        self.strange += 1;
-                    } else if begins_like_a_slice(&path) {
-                        self.paths.push(path);
-                    } else {
-                        self.others += 1;
-                    }
-                }
-                _ => self.strange += 1,
-            }
+            _ => self.strange += 1,
         }
-        Ok(())
     }
 }
 
@@ -123,14 +130,8 @@ fn begins_like_a_slice(path: &Path) -> bool {
 
 /// All files below a folder, as far as they can be listed: what must not be written over.
 pub fn below(folder: &Path) -> Vec<PathBuf> {
-    let mut found = Vec::new();
-    for entry in fs::read_dir(folder).into_iter().flatten().flatten() {
-        match entry.file_type() {
-            Ok(kind) if kind.is_dir() => found.extend(below(&entry.path())),
-            _ => found.push(entry.path()),
-        }
-    }
-    found
+    let entries = WalkDir::new(folder).into_iter().flatten();
+    entries.filter(|entry| !entry.file_type().is_dir()).map(DirEntry::into_path).collect()
 }
 
 /// Opens a regular file and nothing else: a pipe would be waited for, a device read without end.

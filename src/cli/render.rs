@@ -81,8 +81,7 @@ impl Render {
             lines.push((format!("True class: {}", CLASS_NAMES[class]), [0, 100, 0]));
         }
         if let Some((values, classes)) = report.logits.zip(report.classes) {
-            let shares = [classes.control, classes.common_pneumonia, classes.covid19];
-            for ((name, logit), share) in CLASS_NAMES.iter().zip(values).zip(shares) {
+            for ((name, logit), share) in CLASS_NAMES.iter().zip(values).zip(classes.values()) {
                 let percent = 100.0 * share;
                 lines.push((format!("{name}: logit {logit:.3} ({percent:.1} %)"), [200, 0, 0]));
             }

@@ -53,7 +53,7 @@ fn record(report: &Report, slice: &SliceReport, lesion: Option<(usize, &Lesion)>
     let number = |value: f32| format!("{value:.4}");
     let mut row = vec![text(&slice.source), slice.width.to_string(), slice.height.to_string()];
     match &slice.classes {
-        Some(c) => row.extend([c.control, c.common_pneumonia, c.covid19].map(number)),
+        Some(classes) => row.extend(classes.values().map(number)),
         None => row.extend([const { String::new() }; 3]),
     }
     match &slice.verdict {

@@ -1,14 +1,16 @@
 //! A report to read: one HTML file that holds its pictures and asks for nothing else.
 
-use std::fmt::Write;
-
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
+use maud::{DOCTYPE, Markup, PreEscaped, html};
 
+use crate::classes::CLASSES;
 use crate::report::{ModelInfo, Report, SliceReport};
 
 /// Most slices shown with their picture.
 pub const MOST_PICTURES: usize = 60;
+
+const POLICY: &str = "default-src 'none'; img-src data:; style-src 'unsafe-inline'";
 
 const STYLE: &str = "body{font:16px/1.5 system-ui,sans-serif;max-width:60rem;margin:2rem auto;padding:0 1rem}\
 .notice{border:2px solid #a40000;padding:.5rem 1rem}table{border-collapse:collapse}\
@@ -22,145 +24,140 @@ pub fn html(
     mut picture: impl FnMut(usize) -> Option<Vec<u8>>,
     card: Option<&str>,
 ) -> String {
-    let mut page = String::new();
-    page.push_str("<!doctype html>\n<html lang=\"en\"><head><meta charset=\"utf-8\">\n");
-    page.push_str("<meta http-equiv=\"Content-Security-Policy\" content=\"default-src 'none'; img-src data:; style-src 'unsafe-inline'\">\n");
-    let _ = writeln!(
-        page,
-        "<title>groundglass report</title><style>{STYLE}</style></head><body>\n<h1>groundglass report</h1>\n<p class=\"notice\"><strong>{}</strong> Lesions were found and classes estimated by a program, which is often wrong.</p>",
-        escape(&report.notice)
-    );
-    models(&mut page, report);
-    summary(&mut page, report);
     let mut shown = 0;
+    let mut slices = Vec::new();
     for (index, slice) in report.slices.iter().enumerate() {
         let wanted = !slice.lesions.is_empty() || report.slices.len() == 1;
         let png = if wanted && shown < MOST_PICTURES { picture(index) } else { None };
         shown += usize::from(png.is_some());
         if wanted {
-            of_slice(&mut page, slice, png.as_deref());
+            slices.push(of_slice(slice, png.as_deref()));
         }
     }
-    if shown == MOST_PICTURES {
-        let _ = writeln!(
-            page,
-            "<p>Pictures are shown for the first {MOST_PICTURES} slices with lesions.</p>"
-        );
-    }
-    if !report.errors.is_empty() {
-        page.push_str("<h2>Not read</h2>\n<ul>\n");
-        for error in &report.errors {
-            let _ =
-                writeln!(page, "<li>{}: {}</li>", escape(&error.source), escape(&error.message));
+    let page = html! {
+        (DOCTYPE)
+        html lang="en" {
+            head {
+                meta charset="utf-8";
+                meta http-equiv="Content-Security-Policy" content=(POLICY);
+                title { "groundglass report" }
+                // The policy allows this style; text of a style element is not markup.
+                style { (PreEscaped(STYLE)) }
+            }
+            body {
+                h1 { "groundglass report" }
+                p.notice {
+                    strong { (report.notice) }
+                    " Lesions were found and classes estimated by a program, which is often wrong."
+                }
+                (models(report))
+                (summary(report))
+                @for slice in &slices { (slice) }
+                @if shown == MOST_PICTURES {
+                    p { "Pictures are shown for the first " (MOST_PICTURES) " slices with lesions." }
+                }
+                @if !report.errors.is_empty() {
+                    h2 { "Not read" }
+                    ul {
+                        @for error in &report.errors { li { (error.source) ": " (error.message) } }
+                    }
+                }
+                @if let Some(card) = card {
+                    h2 { "Model card" }
+                    pre { (card) }
+                }
+            }
         }
-        page.push_str("</ul>\n");
-    }
-    if let Some(card) = card {
-        let _ = writeln!(page, "<h2>Model card</h2>\n<pre>{}</pre>", escape(card));
-    }
-    page.push_str("</body></html>\n");
-    page
+    };
+    page.into_string()
 }
 
-fn models(page: &mut String, report: &Report) {
+fn models(report: &Report) -> Markup {
     let of = |task: &str, info: &Option<ModelInfo>| {
-        info.as_ref()
-            .map(|info| format!("{task} {} (SHA-256 {})", escape(&info.name), escape(&info.sha256)))
+        info.as_ref().map(|info| format!("{task} {} (SHA-256 {})", info.name, info.sha256))
     };
     let parts = [
         of("segmentation", &report.model.segmentation),
         of("classifier", &report.model.classifier),
     ];
-    let _ = writeln!(
-        page,
-        "<p>groundglass {}, computed on {}. Models: {}.</p>",
-        env!("CARGO_PKG_VERSION"),
-        escape(&report.device),
-        parts.into_iter().flatten().collect::<Vec<_>>().join("; ")
-    );
+    let parts = parts.into_iter().flatten().collect::<Vec<_>>().join("; ");
+    let version = env!("CARGO_PKG_VERSION");
+    html! {
+        p { "groundglass " (version) ", computed on " (report.device) ". Models: " (parts) "." }
+    }
 }
 
-fn summary(page: &mut String, report: &Report) {
-    for series in &report.series {
-        let _ = writeln!(
-            page,
-            "<h2>{}</h2>\n<p>{}</p>",
-            escape(&series.name),
-            escape(&series.summary())
-        );
-        for warning in &series.warnings {
-            let _ = writeln!(page, "<p>Note: {}.</p>", escape(warning));
+fn summary(report: &Report) -> Markup {
+    let measured = report.model.calibration.as_ref().and_then(|c| c.measured);
+    html! {
+        @for series in &report.series {
+            h2 { (series.name) }
+            p { (series.summary()) }
+            (notes(&series.warnings))
         }
-    }
-    if let Some(measured) = report.model.calibration.as_ref().and_then(|c| c.measured) {
-        let _ = writeln!(page, "<p>{}</p>", measured.summary());
-    }
-    page.push_str("<table><thead><tr><th>Slice</th><th>Lesions</th><th>Verdict</th><th>Control</th><th>Common Pneumonia</th><th>COVID-19</th></tr></thead><tbody>\n");
-    for slice in &report.slices {
-        let verdict = slice.verdict_summary().unwrap_or_default();
-        let contradiction = slice.contradiction().map(|c| c.summary()).unwrap_or_default();
-        let _ = write!(
-            page,
-            "<tr><td>{}</td><td>{}</td><td>{} {contradiction}</td>",
-            escape(&slice.source),
-            slice.lesions.len(),
-            escape(&verdict)
-        );
-        match &slice.classes {
-            Some(c) => {
-                for value in [c.control, c.common_pneumonia, c.covid19] {
-                    let _ = write!(page, "<td>{:.1} %</td>", value * 100.0);
+        @if let Some(measured) = measured {
+            p { (measured.summary()) }
+        }
+        table {
+            thead {
+                tr {
+                    @for title in
+                        ["Slice", "Lesions", "Verdict", "Control", "Common Pneumonia", "COVID-19"]
+                    {
+                        th { (title) }
+                    }
                 }
             }
-            None => page.push_str("<td></td><td></td><td></td>"),
+            tbody {
+                @for slice in &report.slices {
+                    tr {
+                        td { (slice.source) }
+                        td { (slice.lesions.len()) }
+                        td {
+                            (slice.verdict_summary().unwrap_or_default())
+                            " "
+                            (slice.contradiction().map(|c| c.summary()).unwrap_or_default())
+                        }
+                        @for value in slice.classes.map_or([None; CLASSES], |c| c.values().map(Some)) {
+                            td { @if let Some(value) = value { (format!("{:.1} %", value * 100.0)) } }
+                        }
+                    }
+                }
+            }
         }
-        page.push_str("</tr>\n");
-    }
-    page.push_str("</tbody></table>\n");
-}
-
-fn of_slice(page: &mut String, slice: &SliceReport, png: Option<&[u8]>) {
-    let _ = writeln!(page, "<h3>{}</h3>", escape(&slice.source));
-    if let Some(png) = png {
-        let _ = writeln!(
-            page,
-            "<figure><img alt=\"{} with {} outlined lesions\" src=\"data:image/png;base64,{}\"></figure>",
-            escape(&slice.source),
-            slice.lesions.len(),
-            STANDARD.encode(png)
-        );
-    }
-    if !slice.lesions.is_empty() {
-        page.push_str("<ol>\n");
-        for lesion in &slice.lesions {
-            let area = match lesion.area_mm2 {
-                Some(area) => format!("{area:.0} mm²"),
-                None => format!("{} px", lesion.area_px),
-            };
-            let label = lesion.label.name();
-            let _ = writeln!(page, "<li>{label}, score {:.2}, {area}</li>", lesion.score);
-        }
-        page.push_str("</ol>\n");
-    }
-    for warning in &slice.warnings {
-        let _ = writeln!(page, "<p>Note: {}.</p>", escape(warning));
     }
 }
 
-/// Text as HTML shows it, whatever a file calls itself.
-fn escape(text: &str) -> String {
-    let mut escaped = String::with_capacity(text.len());
-    for c in text.chars() {
-        match c {
-            '&' => escaped.push_str("&amp;"),
-            '<' => escaped.push_str("&lt;"),
-            '>' => escaped.push_str("&gt;"),
-            '"' => escaped.push_str("&quot;"),
-            '\'' => escaped.push_str("&#39;"),
-            c => escaped.push(c),
+fn of_slice(slice: &SliceReport, png: Option<&[u8]>) -> Markup {
+    html! {
+        h3 { (slice.source) }
+        @if let Some(png) = png {
+            figure {
+                img alt=(format!("{} with {} outlined lesions", slice.source, slice.lesions.len()))
+                    src=(format!("data:image/png;base64,{}", STANDARD.encode(png)));
+            }
         }
+        @if !slice.lesions.is_empty() {
+            ol {
+                @for lesion in &slice.lesions {
+                    li {
+                        (lesion.label.name()) ", score " (format!("{:.2}", lesion.score)) ", "
+                        @match lesion.area_mm2 {
+                            Some(area) => (format!("{area:.0} mm²")),
+                            None => (format!("{} px", lesion.area_px)),
+                        }
+                    }
+                }
+            }
+        }
+        (notes(&slice.warnings))
     }
-    escaped
+}
+
+fn notes(warnings: &[String]) -> Markup {
+    html! {
+        @for warning in warnings { p { "Note: " (warning) "." } }
+    }
 }
 
 #[cfg(test)]
@@ -169,9 +166,8 @@ mod tests {
 
     #[test]
     fn a_name_cannot_become_markup() {
-        assert_eq!(
-            escape("<img src=x onerror='a'>&\""),
-            "&lt;img src=x onerror=&#39;a&#39;&gt;&amp;&quot;"
-        );
+        let warnings = ["<img src=x onerror='a'>&\"".to_owned()];
+        let written = notes(&warnings).into_string();
+        assert_eq!(written, "<p>Note: &lt;img src=x onerror='a'&gt;&amp;&quot;.</p>");
     }
 }

@@ -385,9 +385,7 @@ impl<B: Backend> Predictor<B> {
     /// Calibrated probabilities of class logits.
     fn class_probabilities(&self, logits: &[f32; CLASSES]) -> ClassProbabilities {
         let plain = Calibration::default();
-        let [control, common_pneumonia, covid19] =
-            self.calibration().unwrap_or(&plain).probabilities(logits);
-        ClassProbabilities { control, common_pneumonia, covid19 }
+        ClassProbabilities::new(self.calibration().unwrap_or(&plain).probabilities(logits))
     }
 
     /// What the class network needs of a slice; `None` if it does not go by regions.

@@ -65,13 +65,10 @@ impl SeriesReport {
                 self.distance_mm.unwrap_or_default()
             );
         }
-        if let Some(c) = &self.mean_classes {
+        if let Some(classes) = &self.mean_classes {
             words += &format!(
-                " Mean over the {} slices with a class: Control {:.1} %, Common Pneumonia {:.1} %, COVID-19 {:.1} %. The classifier looks at single slices; the mean is no diagnosis of the examination.",
-                self.slices_with_classes,
-                c.control * 100.0,
-                c.common_pneumonia * 100.0,
-                c.covid19 * 100.0
+                " Mean over the {} slices with a class: {classes}. The classifier looks at single slices; the mean is no diagnosis of the examination.",
+                self.slices_with_classes
             );
         }
         words
@@ -94,12 +91,8 @@ fn mean_classes(slices: &[SliceReport]) -> Option<ClassProbabilities> {
     if classes.is_empty() {
         return None;
     }
-    let mean = |of: fn(&ClassProbabilities) -> f32| {
-        classes.iter().map(of).sum::<f32>() / classes.len() as f32
+    let mean = |class: usize| {
+        classes.iter().map(|c| c.values()[class]).sum::<f32>() / classes.len() as f32
     };
-    Some(ClassProbabilities {
-        control: mean(|c| c.control),
-        common_pneumonia: mean(|c| c.common_pneumonia),
-        covid19: mean(|c| c.covid19),
-    })
+    Some(ClassProbabilities::new(std::array::from_fn(mean)))
 }

@@ -1,10 +1,11 @@
 //! What every surface shows: page, JSON, pictures.
 
 use std::collections::BTreeMap;
+use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
-use crate::classes::LesionKind;
+use crate::classes::{CLASSES, LesionKind};
 use crate::detection::BBox;
 use crate::detection::mask::rle::Rle;
 use crate::image::CtSlice;
@@ -47,6 +48,28 @@ pub struct ClassProbabilities {
     pub common_pneumonia: f32,
     /// COVID-19.
     pub covid19: f32,
+}
+
+impl ClassProbabilities {
+    /// From the values in the order of the classes.
+    pub fn new([control, common_pneumonia, covid19]: [f32; CLASSES]) -> Self {
+        Self { control, common_pneumonia, covid19 }
+    }
+
+    /// The values in the order of the classes.
+    pub fn values(&self) -> [f32; CLASSES] {
+        [self.control, self.common_pneumonia, self.covid19]
+    }
+}
+
+impl fmt::Display for ClassProbabilities {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let [control, common_pneumonia, covid19] = self.values().map(|value| value * 100.0);
+        write!(
+            f,
+            "Control {control:.1} %, Common Pneumonia {common_pneumonia:.1} %, COVID-19 {covid19:.1} %"
+        )
+    }
 }
 
 /// One outlined lesion, in pixels of the slice as given.

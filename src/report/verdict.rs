@@ -245,10 +245,9 @@ impl Calibration {
 
     /// The verdict on a slice with these probabilities.
     pub fn verdict(&self, classes: &ClassProbabilities) -> Verdict {
-        let ClassProbabilities { control, common_pneumonia, covid19 } = *classes;
         Verdict {
-            pneumonia: common_pneumonia + covid19,
-            finding: self.finding([control, common_pneumonia, covid19]),
+            pneumonia: classes.common_pneumonia + classes.covid19,
+            finding: self.finding(classes.values()),
         }
     }
 }

@@ -177,6 +177,9 @@ def check_segmentations(program, folder):
         assert "Research use only" in found.ContentDescription
         (segment,) = found.SegmentSequence
         assert segment.SegmentAlgorithmType == "AUTOMATIC"
+        # The page's red, (235, 64, 52), computed apart by way of D65 and Bradford's matrices.
+        colour = segment.RecommendedDisplayCIELabValue
+        assert numpy.abs(numpy.subtract(colour, [35661, 49674, 45190])).max() < 30, colour
         masks = found.get_pixels_by_source_instance([source.SOPInstanceUID for source in sources])
         volume = nibabel.load(next((out / "nifti").iterdir()))
         expected = numpy.asarray(volume.dataobj)

@@ -133,7 +133,7 @@ impl EvaluateClassifier {
                 source: file.source.clone(),
                 class: file.class,
                 logits,
-                probabilities: [classes.control, classes.common_pneumonia, classes.covid19],
+                probabilities: classes.values(),
             });
             bar.inc(1);
         }

@@ -113,7 +113,7 @@ pub fn classify(state: &StateDict, dataset: &ClassDataset) -> Result<Vec<Classif
             source: file.source.clone(),
             class: file.class,
             logits,
-            probabilities: [classes.control, classes.common_pneumonia, classes.covid19],
+            probabilities: classes.values(),
         })
     };
     dataset.files.iter().map(classified).collect()

@@ -1,6 +1,7 @@
 //! DICOM objects that refer to the slices they were made from.
 
 mod codes;
+mod colour;
 mod content;
 mod context;
 mod elements;

@@ -11,6 +11,7 @@ use crate::classes::LesionKind;
 use crate::export::ExportError;
 use crate::export::dicom::Identity;
 use crate::export::dicom::codes::{GROUND_GLASS, LESION, LUNG};
+use crate::export::dicom::colour::cielab;
 use crate::export::dicom::context::{
     by_series, equipment, file, patient_and_study, reference, timestamp,
 };
@@ -32,38 +33,21 @@ struct Segment {
     label: &'static str,
     description: &'static str,
     kind: Code,
-    /// CIELab values of the colour on the page, as DICOM scales them.
-    colour: [u16; 3],
 }
 
 const SEGMENTS: [(LesionKind, Segment); 3] = [
     (
         LesionKind::Lesion,
-        Segment {
-            label: "Lesion",
-            description: "Ground glass or consolidation",
-            kind: LESION,
-            colour: [40000, 45000, 49000],
-        },
+        Segment { label: "Lesion", description: "Ground glass or consolidation", kind: LESION },
     ),
     (
         LesionKind::GroundGlass,
-        Segment {
-            label: "Ground glass",
-            description: "Ground-glass opacity",
-            kind: GROUND_GLASS,
-            colour: [45000, 25000, 20000],
-        },
+        Segment { label: "Ground glass", description: "Ground-glass opacity", kind: GROUND_GLASS },
     ),
     (
         LesionKind::Consolidation,
         // DICOM's own context groups have no code for it.
-        Segment {
-            label: "Consolidation",
-            description: "Consolidation",
-            kind: LESION,
-            colour: [40000, 45000, 49000],
-        },
+        Segment { label: "Consolidation", description: "Consolidation", kind: LESION },
     ),
 ];
 
@@ -119,7 +103,7 @@ pub fn segmentation(
             .collect();
         if !of_segment.is_empty() {
             frames.extend(of_segment);
-            segments.push(segment);
+            segments.push((*kind, segment));
         }
     }
     if frames.is_empty() {
@@ -143,7 +127,7 @@ pub fn segmentation(
         text(tags::NUMBER_OF_FRAMES, VR::IS, frames.len().to_string()),
         sequence(
             tags::SEGMENT_SEQUENCE,
-            segments.iter().enumerate().map(|(index, s)| describe(index, s, models)).collect(),
+            segments.iter().enumerate().map(|(index, s)| describe(index, *s, models)).collect(),
         ),
         sequence(tags::SHARED_FUNCTIONAL_GROUPS_SEQUENCE, vec![shared(slices)]),
         sequence(tags::PER_FRAME_FUNCTIONAL_GROUPS_SEQUENCE, frames.iter().map(of_frame).collect()),
@@ -231,9 +215,13 @@ fn series(
     ]
 }
 
-fn describe(index: usize, segment: &Segment, models: &ModelsInfo) -> InMemDicomObject {
+fn describe(
+    index: usize,
+    (kind, segment): (LesionKind, &Segment),
+    models: &ModelsInfo,
+) -> InMemDicomObject {
     let model = models.segmentation.as_ref().map_or("unknown model", |model| &model.name);
-    let colour = PrimitiveValue::U16(segment.colour.to_vec().into());
+    let colour = PrimitiveValue::U16(cielab(kind.rgb()).to_vec().into());
     item([
         short(tags::SEGMENT_NUMBER, index as u16 + 1),
         text(tags::SEGMENT_LABEL, VR::LO, segment.label),

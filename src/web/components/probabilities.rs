@@ -95,8 +95,7 @@ pub fn Probabilities(props: &Props) -> Html {
 
 /// One meter for each class.
 fn meters(classes: &ClassProbabilities) -> Html {
-    let ClassProbabilities { control, common_pneumonia, covid19 } = *classes;
-    let bars = class_names().into_iter().zip([control, common_pneumonia, covid19]);
+    let bars = class_names().into_iter().zip(classes.values());
     html! {
         for (label, probability) in bars {
             <div class="probability">

@@ -3,6 +3,9 @@
 //! Python's format is a program for a stack machine that may call any function. Here a call to
 //! anything but PyTorch's tensor builders and ordered dictionaries gives an opaque object.
 //! Values live in an arena: hostile nesting or cycles cost neither stack nor leaks.
+//!
+//! The crate `pytorch-reader` is as careful, but reads no storages whose identifiers have four fields, as in the
+//! author's files of torch 1.1, and so far is a pre-release (0.23.0-pre.1).
 
 mod value;
 
