@@ -5,7 +5,7 @@ use crate::detection::BBox;
 use crate::detection::detections::Detection;
 use crate::detection::proposals::RpnMaps;
 use crate::image::NetworkInput;
-use crate::inference::predictor::PredictError;
+use crate::inference::error::PredictError;
 use crate::inference::progress::Progress;
 use crate::inference::settings::Settings;
 use crate::inference::slice_features::SliceFeatures;

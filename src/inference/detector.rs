@@ -5,7 +5,7 @@ use crate::detection::detections::{BoxOutputs, Detection};
 use crate::detection::proposals::{ProposalCounts, RpnMaps, select_proposals};
 use crate::image::NetworkInput;
 use crate::inference::backend::Backend;
-use crate::inference::predictor::PredictError;
+use crate::inference::error::PredictError;
 use crate::inference::progress::{NoProgress, Progress, Stage};
 use crate::inference::self_test::{self, SelfTest};
 use crate::inference::settings::Settings;

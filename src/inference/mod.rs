@@ -5,6 +5,7 @@ pub mod cpu;
 mod detector;
 #[cfg(not(target_arch = "wasm32"))]
 mod either;
+mod error;
 pub mod gpu;
 pub mod manifest;
 pub mod model;
@@ -20,8 +21,9 @@ pub use cpu::CpuBackend;
 pub use detector::StageOutputs;
 #[cfg(not(target_arch = "wasm32"))]
 pub use either::EitherBackend;
+pub use error::PredictError;
 pub use gpu::GpuBackend;
 pub use model::{LoadedModel, ModelFile};
-pub use predictor::{PredictError, Prediction, Predictor};
+pub use predictor::{Prediction, Predictor};
 pub use progress::{Cancelled, NoProgress, Progress, Stage};
 pub use settings::{MaskThreshold, Settings};

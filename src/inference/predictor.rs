@@ -2,8 +2,6 @@
 
 use std::collections::BTreeMap;
 
-use burn::tensor::Device;
-use thiserror::Error;
 use web_time::Instant;
 
 use crate::classes::{CLASSES, LesionKind};
@@ -15,71 +13,21 @@ use crate::detection::{BBox, Mask};
 use crate::image::preprocess::Resize;
 use crate::image::{CtSlice, NetworkInput, plausibility};
 use crate::inference::backend::Backend;
-use crate::inference::cpu::{CpuBackend, CpuFeatureModule, CpuImageClassifier, CpuScoreModule};
 use crate::inference::detector::{self, DetectorOutput, StageOutputs};
-use crate::inference::gpu::GpuBackend;
+use crate::inference::error::PredictError;
 use crate::inference::model::{LoadedModel, ModelFile};
-use crate::inference::progress::{Cancelled, NoProgress, Progress, Stage};
+use crate::inference::progress::{NoProgress, Progress, Stage};
 use crate::inference::self_test::SelfTest;
 use crate::inference::settings::{MaskThreshold, Settings};
-use crate::inference::slice_classifier::image_logits;
+use crate::inference::slice_classifier::{
+    ClassNetwork, Evidence, SliceClassifier, checked, region_logits,
+};
 use crate::inference::slice_features::covered_share;
 use crate::network::heads::{BOX_HEAD_FEATURES, MASK_SIDE};
 use crate::network::{Masks, WeightsError};
 use crate::report::regions::RankedRegion;
 use crate::report::verdict::Calibration;
 use crate::report::{ClassProbabilities, Lesion, ModelsInfo, Report, SliceReport};
-
-/// Why a slice has no report.
-#[derive(Debug, Error)]
-pub enum PredictError {
-    /// The device failed: lost, out of memory, a kernel that does not run.
-    #[error("the device failed: {reason}")]
-    Device {
-        /// What it said.
-        reason: String,
-    },
-    /// The network gave NaN or infinity.
-    #[error("the network's {what} are not finite; the device or the weights are at fault")]
-    NotFinite {
-        /// Which output.
-        what: &'static str,
-    },
-    /// The device does not compute what it should.
-    #[error("the device computes wrong values ({difference})")]
-    SelfTest {
-        /// First difference from the stored values.
-        difference: String,
-    },
-    /// The user stopped it.
-    #[error(transparent)]
-    Cancelled(#[from] Cancelled),
-}
-
-/// What tells the class of a slice. It runs on the CPU, on whatever device the rest is: it is small, and its
-/// input comes from the host.
-#[derive(Debug)]
-enum ClassNetwork {
-    /// Module S with its batch size.
-    Regions { module: CpuScoreModule, features: Option<CpuFeatureModule>, roi_batch: usize },
-    /// A network that sees the slice, with the side of the square that it sees.
-    Image { network: CpuImageClassifier, side: usize },
-}
-
-/// A class network and what its logits are worth.
-#[derive(Debug)]
-struct SliceClassifier {
-    network: ClassNetwork,
-    calibration: Calibration,
-}
-
-/// What a class network that goes by regions needs of a slice.
-#[derive(Debug)]
-struct Evidence {
-    batch: RoiBatch,
-    /// The row of [`SliceFeatures`](crate::inference::slice_features::SliceFeatures), if it sees the trunk's features.
-    features: Option<Vec<f32>>,
-}
 
 /// What was found on a slice.
 #[derive(Clone, Debug)]
@@ -119,30 +67,6 @@ pub struct Predictor<B> {
     device_name: String,
 }
 
-impl Predictor<CpuBackend> {
-    /// A predictor on the CPU.
-    ///
-    /// # Errors
-    /// If a weight is missing, misshapen or not finite.
-    pub fn on_cpu(model: &LoadedModel, device_name: &str) -> Result<Self, WeightsError> {
-        Self::new(model, device_name, |file| CpuBackend::new(file.detector()?, &file.state))
-    }
-}
-
-impl Predictor<GpuBackend> {
-    /// A predictor on a device of burn that has been initialised.
-    ///
-    /// # Errors
-    /// If a weight is missing, misshapen or not finite.
-    pub fn on_device(
-        model: &LoadedModel,
-        device: &Device,
-        device_name: &str,
-    ) -> Result<Self, WeightsError> {
-        Self::new(model, device_name, |file| GpuBackend::new(file.detector()?, &file.state, device))
-    }
-}
-
 impl<B: Backend> Predictor<B> {
     /// A predictor with the backends that `backend` makes of the model's files.
     ///
@@ -160,27 +84,12 @@ impl<B: Backend> Predictor<B> {
         let segmentation = model.segmentation.as_ref().map(trunk).transpose()?;
         let (mut classifier, mut classifier_detector) = (None, None);
         if let Some(file) = &model.classifier {
-            let regions = file.detector.as_ref().and_then(|detector| detector.score_module);
-            let network = match (file.image_classifier, regions) {
-                (Some(variant), _) => {
-                    let network = CpuImageClassifier::new(&file.state, variant)?;
-                    Some(ClassNetwork::Image { network, side: file.image_side() })
-                }
-                (None, Some(sizes)) => {
-                    if !model.shares_trunk() {
-                        classifier_detector = Some(trunk(file)?);
-                    }
-                    let module = CpuScoreModule::new(&file.state, sizes)?;
-                    let sees = file.detector.as_ref().filter(|detector| detector.feature_module);
-                    let features = sees
-                        .map(|detector| CpuFeatureModule::new(&file.state, detector.variant))
-                        .transpose()?;
-                    Some(ClassNetwork::Regions { module, features, roi_batch: sizes.0 })
-                }
-                (None, None) => None,
-            };
-            let calibration = file.calibration()?;
-            classifier = network.map(|network| SliceClassifier { network, calibration });
+            let by_regions = file.image_classifier.is_none()
+                && file.detector.as_ref().is_some_and(|found| found.score_module.is_some());
+            if by_regions && !model.shares_trunk() {
+                classifier_detector = Some(trunk(file)?);
+            }
+            classifier = SliceClassifier::new(file)?;
         }
         let info = |file: &Option<ModelFile>| file.as_ref().map(|file| file.info.clone());
         Ok(Self {
@@ -203,10 +112,9 @@ impl<B: Backend> Predictor<B> {
 
     /// Whether one trunk serves the detector and a classifier that goes by regions.
     pub fn shares_trunk(&self) -> bool {
-        let by_regions = |classifier: &SliceClassifier| {
-            matches!(classifier.network, ClassNetwork::Regions { .. })
-        };
-        self.classifier.as_ref().is_some_and(by_regions) && self.classifier_detector.is_none()
+        let classifier = self.classifier.as_ref();
+        classifier.is_some_and(SliceClassifier::goes_by_regions)
+            && self.classifier_detector.is_none()
     }
 
     fn any_backend(&self) -> Result<&B, PredictError> {
@@ -214,7 +122,7 @@ impl<B: Backend> Predictor<B> {
             .as_ref()
             .or(self.classifier_detector.as_ref())
             .map(|trunk| &trunk.backend)
-            .ok_or_else(|| PredictError::Device { reason: "no network is loaded".into() })
+            .ok_or(PredictError::NotLoaded { what: "detector" })
     }
 
     /// Computes the self-test on this device.
@@ -356,7 +264,7 @@ impl<B: Backend> Predictor<B> {
         slice: &CtSlice,
         settings: &Settings,
     ) -> Result<RoiBatch, PredictError> {
-        let missing = || PredictError::Device { reason: "no classifier is loaded".into() };
+        let missing = || PredictError::NotLoaded { what: "classifier that goes by regions" };
         let trunk = self.classifier_detector.as_ref().or(self.segmentation.as_ref());
         let LoadedDetector { backend, resize, .. } = trunk.ok_or_else(missing)?;
         let input = NetworkInput::resized(slice, *resize);
@@ -418,47 +326,6 @@ impl<B: Backend> Predictor<B> {
             }
             ClassNetwork::Image { .. } => None,
         }
-    }
-}
-
-impl SliceClassifier {
-    /// Class logits of a slice; `None` if regions are needed and none were computed.
-    fn logits(
-        &self,
-        slice: &CtSlice,
-        evidence: Option<&Evidence>,
-    ) -> Result<Option<[f32; CLASSES]>, PredictError> {
-        match &self.network {
-            ClassNetwork::Regions { module, features, roi_batch } => {
-                let Some(Evidence { batch, features: row }) = evidence else { return Ok(None) };
-                let mut logits = region_logits(module, *roi_batch, batch)?;
-                if let Some((network, row)) = features.as_ref().zip(row.as_ref()) {
-                    let more = network.forward(row);
-                    logits.iter_mut().zip(more).for_each(|(sum, logit)| *sum += logit);
-                }
-                checked(logits).map(Some)
-            }
-            ClassNetwork::Image { network, side } => {
-                checked(image_logits(network, slice, *side)).map(Some)
-            }
-        }
-    }
-}
-
-fn region_logits(
-    module: &CpuScoreModule,
-    roi_batch: usize,
-    batch: &RoiBatch,
-) -> Result<[f32; CLASSES], PredictError> {
-    let logits = module.forward(&batch.values(roi_batch));
-    let wrong = |_| PredictError::Device { reason: "module S gave no three logits".into() };
-    logits.try_into().map_err(wrong)
-}
-
-fn checked(logits: [f32; CLASSES]) -> Result<[f32; CLASSES], PredictError> {
-    match logits.iter().all(|logit| logit.is_finite()) {
-        true => Ok(logits),
-        false => Err(PredictError::NotFinite { what: "class logits" }),
     }
 }
 
@@ -573,6 +440,8 @@ impl Clock {
 
 #[cfg(test)]
 mod tests {
+    use burn::tensor::Device;
+
     use super::*;
     use crate::classes::SliceClass;
     use crate::image::phantom::draw;

@@ -7,7 +7,7 @@ use crate::detection::roi_align::bins::level_scale;
 use crate::image::NetworkInput;
 use crate::inference::backend::{Backend, BoxValues};
 use crate::inference::cpu::CpuMaskRcnn;
-use crate::inference::predictor::PredictError;
+use crate::inference::error::PredictError;
 use crate::inference::progress::{Progress, Stage};
 use crate::inference::settings::Settings;
 use crate::inference::slice_features::SliceFeatures;
