@@ -17,7 +17,6 @@
 //! | `figures` | charts as SVG and PNG (native only) |
 //! | `cli` | the command line (native only) |
 //! | [`web`] | the page and its workers; what needs a browser is wasm only |
-//! | [`worker_pool`] | how many workers share a series |
 #![cfg_attr(test, allow(clippy::unwrap_used, clippy::expect_used, clippy::panic))]
 
 pub mod classes;
@@ -42,4 +41,3 @@ pub mod unknown_name;
 pub mod web;
 #[cfg(not(target_arch = "wasm32"))]
 mod whole_file;
-pub mod worker_pool;

@@ -6,11 +6,10 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 
 /// Bottom up: a folder and those that it may import.
-const ALLOWED: [(&str, &[&str]); 18] = [
+const ALLOWED: [(&str, &[&str]); 17] = [
     ("classes", &[]),
     ("unknown_name", &[]),
     ("whole_file", &[]),
-    ("worker_pool", &[]),
     // Plain Rust: no tensors, no files, no devices.
     ("detection", &[]),
     // Arithmetic on slices, without burn.
@@ -41,19 +40,7 @@ const ALLOWED: [(&str, &[&str]); 18] = [
     ),
     ("evaluate", &["classes", "dataset", "detection", "image", "inference", "network", "report"]),
     ("cli", &["*"]),
-    (
-        "web",
-        &[
-            "classes",
-            "detection",
-            "export",
-            "image",
-            "inference",
-            "network",
-            "report",
-            "worker_pool",
-        ],
-    ),
+    ("web", &["classes", "detection", "export", "image", "inference", "network", "report"]),
     ("bin", &["*"]),
 ];
 

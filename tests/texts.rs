@@ -1,4 +1,4 @@
-//! The page's words: every language says the same things, and everything that is said is used.
+//! The page's texts: every language says the same things, and everything that is said is used.
 
 #![allow(clippy::expect_used, clippy::panic, reason = "a test fails by panicking")]
 

@@ -3,7 +3,7 @@
 // It answers for files of this site alone, which it knows by name; for anything else below the same address it
 // does not exist. Programs lie in a folder named after their content, so a page only ever loads what belongs to
 // it. The page itself and lists that may change come from the network while there is one. Weights are kept by
-// the page, under their hash; nothing of a visitor is ever stored here.
+// the page, under their hash; nothing of a user is ever stored here.
 const VERSION = "development";
 const FOLDER = "";
 const SHELL = [];
@@ -44,7 +44,7 @@ async function others() {
   return own;
 }
 
-// What the visitor used of another version, in this one.
+// What the user used of another version, in this one.
 async function used() {
   const wanted = new Set(SHELL);
   for (const name of await others()) {

@@ -14,7 +14,7 @@ export interface PredictOptions {
   name?: string;
   /** Lesions with a lower score are left out. Default: 0.5. */
   scoreThreshold?: number;
-  /** Look at slices all the same that are plainly no axial chest CT. */
+  /** Analyse slices even if they are plainly no axial chest CT. */
   force?: boolean;
   /** Aborting it rejects the promise with the signal's reason. */
   signal?: AbortSignal;

@@ -1,4 +1,4 @@
-//! Reads the visitor's files, of whatever format, and writes exports.
+//! Reads the user's files, of whatever format, and writes exports.
 
 #[cfg(target_arch = "wasm32")]
 fn main() {

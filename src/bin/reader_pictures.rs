@@ -1,4 +1,4 @@
-//! Reads the visitor's pictures and writes exports: a third of the program for every format.
+//! Reads the user's pictures and writes exports: a third of the program for every format.
 
 #[cfg(target_arch = "wasm32")]
 fn main() {

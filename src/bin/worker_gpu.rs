@@ -1,4 +1,4 @@
-//! The worker that computes on the visitor's graphics card. Built with the feature `webgpu`.
+//! The worker that computes on the user's graphics card. Built with the feature `webgpu`.
 
 #[cfg(all(target_arch = "wasm32", feature = "webgpu"))]
 fn main() {

@@ -150,7 +150,7 @@ fn print(measurement: &Measurement, site: &Path) {
     }
 }
 
-/// What visitors download besides weights: page and style, and programs by the beginning of their names.
+/// What users download besides weights: page and style, and programs by the beginning of their names.
 const VISITS: [(&str, &[&str]); 4] = [
     ("pictures on the CPU", &["index", "app", "start", "style", "reader_pictures", "worker_cpu"]),
     ("pictures on a GPU", &["index", "app", "start", "style", "reader_pictures", "worker_gpu"]),

@@ -59,7 +59,7 @@ pub fn stem(name: &str) -> String {
 }
 
 /// Whether a file system, a shell's user and a reader of names can live with a character. The tables that know
-/// all letters would be downloaded by every visitor; those that only control how others are shown are known here.
+/// all letters would be downloaded by every user; those that only control how others are shown are known here.
 fn is_safe(c: char) -> bool {
     match c {
         '\0'..='\x7f' => c.is_ascii_alphanumeric() || "-_.()+=, ".contains(c),

@@ -27,7 +27,7 @@ pub trait Slices {
         identity: Identity,
     ) -> Result<Vec<u8>, ExportError>;
 
-    /// Hears which pictures a report to read has to do without.
+    /// Called with the reasons for missing pictures: which a report to read has to do without.
     ///
     /// # Errors
     /// If it should not be written then: the first reason, unless this is overridden.

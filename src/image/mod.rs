@@ -8,7 +8,6 @@ pub mod plausibility;
 pub mod preprocess;
 pub mod slice;
 pub mod study;
-pub mod view;
 pub mod window;
 
 pub use decode::{ImageError, decode_slice};

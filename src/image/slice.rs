@@ -17,7 +17,7 @@ pub struct CtSlice {
     pub spacing_mm: Option<[f64; 2]>,
     /// Why it is no axial slice of a chest CT, if its file says so.
     pub not_chest_ct: Option<String>,
-    /// What the reader should know about how the file was read.
+    /// What the user should know about how the file was read.
     pub warnings: Vec<String>,
 }
 
@@ -47,7 +47,7 @@ pub struct RawSlice {
     pub spacing_mm: Option<[f64; 2]>,
     /// Why it is no axial slice of a chest CT, if its file says so.
     pub not_chest_ct: Option<String>,
-    /// What the reader should know about how the file was read.
+    /// What the user should know about how the file was read.
     pub warnings: Vec<String>,
 }
 

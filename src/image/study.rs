@@ -131,7 +131,7 @@ pub struct Series<F> {
     pub slices: Vec<SeriesSlice<F>>,
     /// Millimetres between neighbours, if they lie evenly.
     pub distance_mm: Option<f64>,
-    /// What the reader should know.
+    /// What the user should know.
     pub warnings: Vec<String>,
 }
 

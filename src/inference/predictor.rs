@@ -189,7 +189,7 @@ impl<B: Backend> Predictor<B> {
                 let report = SliceReport::refused(slice, reason.clone(), clock.finish());
                 return Ok(Prediction { report, mask_logits: Vec::new() });
             }
-            warnings.push(format!("looked at all the same, as was asked for, although {reason}"));
+            warnings.push(format!("analysed on request although {reason}"));
         }
         let (mut lesions, mut mask_logits) = (Vec::new(), Vec::new());
         let (mut evidence, mut to_slice) = (None, [1.0; 2]);

@@ -50,7 +50,7 @@ impl Stage {
 #[error("cancelled")]
 pub struct Cancelled;
 
-/// Hears of progress, and may stop the work.
+/// Receives progress, and may stop the work.
 pub trait Progress {
     /// Called at least once as each stage begins, and between the layers of a long one. A browser
     /// returns to its event loop here, so that a cancellation can arrive.

@@ -40,7 +40,7 @@ pub struct Settings {
     /// Of lesions whose masks lie on each other by more than half of the smaller, only the strongest is kept.
     /// Default: true; the reference has no such rule
     pub merge: bool,
-    /// Look at slices that are plainly no axial chest CT all the same. Default: false
+    /// Analyse slices even if they are plainly no axial chest CT. Default: false
     pub force: bool,
 }
 

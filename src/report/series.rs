@@ -24,7 +24,7 @@ pub struct SeriesReport {
     /// How many these are.
     #[serde(default)]
     pub slices_with_classes: usize,
-    /// What the reader should know.
+    /// What the user should know.
     pub warnings: Vec<String>,
 }
 

@@ -124,7 +124,7 @@ pub struct SliceReport {
     pub segmented: bool,
     /// Time spent by stage, and in `total`.
     pub milliseconds: BTreeMap<String, f64>,
-    /// What the reader should know.
+    /// What the user should know.
     pub warnings: Vec<String>,
 }
 

@@ -98,12 +98,12 @@ pub fn downloads() -> Vec<Download> {
         .collect()
 }
 
-/// A file made of `bytes`, like one that the visitor chose.
+/// A file made of `bytes`, like one that the user chose.
 pub fn file(name: &str, bytes: &[u8]) -> Result<File, JsValue> {
     File::new_with_u8_array_sequence(&Array::of1(&Uint8Array::from(bytes)), name)
 }
 
-/// Lets the visitor save a file.
+/// Lets the user save a file.
 pub fn save(name: &str, media_type: &str, bytes: &[u8]) -> Result<(), JsValue> {
     let options = BlobPropertyBag::new();
     options.set_type(media_type);
@@ -209,7 +209,7 @@ pub fn page_options() -> PageOptions {
     PageOptions::read(|name| query.as_ref()?.get(name), js_sys::Number::parse_float)
 }
 
-/// The visitor's languages, the most wanted first.
+/// The user's languages, the most wanted first.
 pub fn languages() -> Vec<String> {
     let navigator = Reflect::get(&js_sys::global(), &"navigator".into()).unwrap_or_default();
     let languages = Reflect::get(&navigator, &"languages".into()).unwrap_or_default();

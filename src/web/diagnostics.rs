@@ -17,7 +17,7 @@ pub fn text(state: &State) -> String {
         }
         for download in browser::downloads().iter().chain(&model.downloads) {
             let (name, size) = (&download.name, download.decoded_bytes);
-            // Programs and weights only: what a visitor opened is no download.
+            // Programs and weights only: what a user opened is no download.
             let _ = writeln!(
                 text,
                 "download: {name}, {size:.0} bytes, sent as {:.0}",

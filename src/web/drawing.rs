@@ -6,10 +6,10 @@ use web_sys::{CanvasRenderingContext2d, HtmlCanvasElement, ImageData, Path2d};
 use crate::detection::mask::contour::{Polygon, contours};
 use crate::detection::mask::paste::paste_highest;
 use crate::export::overlay::score_colour;
-use crate::image::view::View;
 use crate::network::heads::MASK_SIDE;
 use crate::report::SliceReport;
 use crate::web::state::{Display, RenderedSlice};
+use crate::web::view::View;
 
 /// Canvas pixels per slice pixel, so that lines and figures stay sharp.
 const DENSITY: f64 = 2.0;

@@ -13,6 +13,7 @@ pub mod protocol;
 pub mod scheduler;
 pub mod state;
 pub mod texts;
+pub mod view;
 
 #[cfg(target_arch = "wasm32")]
 pub mod app;

@@ -4,13 +4,13 @@ use std::collections::BTreeMap;
 use std::rc::Rc;
 
 use crate::image::Window;
-use crate::image::view::View;
 use crate::inference::{Settings, Stage};
 use crate::report::regions::RegionReference;
 use crate::report::{ModelsInfo, Report, SliceReport};
 use crate::web::protocol::reader::OpenedStudy;
 use crate::web::protocol::worker::Download;
 use crate::web::texts::{self, counted};
+use crate::web::view::View;
 
 /// A slice on the canvas.
 #[derive(Clone, Debug, PartialEq)]
@@ -150,7 +150,7 @@ pub struct State {
     pub error: Option<String>,
     /// Everything that could not be read or computed of the open files.
     pub troubles: Rc<Vec<String>>,
-    /// What the reader should know about this session, such as a change of device.
+    /// What the user should know about this session, such as a change of device.
     pub notice: Option<String>,
     /// The lesion pointed at.
     pub highlighted: Option<usize>,
@@ -287,7 +287,7 @@ impl State {
         matches!(self.phase, Phase::Running { .. })
     }
 
-    /// Nothing of the visitor's is at work any more; a device that still starts, or is broken, stays so.
+    /// Nothing of the user's is at work any more; a device that still starts, or is broken, stays so.
     fn settle(&mut self) {
         if matches!(self.phase, Phase::Opening { .. } | Phase::Running { .. }) {
             self.phase = Phase::Idle;

@@ -173,7 +173,7 @@ pub async fn a_hanging_file() {
     assert!(started.elapsed() < Duration::from_secs(20), "{:?}", started.elapsed());
     // Left alone, it is noticed.
     visitor.choose_all(&files).await;
-    visitor.wait_for("hang.dcm: its reader broke (it said nothing any more)", 2 * SOON).await;
+    visitor.wait_for("hang.dcm: its reader broke (it stopped responding)", 2 * SOON).await;
     visitor.wait_for("Done:", SOON).await;
     visitor.press("Run the other slice").await;
     visitor.wait_for("of 2 slices have lesions.", SOON).await;
@@ -367,7 +367,7 @@ pub async fn no_chest() {
     visitor.wait_for("Nothing is said of this slice", SOON).await;
     assert!(visitor.client.find(fantoccini::Locator::Css("[role=meter]")).await.is_err());
     visitor.picture("no-chest").await;
-    visitor.press("Look at it all the same").await;
+    visitor.press("Analyse it anyway").await;
     visitor.wait_for("none that the program is made for", SOON).await;
     visitor.leave().await;
 }

@@ -214,7 +214,7 @@ pub async fn formats() {
             visitor
                 .until("done, or refused", SOON, || async {
                     let status = visitor.status().await;
-                    status.contains("Done:") || status.contains("Not looked at")
+                    status.contains("Done:") || status.contains("Not analysed")
                 })
                 .await;
             assert_eq!(visitor.alert().await, None, "{}", file.display());

@@ -57,7 +57,7 @@ pub enum Uids {
 }
 
 /// The sources as an object may refer to them: what is no valid identifier (PS3.5 9.1) is replaced by one that
-/// is made from it, and all are if that is wished.
+/// is made from it, and all are on request.
 fn referable<'a>(
     slices: &[(&'a SliceReport, DicomSource)],
     identity: Identity,

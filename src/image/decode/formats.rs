@@ -1,4 +1,4 @@
-//! Which formats a program reads. A program of the page links only what it reads, so that a visitor with a
+//! Which formats a program reads. A program of the page links only what it reads, so that a user with a
 //! picture does not download DICOM.
 
 use crate::image::decode::dicom_source::DicomSource;

@@ -32,7 +32,7 @@ pub struct NiftiSlices {
     step: [f64; 3],
     /// Place of the first slice, if the file tells.
     first: Option<Plane>,
-    /// What the reader should know about all slices.
+    /// What the user should know about all slices.
     warnings: Vec<String>,
 }
 

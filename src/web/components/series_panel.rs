@@ -5,6 +5,8 @@ use web_sys::{HtmlInputElement, HtmlSelectElement};
 use yew::prelude::*;
 
 use crate::report::SliceReport;
+use crate::report::series::SeriesReport;
+use crate::web::components::probabilities::class_names;
 use crate::web::protocol::reader::OpenedSeries;
 use crate::web::session::Session;
 use crate::web::state::State;
@@ -128,7 +130,26 @@ fn summary(state: &State) -> String {
     let (report, numbers) = state.whole_report();
     let place = numbers.iter().position(|number| *number == state.shown).unwrap_or_default();
     let series = report.series.iter().find(|series| series.range().contains(&place));
-    series.map(|series| series.summary()).unwrap_or_default()
+    series.map(in_words).unwrap_or_default()
+}
+
+/// What [`SeriesReport::summary`] says, in the user's language.
+fn in_words(series: &SeriesReport) -> String {
+    let (with_lesions, slices) = (series.slices_with_lesions, series.slices);
+    let mut parts = vec![text!("series.sum.lesions", with_lesions = with_lesions, slices = slices)];
+    if let Some(volume) = series.lesion_volume_ml {
+        let volume = format!("{volume:.1}");
+        let distance = format!("{:.2}", series.distance_mm.unwrap_or_default());
+        parts.push(text!("series.sum.volume", volume = volume, distance = distance));
+    }
+    if let Some(classes) = &series.mean_classes {
+        let values = class_names().into_iter().zip(classes.values());
+        let values: Vec<String> =
+            values.map(|(name, value)| format!("{name} {:.1} %", value * 100.0)).collect();
+        let (values, count) = (values.join(", "), series.slices_with_classes);
+        parts.push(text!("series.sum.classes", values = values, slices = count));
+    }
+    parts.iter().map(|part| &**part).collect::<Vec<_>>().join(" ")
 }
 
 fn area(report: &SliceReport, threshold: f32) -> usize {

@@ -12,7 +12,7 @@ pub enum Transfer<'a> {
     Nothing,
     /// Bytes.
     Bytes(&'a [u8]),
-    /// Files that the visitor chose.
+    /// Files that the user chose.
     Files(&'a [File]),
 }
 

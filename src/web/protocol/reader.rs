@@ -74,7 +74,7 @@ pub struct OpenedSeries {
     pub distance_mm: Option<f64>,
     /// Whether DICOM objects can refer to them.
     pub is_dicom: bool,
-    /// What the reader should know.
+    /// What the user should know.
     pub warnings: Vec<String>,
 }
 

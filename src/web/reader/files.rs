@@ -1,4 +1,4 @@
-//! The visitor's files, read when they are needed.
+//! The user's files, read when they are needed.
 
 use std::borrow::Cow;
 use std::marker::PhantomData;
@@ -24,7 +24,7 @@ pub struct BrowserFile<D> {
 }
 
 impl<D> BrowserFile<D> {
-    /// A file of the visitor's.
+    /// A file of the user's.
     pub fn new(file: File) -> Self {
         Self { file, formats: PhantomData }
     }

@@ -1,4 +1,4 @@
-//! The reader: opens the visitor's files, decodes slices, writes exports. It knows no network.
+//! The reader: opens the user's files, decodes slices, writes exports. It knows no network.
 
 mod export;
 mod files;

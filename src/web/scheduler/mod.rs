@@ -3,6 +3,7 @@
 //! A state machine without a browser: what happens comes in as calls, what is to be done goes out as [`Command`]s.
 //! `web::session` connects it to the page and its programs; natively it is tested as it is.
 
+pub mod pool;
 mod queue;
 mod reading;
 #[cfg(test)]
@@ -19,10 +20,10 @@ use crate::report::{ModelsInfo, Report};
 use crate::web::options::{Device, Reader};
 use crate::web::protocol::reader::{self, PreparedSlice};
 use crate::web::protocol::worker;
+use crate::web::scheduler::pool::WorkerPool;
 use crate::web::scheduler::reading::Reading;
 use crate::web::state::{Action, State};
 use crate::web::texts::text;
-use crate::worker_pool::WorkerPool;
 
 /// What is to be done. Small, as all of them pass through one list: what is large is boxed.
 #[derive(Clone, Debug)]
@@ -241,7 +242,7 @@ impl Scheduler {
             return self.dispatch(Action::Failed(text!("session.opening_again").to_string()));
         };
         // What lies behind the numbers is not what the findings belong to any more: what shows or refers to a
-        // slice is refused for want of one.
+        // slice is refused because none is left.
         let slices = if self.is_stale() { Vec::new() } else { slices };
         let report = Box::new(report);
         let request =

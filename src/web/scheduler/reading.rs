@@ -13,7 +13,7 @@ use crate::web::texts::text;
 
 /// Readers that files, or a slice, may break before they are skipped.
 const MOST_FAILURES: u32 = 2;
-/// A reader that says nothing for so long while it owes an answer is taken for dead.
+/// A reader that says nothing for so long while it owes an answer is considered unresponsive.
 const SILENCE_MS: u32 = 30_000;
 /// The same while it writes a file, which may hold hundreds of slices.
 const EXPORT_MS: u32 = 300_000;
@@ -177,7 +177,7 @@ impl Scheduler {
 
     /// Opens files instead of those that are open.
     pub(super) fn read_files(&mut self, names: Vec<String>, sizes: Vec<f64>) -> u32 {
-        // A reader at work on something that nobody wants any more is not waited for.
+        // A reader at work on work no longer needed is not waited for.
         // A file that it writes is waited for: its findings are there no more.
         let is_busy = self.reading.exporting == 0 && (self.owes() || self.reading.is_cancelled);
         self.reading.opening = None;
@@ -350,7 +350,7 @@ impl Scheduler {
         let known = batch.contents.as_ref().map(|contents| contents.refused.as_slice());
         let named = batch.refused.iter().filter_map(|(file, reason)| {
             let name = batch.names.get(*file)?;
-            // Those that were refused at once are no news.
+            // Those that were refused at once were already reported.
             let is_known = known.unwrap_or_default().iter().any(|error| error.source == *name);
             (!is_known).then(|| format!("{name} ({reason})"))
         });

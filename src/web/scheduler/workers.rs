@@ -8,7 +8,7 @@ use crate::web::scheduler::{Command, Scheduler, Timer, Worker};
 use crate::web::state::{Action, ModelState, Phase};
 use crate::web::texts::text;
 
-/// A worker that says nothing for so long in the middle of a slice is taken for dead. Between two of its
+/// A worker that says nothing for so long in the middle of a slice is considered unresponsive. Between two of its
 /// words lies a layer of the network; a graphics card may have to build its shaders first.
 const SILENCE_ON_CPU_MS: u32 = 45_000;
 /// The same for a graphics card.

@@ -20,10 +20,10 @@ use crate::web::browser::{self, Adapter};
 use crate::web::options::{Device, PageOptions, Reader};
 use crate::web::protocol::Transfer;
 use crate::web::protocol::worker::Request;
+use crate::web::scheduler::pool::WorkerPool;
 use crate::web::scheduler::{Command, Scheduler, Timer};
 use crate::web::state::{Action, State};
 use crate::web::texts::text;
-use crate::worker_pool::WorkerPool;
 
 /// The connection to the programs. Cloning it gives another handle to the same one.
 #[derive(Clone)]

@@ -1,4 +1,4 @@
-//! The page's words, in the visitor's language.
+//! The page's texts, in the user's language.
 //!
 //! All of them lie in `www/texts`, one file a language: a key and a text, with `{names}` where values go, and
 //! `.one` and `.other` (or what else the language's plural rules know) where a number decides. English is
