@@ -56,7 +56,7 @@ deny:
 	  else echo "SKIPPED: the list of known weaknesses was not reached"; test -z "$$GITHUB_ACTIONS"; fi
 
 unit:
-	cargo test --locked --release --lib --bins --test cli --test golden --test parity --test training --test data --test exports --test hostile --test outputs --test structure --test texts
+	cargo test --locked --release --lib --bins --test cli --test golden --test parity --test training --test data --test exports --test malformed_input --test outputs --test reference_files --test structure --test texts
 
 # Needs dist/, Chromium and ChromeDriver; names what it skips. Screenshots go to artifacts/.
 browser:
@@ -64,7 +64,7 @@ browser:
 
 fuzz:
 	@cargo fuzz --version 2>/dev/null | grep -q . || cargo install cargo-fuzz --version $(FUZZ_VERSION) --locked --root $(TOOLS)
-	GROUNDGLASS_SEEDS=$(CURDIR)/fuzz/seeds GROUNDGLASS_HOSTILE=1 cargo test --locked --release --test hostile
+	GROUNDGLASS_SEEDS=$(CURDIR)/fuzz/seeds GROUNDGLASS_HOSTILE=1 cargo test --locked --release --test malformed_input
 	for target in image dicom weights manifest; do \
 	  mkdir -p fuzz/corpus/$$target; \
 	  cargo +nightly fuzz run --sanitizer none $$target fuzz/corpus/$$target fuzz/seeds -- -max_total_time=$(FUZZ_SECONDS) -rss_limit_mb=3000 -timeout=20 -print_final_stats=1 || exit 1; \

@@ -7,7 +7,6 @@
     reason = "a test fails by panicking"
 )]
 
-mod common;
 #[path = "common/program.rs"]
 mod program;
 
@@ -377,49 +376,4 @@ fn a_killed_run_with_all_new_options_ends_as_one_left_alone() {
         assert_eq!(calm.1, disturbed.1, "{kind}: losses");
         assert!(calm.0 == disturbed.0, "{kind}: weights and moments");
     }
-}
-
-/// Slices of real chests that are refused: those with a lesion never, others where hardly any lung is to be seen.
-#[test]
-fn slices_of_chests_are_hardly_ever_refused() {
-    use groundglass::image::plausibility::refusal;
-    let data = common::reference().join("data");
-    if !data.is_dir() {
-        return println!("{}: not there, not measured", data.display());
-    }
-    let count = |folder: &str, wanted: &dyn Fn(&Path) -> bool| {
-        let (mut slices, mut refused) = (0, Vec::new());
-        for entry in fs::read_dir(data.join(folder)).unwrap() {
-            let path = entry.unwrap().path();
-            let Ok(slice) = groundglass::image::decode_slice("", &fs::read(&path).unwrap(), None)
-            else {
-                continue;
-            };
-            if wanted(&path) {
-                slices += 1;
-                refused.extend(refusal(&slice).map(|reason| (path.clone(), reason)));
-            }
-        }
-        let share = refused.len() as f64 / f64::from(slices);
-        println!("{folder}: {} of {slices} refused ({:.1} %)", refused.len(), 100.0 * share);
-        refused
-            .iter()
-            .take(5)
-            .for_each(|(path, reason)| println!("  {}: {reason}", path.display()));
-        share
-    };
-    let with_lesion = |path: &Path| {
-        let name = path.with_extension("png");
-        let mask = path.parent().unwrap().parent().unwrap().join("masks");
-        let mask = image::open(mask.join(name.file_name().unwrap())).unwrap().into_luma8();
-        mask.pixels().filter(|pixel| pixel.0[0] >= 2).count() > 100
-    };
-    for folder in
-        ["lesions/train", "lesions/test", "lesions-clahe256/train", "lesions-single/train"]
-    {
-        let share = count(&format!("{folder}/imgs"), &with_lesion);
-        assert!(share < 0.01, "{folder}: {share} of the slices with a lesion");
-    }
-    assert!(count("classes-mixed/images", &|_| true) < 0.02);
-    assert!(count("classes/images", &|_| true) < 0.1);
 }
