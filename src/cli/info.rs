@@ -7,6 +7,7 @@ use burn::tensor::Device;
 use clap::Args;
 use serde::Serialize;
 
+use crate::evaluate::paper;
 use crate::network::{Architecture, MaskRcnnConfig, Masks, Task, Variant};
 
 /// Arguments of `info`.
@@ -31,16 +32,7 @@ struct Row {
 
 /// Table 1 of the paper, in millions: segmentation, classification.
 fn paper_millions(variant: Variant, task: Task) -> Option<f64> {
-    let table = [
-        ("resnet18", 14.52, 14.75),
-        ("resnet18t1", 6.12, 6.35),
-        ("resnet18t2", 4.02, 4.25),
-        ("resnet34", 24.63, 24.86),
-        ("resnet34t1", 11.45, 11.74),
-        ("resnet34t2", 4.68, 4.92),
-        ("resnet50", 31.78, 34.14),
-    ];
-    let row = table.iter().find(|(name, ..)| *name == variant.to_string())?;
+    let row = paper::TABLE_1.iter().find(|(name, ..)| *name == variant.to_string())?;
     Some(if task == Task::Segmentation { row.1 } else { row.2 })
 }
 

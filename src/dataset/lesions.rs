@@ -24,6 +24,9 @@ use crate::unknown_name::UnknownName;
 /// Side of the picture in whose pixels the smallest lesion is given: the long side of a whole scan.
 const AREA_SIDE: usize = 512;
 
+/// Lesions of this many pixels of [`AREA_SIDE`] or fewer do not count (docs/method.md, 5): the paper's rule.
+pub const MINIMUM_AREA: usize = 100;
+
 /// Which lesions of a mask are learnt, and as what.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
@@ -111,7 +114,7 @@ pub struct LesionRules {
 impl LesionRules {
     /// The paper's, for these classes.
     pub fn paper(classes: LesionClasses) -> Self {
-        Self { classes, minimum_area: 100, ignore_small: false }
+        Self { classes, minimum_area: MINIMUM_AREA, ignore_small: false }
     }
 
     /// The smallest area that counts, in pixels of a slice of this size.

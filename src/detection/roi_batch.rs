@@ -1,10 +1,10 @@
 //! The classifier's input: a fixed number of ranked regions (docs/method.md, 2.2).
 
-use rand::RngExt;
 use rand::SeedableRng;
 use rand_chacha::ChaCha8Rng;
 
 use crate::detection::detections::{BoxOutputs, Detection, DetectionRule};
+use crate::detection::sampler::draw;
 
 /// Values per region: score and four encoded deltas.
 pub const ROI_FEATURES: usize = 5;
@@ -76,13 +76,7 @@ fn draw_starts(regions: usize, size: usize, seed: u64) -> Vec<usize> {
         return (0..=size).collect();
     }
     let mut rng = ChaCha8Rng::seed_from_u64(seed);
-    // The first `regions - 1` of a shuffle of 1..=size-2.
-    let mut slots: Vec<usize> = (1..=size - 2).collect();
-    for index in 0..regions - 1 {
-        let other = rng.random_range(index..slots.len());
-        slots.swap(index, other);
-    }
-    let mut starts = slots[..regions - 1].to_vec();
+    let mut starts = draw((1..=size - 2).collect(), regions - 1, &mut rng);
     starts.sort_unstable();
     starts.insert(0, 0);
     starts.push(size);

@@ -49,7 +49,7 @@ pub fn sample(
 }
 
 /// The first `count` of a shuffle.
-fn draw<T>(mut from: Vec<T>, count: usize, rng: &mut ChaCha8Rng) -> Vec<T> {
+pub fn draw<T>(mut from: Vec<T>, count: usize, rng: &mut ChaCha8Rng) -> Vec<T> {
     let count = count.min(from.len());
     for index in 0..count {
         let other = rng.random_range(index..from.len());

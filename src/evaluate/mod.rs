@@ -10,6 +10,7 @@ pub mod controls;
 pub mod coverage;
 pub mod froc;
 pub mod kolmogorov_smirnov;
+pub mod paper;
 pub mod roi_distribution;
 pub mod segmentation;
 pub mod tables;

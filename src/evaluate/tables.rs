@@ -6,6 +6,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::classes::CLASS_NAMES;
 use crate::evaluate::classification::ClassificationResult;
+use crate::evaluate::paper;
 use crate::evaluate::roi_distribution::{RoiDistribution, THRESHOLDS};
 use crate::evaluate::segmentation::SegmentationResult;
 use crate::network::{Architecture, MaskRcnnConfig, Masks, Task, Variant};
@@ -62,39 +63,6 @@ pub enum Evaluation {
     },
 }
 
-/// Table 1 of the paper: millions of parameters of detector and classifier.
-const PAPER_TABLE1: [(&str, f64, f64); 7] = [
-    ("resnet18", 14.52, 14.75),
-    ("resnet18t1", 6.12, 6.35),
-    ("resnet18t2", 4.02, 4.25),
-    ("resnet34", 24.63, 24.86),
-    ("resnet34t1", 11.45, 11.74),
-    ("resnet34t2", 4.68, 4.92),
-    ("resnet50", 31.78, 34.14),
-];
-
-/// Table 2: AP at 0.5, at 0.75, mean, minutes.
-const PAPER_TABLE2: [(&str, [f64; 4]); 8] = [
-    ("resnet18", [0.3699, 0.2898, 0.3137, 128.75]),
-    ("resnet18t1", [0.4995, 0.3778, 0.3932, 108.8]),
-    ("resnet18t2", [0.4993, 0.3852, 0.3759, 126.9]),
-    ("resnet34", [0.5357, 0.3333, 0.3465, 119.23]),
-    ("resnet34t1", [0.5988, 0.4506, 0.4476, 134.01]),
-    ("resnet34t2", [0.4491, 0.3118, 0.3404, 129.2]),
-    ("resnet50 (merged)", [0.6192, 0.4522, 0.4468, 137.38]),
-    ("resnet50 (separate)", [0.5020, 0.4198, 0.3871, 145.54]),
-];
-
-/// Table 3: sensitivities of COVID-19, common pneumonia, control; accuracy, F1 (percent), minutes.
-const PAPER_TABLE3: [(&str, [f64; 6]); 6] = [
-    ("resnet18", [87.51, 77.31, 74.57, 78.18, 79.11, 151.2]),
-    ("resnet18t1", [91.35, 91.63, 96.98, 93.95, 94.01, 106.6]),
-    ("resnet18t2", [84.05, 85.81, 93.01, 88.66, 88.69, 113.66]),
-    ("resnet34", [86.98, 94.27, 71.12, 82.45, 83.02, 163.81]),
-    ("resnet34t1", [91.76, 91.70, 94.36, 92.89, 92.92, 144.73]),
-    ("resnet34t2", [89.25, 93.32, 92.11, 91.99, 92.00, 112.6]),
-];
-
 const PAPER_SEGMENTATION: &str = "paper, CNCB (100 slices)";
 const PAPER_CLASSIFICATION: &str = "paper, COVIDx-CT (21191 slices)";
 
@@ -102,7 +70,7 @@ const PAPER_CLASSIFICATION: &str = "paper, COVIDx-CT (21191 slices)";
 pub fn markdown(evaluations: &[Evaluation]) -> String {
     let mut text = format!("{NOTICE}\n\n## Table 1: parameters, in millions\n\n");
     text.push_str("| network | detector, paper | detector, state dict | classifier, paper | classifier, state dict | trained in stage II |\n|---|---|---|---|---|---|\n");
-    for (name, detector, classifier) in PAPER_TABLE1 {
+    for (name, detector, classifier) in paper::TABLE_1 {
         let Ok(variant) = name.parse::<Variant>() else { continue };
         let count = |task| {
             let architecture = Architecture::paper(variant, task, Masks::Merge);
@@ -121,7 +89,7 @@ pub fn markdown(evaluations: &[Evaluation]) -> String {
         );
     }
     text.push_str("\n## Table 2: lesion segmentation, per-image AP of masks\n\n| network | data | score >, NMS | AP@0.5 | AP@0.75 | mean AP | minutes |\n|---|---|---|---|---|---|---|\n");
-    for (name, [ap50, ap75, mean, minutes]) in PAPER_TABLE2 {
+    for (name, [ap50, ap75, mean, minutes]) in paper::TABLE_2 {
         row(
             &mut text,
             format_args!(
@@ -137,7 +105,7 @@ pub fn markdown(evaluations: &[Evaluation]) -> String {
         }
     }
     text.push_str("\n## Table 3: class of a slice, percent\n\n| network | data | COVID-19 | common pneumonia | control | overall | F1 | minutes |\n|---|---|---|---|---|---|---|---|\n");
-    for (name, [covid, pneumonia, control, overall, f1, minutes]) in PAPER_TABLE3 {
+    for (name, [covid, pneumonia, control, overall, f1, minutes]) in paper::TABLE_3 {
         row(
             &mut text,
             format_args!(

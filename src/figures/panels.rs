@@ -4,6 +4,7 @@ use image::{Rgb, RgbImage};
 use plotters::prelude::*;
 use plotters::style::Color;
 
+use crate::classes::LesionKind;
 use crate::export::overlay::score_colour;
 use crate::figures::{FAMILY, FigureError, encode, load_font};
 
@@ -122,7 +123,7 @@ fn truth_colour(value: Option<u8>) -> [u8; 3] {
         None => [235; 3],
         Some(0) => [0; 3],
         Some(1) => [90; 3],
-        Some(2) => [235, 64, 52],
-        Some(_) => [255, 196, 0],
+        Some(2) => LesionKind::GroundGlass.rgb(),
+        Some(_) => LesionKind::Consolidation.rgb(),
     }
 }

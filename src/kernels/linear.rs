@@ -1,7 +1,7 @@
 //! Fully connected layer.
 
 use crate::kernels::matmul::matmul;
-use crate::kernels::parallel;
+use crate::kernels::{parallel, transpose};
 
 /// Rows multiplied at a time.
 const ROWS: usize = 64;
@@ -18,14 +18,7 @@ impl CpuLinear {
     /// From PyTorch's `weight` `[out, in]`.
     pub fn new(weight: &[f32], bias: Vec<f32>) -> Self {
         let outputs = bias.len();
-        let inputs = weight.len() / outputs;
-        let mut weights = vec![0.0; weight.len()];
-        for (output, row) in weight.chunks_exact(inputs).enumerate() {
-            for (input, value) in row.iter().enumerate() {
-                weights[input * outputs + output] = *value;
-            }
-        }
-        Self { weights, bias }
+        Self { weights: transpose(weight, weight.len() / outputs), bias }
     }
 
     /// Maps `[rows, in]` to `[rows, out]`, then ReLU if `activate`.

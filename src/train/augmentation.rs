@@ -10,7 +10,7 @@ use crate::image::preprocess::Resize;
 use crate::train::affine::{Affine, Elastic, Frame, Outside, sample_instances, sample_pixels};
 use crate::train::appearance::Appearance;
 use crate::train::config::Augmentation;
-use crate::train::loader::{purpose, rng};
+use crate::train::rng::{RngStream, rng};
 
 /// Share of a lesion that must stay in the picture for it to count as one.
 const VISIBLE: f32 = 0.3;
@@ -44,7 +44,7 @@ impl Transform {
 
     /// Draws the change of slice number `number` of a run that learns lesions.
     pub fn draw(augmentation: Augmentation, seed: u64, number: u64) -> Self {
-        let mut rng = rng(seed, purpose::AUGMENTATION, number);
+        let mut rng = rng(seed, RngStream::Augmentation, number);
         if augmentation == Augmentation::None {
             return Self { cut: [(); 3].map(|()| rng.random()), ..Self::NONE };
         }
@@ -74,7 +74,7 @@ impl Transform {
     pub fn draw_whole(augmentation: Augmentation, seed: u64, number: u64) -> Self {
         let mut change = Self::draw(augmentation, seed, number);
         if augmentation == Augmentation::Strong {
-            let mut rng = rng(seed, purpose::AUGMENTATION_WHOLE, number);
+            let mut rng = rng(seed, RngStream::AugmentationWhole, number);
             change.upended = rng.random_bool(0.15);
             change.appearance = strong_appearance(&mut rng, 0.4..1.0);
             // Between 60 and 100 % of the area, anywhere.

@@ -5,7 +5,7 @@ use burn::tensor::{Device, Tensor, TensorData};
 use rand::RngExt;
 
 use crate::classes::CLASSES;
-use crate::train::loader::{purpose, rng};
+use crate::train::rng::{RngStream, rng};
 
 /// Zeroes the share `share` of the features `[batch, channels]`, drawn by step, so that a resumed run draws the
 /// same.
@@ -20,7 +20,7 @@ pub fn dropout(
         return features;
     }
     let dims = features.dims();
-    let mut rng = rng(seed, purpose::DROPOUT, step);
+    let mut rng = rng(seed, RngStream::Dropout, step);
     let kept = (1.0 / (1.0 - share)) as f32;
     let mask: Vec<f32> =
         (0..dims[0] * dims[1]).map(|_| if rng.random_bool(share) { 0.0 } else { kept }).collect();

@@ -6,7 +6,7 @@ use rand::RngExt;
 
 use crate::classes::CLASSES;
 use crate::dataset::classes::ClassDataset;
-use crate::train::loader::{purpose, rng};
+use crate::train::rng::{RngStream, rng};
 
 /// How often each slice is drawn: every class equally; within a class, in inverse proportion to the roots of
 /// the slices that its source and its patient have there; less from sources that know one class only, for
@@ -55,7 +55,7 @@ pub fn draws(weights: &[f64], seed: u64, first: u64) -> impl Iterator<Item = (us
 /// Slice number `number`, drawn by the sums of the weights.
 fn draw(cumulative: &[f64], seed: u64, number: u64) -> usize {
     let total = cumulative.last().copied().unwrap_or_default();
-    let at = rng(seed, purpose::ORDER, number).random_range(0.0..total);
+    let at = rng(seed, RngStream::Order, number).random_range(0.0..total);
     cumulative.partition_point(|sum| *sum <= at).min(cumulative.len() - 1)
 }
 

@@ -22,9 +22,10 @@ use crate::train::class_heads::{ClassHeads, Dropout, FixedRegions};
 use crate::train::class_sampling::{draw_weights, draws};
 use crate::train::config::{Augmentation, ClassifierConfig, Trainable};
 use crate::train::freeze::train_only;
-use crate::train::loader::{purpose, rng, shuffled};
+use crate::train::loader::shuffled;
 use crate::train::losses;
 use crate::train::provenance::TRAINING;
+use crate::train::rng::{RngStream, rng};
 use crate::train::run::{
     MODEL, Objective, Outcome, Plan, Progress, StopConditions, TrainError, run,
 };
@@ -64,7 +65,7 @@ pub fn hold_out(dataset: &ClassDataset, share: f64, seed: u64) -> (Vec<bool>, Op
             );
             continue;
         }
-        let mut rng = rng(seed, purpose::HOLDOUT, class as u64);
+        let mut rng = rng(seed, RngStream::Holdout, class as u64);
         let count = ((patients.len() as f64 * share).round() as usize).clamp(1, patients.len() - 1);
         for _ in 0..count {
             let patient = patients.swap_remove(rng.random_range(0..patients.len()));
@@ -186,7 +187,7 @@ impl<'a> Stage<'a> {
     ) -> Result<Tensor<2>, TrainError> {
         let ClassifierConfig { augmentation, seed, trainable, dropout, .. } = *self.config;
         let change = Transform::draw(augmentation, seed, number);
-        let spread: u64 = rng(seed, purpose::REPLICATION, number).random();
+        let spread: u64 = rng(seed, RngStream::Replication, number).random();
         if trainable == Trainable::ScoreAndNorm {
             let (_, input) = self.slice(index, change)?;
             return Ok(self.heads(network).logits_of_slice(&input, spread));

@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::dataset::lesions::{DataRecord, LesionClasses, LesionRules};
+use crate::dataset::lesions::{DataRecord, LesionClasses, LesionRules, MINIMUM_AREA};
 use crate::detection::AnchorGenerator;
 use crate::detection::matcher::MatchThresholds;
 use crate::image::preprocess::Resize;
@@ -252,7 +252,7 @@ impl SegmentationConfig {
             seed: 0,
             augmentation: Augmentation::None,
             sampling: Sampling::Slice,
-            minimum_area: 100,
+            minimum_area: MINIMUM_AREA,
             ignore_small: false,
             empty: 0.0,
             resize: Resize::ShortSide,

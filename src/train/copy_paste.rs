@@ -188,7 +188,7 @@ mod tests {
     use crate::dataset::lesions::{LesionClasses, instances};
     use crate::detection::mask::connected_components::bounding_box;
     use crate::image::phantom::{Phantom, draw};
-    use crate::train::loader::{purpose, rng};
+    use crate::train::rng::{RngStream, rng};
 
     fn phantom(class: SliceClass, seed: u64) -> LesionSlice {
         let Phantom { slice, mask, .. } = draw(class, seed);
@@ -205,7 +205,7 @@ mod tests {
         for number in 0..20 {
             let target = phantom(SliceClass::Control, 50 + number);
             let lungs = lungs(&target.slice).unwrap();
-            let mut rng = rng(1, purpose::COPY_PASTE, number);
+            let mut rng = rng(1, RngStream::CopyPaste, number);
             let changed = copy_lesions(target.clone(), &donor, &rules, &mut rng);
             copied += changed.instances.len();
             let mut lesions = Mask::empty(target.slice.width, target.slice.height);
@@ -232,7 +232,7 @@ mod tests {
         let rules = LesionRules::paper(LesionClasses::Merge);
         let (donor, target) = (phantom(SliceClass::Covid19, 3), phantom(SliceClass::Control, 9));
         let draw = |number| {
-            let mut rng = rng(7, purpose::COPY_PASTE, number);
+            let mut rng = rng(7, RngStream::CopyPaste, number);
             copy_lesions(target.clone(), &donor, &rules, &mut rng)
         };
         assert_eq!(draw(2).slice, draw(2).slice);
@@ -252,7 +252,7 @@ mod tests {
         let mut grey = healthy.clone();
         grey.slice.pixels.fill(90);
         for (target, donor) in [(&grey, &ill), (&healthy, &healthy)] {
-            let mut rng = rng(7, purpose::COPY_PASTE, 0);
+            let mut rng = rng(7, RngStream::CopyPaste, 0);
             let changed = copy_lesions(target.clone(), donor, &rules, &mut rng);
             assert_eq!(changed.slice, target.slice);
             assert!(changed.instances.is_empty());

@@ -23,9 +23,10 @@ use crate::train::class_loss::smoothed_cross_entropy;
 use crate::train::class_sampling::draws;
 use crate::train::config::{Augmentation, SegmentationConfig};
 use crate::train::folds::Fold;
-use crate::train::loader::{purpose, read_ahead, rng};
+use crate::train::loader::read_ahead;
 use crate::train::mask_rcnn_losses::{self, TrainingSlice, accumulate};
 use crate::train::provenance::{TRAINING, provenance};
+use crate::train::rng::{RngStream, rng};
 use crate::train::run::{
     Objective, Outcome, Plan, Progress, StopConditions, TrainError, Validation, run,
 };
@@ -208,7 +209,7 @@ impl Objective for Joint<'_> {
             let drawn = classes.recv().map_err(|_| TrainError::Reader)??;
             let (slice, index) = &*drawn;
             let input = NetworkInput::resized(slice, detector.resize);
-            let spread: u64 = rng(detector.seed, purpose::REPLICATION, number).random();
+            let spread: u64 = rng(detector.seed, RngStream::Replication, number).random();
             let zeroed = Dropout { share: config.dropout, seed: detector.seed, number };
             let share = config.trunk_gradient;
             let logits = heads.logits_with_trunk(slice, &input, spread, share, zeroed);

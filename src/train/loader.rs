@@ -5,45 +5,19 @@ use std::sync::Arc;
 use std::sync::mpsc::{Receiver, sync_channel};
 use std::thread;
 
-use rand::{RngExt, SeedableRng};
+use rand::RngExt;
 use rand_chacha::ChaCha8Rng;
 
 use crate::dataset::DatasetError;
 use crate::train::config::Sampling;
+use crate::train::rng::{RngStream, rng};
 
 /// Slices read ahead.
 const AHEAD: usize = 4;
 
-/// A generator for one purpose at one step: a run that resumes there draws what it would have drawn.
-pub fn rng(seed: u64, purpose: u64, step: u64) -> ChaCha8Rng {
-    let mut rng = ChaCha8Rng::seed_from_u64(seed ^ purpose.rotate_left(32));
-    rng.set_stream(step);
-    rng
-}
-
-/// Purposes of [`rng`].
-pub mod purpose {
-    /// Order of slices.
-    pub const ORDER: u64 = 1;
-    /// Augmentation.
-    pub const AUGMENTATION: u64 = 2;
-    /// Anchors and proposals of a loss.
-    pub const SAMPLING: u64 = 3;
-    /// Replication in the RoI batch.
-    pub const REPLICATION: u64 = 4;
-    /// Held-out slices.
-    pub const HOLDOUT: u64 = 5;
-    /// Augmentation of whole pictures, beside that of all.
-    pub const AUGMENTATION_WHOLE: u64 = 6;
-    /// Lesions copied onto other slices.
-    pub const COPY_PASTE: u64 = 8;
-    /// Zeroed features.
-    pub const DROPOUT: u64 = 7;
-}
-
 /// A permutation of `0..length`, the same for the same seed and epoch.
 pub fn shuffled(length: usize, seed: u64, epoch: u64) -> Vec<usize> {
-    let mut rng = rng(seed, purpose::ORDER, epoch);
+    let mut rng = rng(seed, RngStream::Order, epoch);
     let mut order: Vec<usize> = (0..length).collect();
     for index in (1..length).rev() {
         order.swap(index, rng.random_range(0..=index));
@@ -53,20 +27,20 @@ pub fn shuffled(length: usize, seed: u64, epoch: u64) -> Vec<usize> {
 
 /// What the order needs to know of a slice.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct OrderSlice {
+pub struct SampleInfo {
     /// Whose it is, told apart over all sources.
     pub patient: String,
     /// Index of its source.
     pub source: usize,
-    /// Whether it counts among those of [`Order::empty`].
+    /// Whether it counts among those of [`SampleOrder::empty`].
     pub empty: bool,
 }
 
 /// The order of a run.
 #[derive(Clone, Debug)]
-pub struct Order {
+pub struct SampleOrder {
     /// Every slice.
-    pub slices: Vec<OrderSlice>,
+    pub slices: Vec<SampleInfo>,
     /// Weights of the sources; those that are missing have 1.
     pub weights: Vec<f64>,
     /// Share of the draws that are empty slices; 0 draws none.
@@ -80,7 +54,7 @@ pub struct Order {
 /// Slices of one source, patient by patient.
 type Patients = Vec<Vec<usize>>;
 
-impl Order {
+impl SampleOrder {
     /// The indices of the slices from number `first` on.
     pub fn from(self, first: u64) -> impl Iterator<Item = (usize, u64)> {
         let (with, empty): (Vec<usize>, Vec<usize>) =
@@ -88,7 +62,7 @@ impl Order {
         let kinds = [Pool::new(&self, with), Pool::new(&self, empty)];
         let mut epoch = (u64::MAX, Vec::new());
         (first..).map(move |number| {
-            let mut rng = rng(self.seed, purpose::ORDER, number);
+            let mut rng = rng(self.seed, RngStream::Order, number);
             let empty = self.empty > 0.0 && rng.random_bool(self.empty);
             let pool = match &kinds[usize::from(empty)] {
                 pool if pool.members.is_empty() => &kinds[usize::from(!empty)],
@@ -132,7 +106,7 @@ struct Pool {
 }
 
 impl Pool {
-    fn new(order: &Order, members: Vec<usize>) -> Self {
+    fn new(order: &SampleOrder, members: Vec<usize>) -> Self {
         let mut sources: BTreeMap<usize, BTreeMap<&str, Vec<usize>>> = BTreeMap::new();
         let mut patients: BTreeMap<&str, Vec<usize>> = BTreeMap::new();
         for index in &members {
@@ -182,22 +156,22 @@ pub fn read_ahead<T: Send + Sync + 'static>(
 mod tests {
     use super::*;
 
-    fn order(sampling: Sampling) -> Order {
-        let slice = |patient: &str, source| OrderSlice {
+    fn order(sampling: Sampling) -> SampleOrder {
+        let slice = |patient: &str, source| SampleInfo {
             patient: format!("{source}/{patient}"),
             source,
             empty: false,
         };
         let slices =
             ["a", "a", "a", "a", "b"].into_iter().map(|patient| slice(patient, 0)).collect();
-        Order { slices, weights: Vec::new(), empty: 0.0, sampling, seed: 7 }
+        SampleOrder { slices, weights: Vec::new(), empty: 0.0, sampling, seed: 7 }
     }
 
     #[test]
     fn an_order_taken_up_later_goes_on_as_it_would_have() {
         for sampling in [Sampling::Slice, Sampling::Patient, Sampling::Source] {
             for empty in [0.0, 0.3] {
-                let mut order = Order { empty, ..order(sampling) };
+                let mut order = SampleOrder { empty, ..order(sampling) };
                 order.slices[2].empty = empty > 0.0;
                 let whole: Vec<_> = order.clone().from(0).take(40).collect();
                 let rest: Vec<_> = order.from(13).take(27).collect();
@@ -208,10 +182,11 @@ mod tests {
 
     #[test]
     fn empty_slices_take_their_share_and_sources_theirs() {
-        let mut order = Order { weights: vec![1.0, 3.0], empty: 0.25, ..order(Sampling::Source) };
+        let mut order =
+            SampleOrder { weights: vec![1.0, 3.0], empty: 0.25, ..order(Sampling::Source) };
         order.slices[0].empty = true;
         let more =
-            (0..9).map(|i| OrderSlice { patient: format!("1/{}", i % 4), source: 1, empty: false });
+            (0..9).map(|i| SampleInfo { patient: format!("1/{}", i % 4), source: 1, empty: false });
         order.slices.extend(more);
         let drawn: Vec<usize> = order.from(0).take(4000).map(|(index, _)| index).collect();
         let count = |wanted: std::ops::Range<usize>| {

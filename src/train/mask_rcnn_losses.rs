@@ -24,8 +24,9 @@ use crate::network::rpn::RpnLevel;
 use crate::train::augmentation::Transform;
 use crate::train::config::SegmentationConfig;
 use crate::train::copy_paste::copy_lesions;
-use crate::train::loader::{Order, OrderSlice, purpose, read_ahead, rng};
+use crate::train::loader::{SampleInfo, SampleOrder, read_ahead};
 use crate::train::losses;
+use crate::train::rng::{RngStream, rng};
 use crate::train::run::TrainError;
 use crate::train::targets::mask_target;
 
@@ -56,7 +57,7 @@ impl TrainingSlice {
     ) -> Result<Self, DatasetError> {
         let mut read = dataset.read(&dataset.files[index])?;
         if config.copy_paste > 0.0 && dataset.files[index].lesions == 0 {
-            let mut rng = rng(config.seed, purpose::COPY_PASTE, number);
+            let mut rng = rng(config.seed, RngStream::CopyPaste, number);
             if rng.random_bool(config.copy_paste)
                 && let Some(donor) = dataset.any_with_lesions(&mut rng)
             {
@@ -104,7 +105,7 @@ pub fn losses(
     step: u64,
     device: &Device,
 ) -> Losses {
-    let mut rng = rng(config.seed, purpose::SAMPLING, step);
+    let mut rng = rng(config.seed, RngStream::Sampling, step);
     let input = &slice.input;
     let data = TensorData::new(input.values.clone(), [1, 3, input.height, input.width]);
     let levels = network.features(Tensor::from_data(data, device));
@@ -304,13 +305,13 @@ pub fn accumulate(
 }
 
 /// The order in which a run takes the slices of `dataset`.
-pub fn order(dataset: &LesionDataset, config: &SegmentationConfig) -> Order {
-    let slice = |file: &crate::dataset::lesions::LesionFile| OrderSlice {
+pub fn order(dataset: &LesionDataset, config: &SegmentationConfig) -> SampleOrder {
+    let slice = |file: &crate::dataset::lesions::LesionFile| SampleInfo {
         patient: file.patient_key(),
         source: file.source,
         empty: file.lesions == 0,
     };
-    Order {
+    SampleOrder {
         slices: dataset.files.iter().map(slice).collect(),
         weights: dataset.sources.iter().map(|source| source.weight).collect(),
         empty: config.empty,

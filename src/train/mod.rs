@@ -23,6 +23,7 @@ pub mod losses;
 pub mod mask_rcnn_losses;
 pub mod provenance;
 pub mod recalibration;
+pub mod rng;
 pub mod run;
 pub mod segmentation;
 pub mod targets;

@@ -18,7 +18,7 @@ use crate::evaluate::tables::roi_markdown;
 use crate::figures::rois::{CountFigure, RankedRegions, ScoreFigure};
 use crate::inference::{LoadedModel, Settings};
 use crate::report::regions::RegionReference;
-use crate::train::loader::{purpose, rng};
+use crate::train::rng::{RngStream, rng};
 
 /// Arguments of `analyse rois`.
 #[derive(Debug, Args)]
@@ -102,7 +102,7 @@ impl AnalyseRois {
         let Some(sample) = self.sample else { return files.iter().collect() };
         let mut chosen = Vec::new();
         for class in 0..CLASS_NAMES.len() {
-            let mut rng = rng(self.seed, purpose::ORDER, class as u64);
+            let mut rng = rng(self.seed, RngStream::Order, class as u64);
             let mut own: Vec<_> = files.iter().filter(|file| file.class == class).collect();
             for _ in 0..sample.min(own.len()) {
                 chosen.push(own.swap_remove(rng.random_range(0..own.len())));

@@ -13,7 +13,7 @@ use crate::cli::files;
 use crate::cli::model::{predictor, read_weights};
 use crate::cli::outputs::Paths;
 use crate::cli::predict::{ReferenceOptions, parse_mask_threshold};
-use crate::dataset::lesions::{LesionClasses, LesionDataset, LesionRules};
+use crate::dataset::lesions::{LesionClasses, LesionDataset, LesionRules, MINIMUM_AREA};
 use crate::evaluate::coco::{self, CocoSlice, Overlap};
 use crate::evaluate::segmentation;
 use crate::evaluate::tables::Evaluation;
@@ -71,7 +71,7 @@ impl EvaluateSegmentation {
         let provenance = provenance(&file, &self.output.label, &self.data, TRAINING)?;
         let model = LoadedModel::new(Some(file), None)
             .with_context(|| format!("{}", self.model.display()))?;
-        let minimum_area = if self.keep_small { 0 } else { 100 };
+        let minimum_area = if self.keep_small { 0 } else { MINIMUM_AREA };
         let rules = LesionRules { classes: self.masks, minimum_area, ignore_small: true };
         let dataset = LesionDataset::open_one(&self.data, rules)?;
         eprintln!("{}", dataset.report());

@@ -4,8 +4,8 @@ use burn::tensor::Tensor;
 
 use crate::detection::BBox;
 use crate::detection::roi_align::bins::{BinTaps, bin_taps};
-use crate::kernels::parallel;
 use crate::kernels::roi_align::{RoiAlignGradient, pool_region};
+use crate::kernels::{parallel, transpose};
 use crate::network::cpu_ops::is_cpu_device;
 use crate::network::cpu_ops::op::{
     ChannelsLast, CpuOp, CpuTensor, OpContext, SavedForBackward, apply, from_channels_last,
@@ -79,9 +79,7 @@ impl CpuOp for RoiAlign {
                 PooledLayout::ChannelsFirst => {
                     let mut pooled = vec![0.0; area * channels];
                     pool_region(map.values(), &taps, &mut pooled, channels);
-                    for (index, value) in pooled.into_iter().enumerate() {
-                        out[index % channels * area + index / channels] = value;
-                    }
+                    out.copy_from_slice(&transpose(&pooled, channels));
                 }
             }
         });
