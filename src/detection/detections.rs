@@ -1,4 +1,5 @@
-//! From the box head's outputs to detections (docs/method.md, 1.5), on the host.
+//! From the box head's outputs to detections (docs/method.md, 1.5), on the host: torchvision's
+//! `RoIHeads.postprocess_detections`.
 
 use serde::{Deserialize, Serialize};
 
@@ -65,7 +66,7 @@ impl BoxOutputs {
     /// Candidates above `score_threshold` with a box that is not empty, suppressed per class, the
     /// `limit` strongest, by descending score.
     pub fn detect(&self, score_threshold: f32, nms_threshold: f32, limit: usize) -> Vec<Detection> {
-        self.detect_by(&DetectionRule {
+        self.postprocess_detections(&DetectionRule {
             score_threshold,
             nms_threshold,
             limit,
@@ -75,7 +76,7 @@ impl BoxOutputs {
 
     /// The same by any rule. Both stages use it: the detector with the user's thresholds, the
     /// classifier with its own.
-    pub fn detect_by(&self, rule: &DetectionRule) -> Vec<Detection> {
+    pub fn postprocess_detections(&self, rule: &DetectionRule) -> Vec<Detection> {
         let candidates: Vec<Detection> = (0..self.proposals.len())
             .flat_map(|proposal| {
                 let logits = &self.logits[proposal * self.classes..][..self.classes];
@@ -159,9 +160,10 @@ mod tests {
             limit: 10,
             ..Default::default()
         };
-        let found = outputs(2).detect_by(&DetectionRule { keep_empty: true, ..rule });
+        let found = outputs(2).postprocess_detections(&DetectionRule { keep_empty: true, ..rule });
         assert_eq!(found.iter().map(|d| d.proposal).collect::<Vec<_>>(), [3, 1, 2]);
-        let found = outputs(2).detect_by(&DetectionRule { scores: ScoreFunction::Sigmoid, ..rule });
+        let found = outputs(2)
+            .postprocess_detections(&DetectionRule { scores: ScoreFunction::Sigmoid, ..rule });
         assert_eq!(found[0].score, sigmoid(2.0));
     }
 

@@ -1,4 +1,4 @@
-//! Which true box, if any, an anchor or a proposal stands for (docs/method.md, 1.4, 1.5).
+//! Which true box, if any, an anchor or a proposal stands for (docs/method.md, 1.4, 1.5): torchvision's `Matcher`.
 
 use rayon::prelude::*;
 use serde::{Deserialize, Serialize};

@@ -16,6 +16,7 @@ pub mod roi_align;
 pub mod roi_batch;
 #[cfg(not(target_arch = "wasm32"))]
 pub mod sampler;
+mod shuffle;
 
 pub use anchors::AnchorGenerator;
 pub use boxes::{BBox, BoxCoder};

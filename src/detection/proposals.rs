@@ -1,4 +1,5 @@
-//! From the proposal head's maps to proposals (docs/method.md, 1.4), on the host.
+//! From the proposal head's maps to proposals (docs/method.md, 1.4), on the host: torchvision's
+//! `RegionProposalNetwork.filter_proposals`.
 
 use crate::detection::nms::nms;
 use crate::detection::{AnchorGenerator, BBox, BoxCoder};
@@ -39,7 +40,7 @@ pub struct RpnMaps {
 ///
 /// `padded` is the network input's (height, width), which fixes the anchors' stride; `image` the
 /// (height, width) that boxes are clipped to.
-pub fn select_proposals(
+pub fn filter_proposals(
     levels: &[RpnMaps],
     anchors: &AnchorGenerator,
     padded: (usize, usize),

@@ -4,7 +4,7 @@ use rand::SeedableRng;
 use rand_chacha::ChaCha8Rng;
 
 use crate::detection::detections::{BoxOutputs, Detection, DetectionRule};
-use crate::detection::sampler::draw;
+use crate::detection::shuffle::first_of_shuffle;
 
 /// Values per region: score and four encoded deltas.
 pub const ROI_FEATURES: usize = 5;
@@ -40,7 +40,7 @@ impl RoiBatch {
             limit: size,
             ..rule
         };
-        Self::spread(outputs.detect_by(&rule), size, seed)
+        Self::spread(outputs.postprocess_detections(&rule), size, seed)
     }
 
     /// Spreads ranked regions, at most `size`, over `size` slots.
@@ -76,7 +76,7 @@ fn draw_starts(regions: usize, size: usize, seed: u64) -> Vec<usize> {
         return (0..=size).collect();
     }
     let mut rng = ChaCha8Rng::seed_from_u64(seed);
-    let mut starts = draw((1..=size - 2).collect(), regions - 1, &mut rng);
+    let mut starts = first_of_shuffle((1..=size - 2).collect(), regions - 1, &mut rng);
     starts.sort_unstable();
     starts.insert(0, 0);
     starts.push(size);

@@ -1,9 +1,10 @@
-//! A random choice of boxes that count in a loss (docs/method.md, 1.4, 1.5).
+//! A random choice of boxes that count in a loss (docs/method.md, 1.4, 1.5): torchvision's
+//! `BalancedPositiveNegativeSampler`.
 
-use rand::RngExt;
 use rand_chacha::ChaCha8Rng;
 
 use crate::detection::matcher::Match;
+use crate::detection::shuffle::first_of_shuffle;
 
 /// The chosen boxes, positive ones first.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -43,20 +44,9 @@ pub fn sample(
             Match::Ignored => {}
         }
     }
-    let positives = draw(positives, (count as f64 * positive_fraction) as usize, rng);
-    let negatives = draw(negatives, count - positives.len(), rng);
+    let positives = first_of_shuffle(positives, (count as f64 * positive_fraction) as usize, rng);
+    let negatives = first_of_shuffle(negatives, count - positives.len(), rng);
     Sample { positives, negatives }
-}
-
-/// The first `count` of a shuffle.
-pub fn draw<T>(mut from: Vec<T>, count: usize, rng: &mut ChaCha8Rng) -> Vec<T> {
-    let count = count.min(from.len());
-    for index in 0..count {
-        let other = rng.random_range(index..from.len());
-        from.swap(index, other);
-    }
-    from.truncate(count);
-    from
 }
 
 #[cfg(test)]

@@ -1,4 +1,4 @@
-//! From a slice to the network's input (docs/method.md, 3).
+//! From a slice to the network's input (docs/method.md, 3): torchvision's `GeneralizedRCNNTransform`.
 //!
 //! The rule is torchvision's: the short side becomes 512 px unless the long one would pass 1024,
 //! bilinear without antialiasing; ImageNet's mean and deviation; zeros at the right and bottom up

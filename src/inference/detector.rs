@@ -2,7 +2,7 @@
 
 use crate::detection::BBox;
 use crate::detection::detections::{BoxOutputs, Detection};
-use crate::detection::proposals::{ProposalCounts, RpnMaps, select_proposals};
+use crate::detection::proposals::{ProposalCounts, RpnMaps, filter_proposals};
 use crate::image::NetworkInput;
 use crate::inference::backend::Backend;
 use crate::inference::error::PredictError;
@@ -73,7 +73,7 @@ async fn pyramid<B: Backend>(
 }
 
 fn proposals<B: Backend>(backend: &B, input: &NetworkInput, maps: &[RpnMaps]) -> Vec<BBox> {
-    select_proposals(
+    filter_proposals(
         maps,
         &backend.architecture().anchors,
         (input.height, input.width),

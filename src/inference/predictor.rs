@@ -338,7 +338,7 @@ async fn outline<B: Backend>(
     slice: &CtSlice,
     settings: &Settings,
 ) -> Result<(Vec<Lesion>, Vec<Vec<f32>>), PredictError> {
-    let detections = output.boxes.detect_by(&settings.rule());
+    let detections = output.boxes.postprocess_detections(&settings.rule());
     let maps = detector::masks(backend, &output.pyramid, &detections).await?;
     let mut outlined: Vec<Outlined> = Vec::new();
     for (detection, map) in detections.iter().zip(maps) {

@@ -1,4 +1,5 @@
-//! Box head, box predictor and mask branch (docs/method.md, 1.5, 1.6).
+//! Box head, box predictor and mask branch (docs/method.md, 1.5, 1.6). [`crate::detection::detections`] and
+//! [`crate::detection::mask`] make lesions of what they say.
 
 use burn::module::{Module, Param};
 use burn::nn::Initializer;

@@ -1,4 +1,5 @@
-//! Region proposal network (docs/method.md, 1.4).
+//! Region proposal network (docs/method.md, 1.4). [`crate::detection::anchors`] and [`crate::detection::proposals`]
+//! make proposals of what it says.
 
 use burn::module::Module;
 use burn::tensor::{Device, Tensor};

@@ -6,7 +6,7 @@ use burn::tensor::{Device, Tensor, TensorData};
 use crate::classes::CLASSES;
 use crate::detection::BBox;
 use crate::detection::detections::{BoxOutputs, Detection};
-use crate::detection::proposals::{ProposalCounts, select_proposals};
+use crate::detection::proposals::{ProposalCounts, filter_proposals};
 use crate::detection::roi_align::bins::level_scale;
 use crate::detection::roi_batch::{NMS_THRESHOLD, ROI_FEATURES, RoiBatch, SCORE_THRESHOLD};
 use crate::image::{CtSlice, NetworkInput};
@@ -69,7 +69,7 @@ impl ClassHeads<'_> {
         let image = (input.image_height, input.image_width);
         let padded = (input.height, input.width);
         let anchors = &self.architecture.anchors;
-        let proposals = select_proposals(&maps, anchors, padded, image, ProposalCounts::TEST);
+        let proposals = filter_proposals(&maps, anchors, padded, image, ProposalCounts::TEST);
         let classes = self.architecture.masks.classes();
         let (mut logits, mut deltas) = (Vec::new(), Vec::new());
         for boxes in proposals.chunks(CHUNK) {

@@ -11,7 +11,7 @@ use rayon::prelude::*;
 use crate::dataset::DatasetError;
 use crate::dataset::lesions::{Instance, LesionDataset, LesionSlice};
 use crate::detection::matcher::{ignore_on, match_boxes};
-use crate::detection::proposals::{ProposalCounts, RpnMaps, select_proposals};
+use crate::detection::proposals::{ProposalCounts, RpnMaps, filter_proposals};
 use crate::detection::roi_align::bins::level_scale;
 use crate::detection::sampler::{Sample, sample};
 use crate::detection::{BBox, BoxCoder};
@@ -127,7 +127,7 @@ pub fn losses(
 
     let image = (input.image_height, input.image_width);
     let counts = ProposalCounts::TRAINING;
-    let mut proposals = select_proposals(&maps, &config.anchors, padded, image, counts);
+    let mut proposals = filter_proposals(&maps, &config.anchors, padded, image, counts);
     proposals.extend(&truth);
     let mut matches = match_boxes(&truth, &proposals, config.roi, false);
     ignore_on(&mut matches, &proposals, &slice.ignored, config.roi.background);

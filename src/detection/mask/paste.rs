@@ -1,4 +1,4 @@
-//! Pasting the mask head's small map into the slice (docs/method.md, 1.6).
+//! Pasting the mask head's small map into the slice (docs/method.md, 1.6): torchvision's `paste_masks_in_image`.
 
 use crate::detection::mask::bilinear::{blend, sample};
 use crate::detection::{BBox, Mask};

@@ -1,4 +1,5 @@
-//! RoIAlign by direct look-ups: a tenth of the arithmetic of matrix products.
+//! RoIAlign (torchvision's `roi_align`, `aligned=False`) by direct look-ups: a tenth of the arithmetic of matrix
+//! products.
 
 #[cfg(not(target_arch = "wasm32"))]
 mod gradient;

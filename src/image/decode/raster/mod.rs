@@ -1,9 +1,7 @@
-//! PNG and JPEG.
+//! Pictures: PNG and JPEG.
 
-use std::io::Cursor;
-
-use libjpeg_turbo_rs::{Decoder, PixelFormat};
-use png::{BitDepth, Transformations};
+mod jpeg;
+mod png;
 
 use crate::image::decode::limits::check_size;
 use crate::image::decode::{ImageError, RawSlice, Values};
@@ -41,77 +39,26 @@ pub fn from_rgba(width: usize, height: usize, values: Vec<u8>) -> Result<RawSlic
 /// Decodes to 8-bit grey; alpha shows black behind.
 pub fn decode(bytes: &[u8]) -> Result<RawSlice, ImageError> {
     let picture = if bytes.starts_with(PNG) {
-        decode_png(bytes)?
+        png::decode(bytes)?
     } else if bytes.starts_with(JPEG) {
-        decode_jpeg(bytes)?
+        jpeg::decode(bytes)?
     } else {
         return Err(ImageError::UnknownFormat);
     };
     Ok(picture.into_slice())
 }
 
-fn damaged_png(error: impl ToString) -> ImageError {
-    ImageError::Damaged { format: "PNG", reason: error.to_string() }
-}
-
-fn damaged_jpeg(error: impl ToString) -> ImageError {
-    ImageError::Damaged { format: "JPEG", reason: error.to_string() }
-}
-
 /// Columns and rows, from the header alone.
 pub fn size(bytes: &[u8]) -> Result<(usize, usize), ImageError> {
     let (width, height) = if bytes.starts_with(PNG) {
-        let reader = png::Decoder::new(Cursor::new(bytes)).read_info().map_err(damaged_png)?;
-        reader.info().size()
+        png::size(bytes)?
     } else if bytes.starts_with(JPEG) {
-        let decoder = Decoder::new(bytes).map_err(damaged_jpeg)?;
-        (decoder.header().width.into(), decoder.header().height.into())
+        jpeg::size(bytes)?
     } else {
         return Err(ImageError::UnknownFormat);
     };
     check_size(width.into(), height.into())?;
     Ok((width as usize, height as usize))
-}
-
-fn decode_png(bytes: &[u8]) -> Result<Picture, ImageError> {
-    let mut decoder = png::Decoder::new(Cursor::new(bytes));
-    // Palettes, few bits and transparent colours become channels of 8 bits; 16 bits stay.
-    decoder.set_transformations(Transformations::EXPAND);
-    let mut reader = decoder.read_info().map_err(damaged_png)?;
-    // A picture of a billion pixels must not be allocated.
-    let (width, height) = reader.info().size();
-    check_size(width.into(), height.into())?;
-    let length = reader.output_buffer_size().ok_or_else(|| damaged_png("it is too large"))?;
-    let mut values = vec![0; length];
-    let frame = reader.next_frame(&mut values).map_err(damaged_png)?;
-    values.truncate(frame.buffer_size());
-    if frame.bit_depth == BitDepth::Sixteen {
-        let wide = values.as_chunks::<2>().0.iter().map(|bytes| u16::from_be_bytes(*bytes));
-        values = wide.map(|value| ((u32::from(value) + 128) / 257) as u8).collect();
-    }
-    let (width, height) = (width as usize, height as usize);
-    let channels = frame.color_type.samples();
-    if values.len() != width * height * channels {
-        return Err(damaged_png("fewer pixels than its header says"));
-    }
-    Ok(Picture { width, height, channels, values })
-}
-
-fn decode_jpeg(bytes: &[u8]) -> Result<Picture, ImageError> {
-    let mut decoder = Decoder::new(bytes).map_err(damaged_jpeg)?;
-    let header = decoder.header();
-    let (width, height) = (header.width, header.height);
-    let is_grey = header.components.len() == 1;
-    check_size(width.into(), height.into())?;
-    decoder.set_output_format(if is_grey { PixelFormat::Grayscale } else { PixelFormat::Rgb });
-    decoder.set_stop_on_warning(true);
-    let values = decoder.decode_image().map_err(damaged_jpeg)?.data;
-    let (width, height) = (usize::from(width), usize::from(height));
-    let channels = if is_grey { 1 } else { 3 };
-    if values.len() < width * height * channels {
-        return Err(damaged_jpeg("fewer pixels than its header says"));
-    }
-    Ok(Picture { width, height, channels, values })
 }
 
 /// Brightness of a colour by the weights of Rec. 709.
@@ -166,8 +113,11 @@ impl Picture {
 
 #[cfg(test)]
 mod tests {
+    use std::io::Cursor;
+
     use super::*;
     use image::{DynamicImage, ImageBuffer, ImageFormat, Luma, LumaA, Rgb, Rgba};
+    use libjpeg_turbo_rs::PixelFormat;
 
     fn png(picture: DynamicImage) -> Vec<u8> {
         let mut bytes = Cursor::new(Vec::new());
