@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 use std::sync::atomic::Ordering;
 
-use anyhow::{Result, anyhow, ensure};
+use anyhow::{Result, anyhow, bail, ensure};
 use clap::Args;
 use indicatif::{ProgressBar, ProgressStyle};
 
@@ -88,11 +88,11 @@ impl ReferenceOptions {
     }
 }
 
-pub(super) fn parse_mask_threshold(text: &str) -> Result<MaskThreshold, String> {
+pub(super) fn parse_mask_threshold(text: &str) -> Result<MaskThreshold> {
     match text {
         "probability" => Ok(MaskThreshold::Probability),
         "logit" => Ok(MaskThreshold::Logit),
-        _ => Err("write `probability` or `logit`".into()),
+        _ => bail!("write `probability` or `logit`"),
     }
 }
 

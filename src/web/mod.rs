@@ -28,12 +28,12 @@ mod drawing;
 #[cfg(target_arch = "wasm32")]
 pub mod reader;
 #[cfg(target_arch = "wasm32")]
-mod scope;
-#[cfg(target_arch = "wasm32")]
 mod session;
 #[cfg(target_arch = "wasm32")]
 pub mod weights;
 #[cfg(target_arch = "wasm32")]
 pub mod worker;
+#[cfg(target_arch = "wasm32")]
+mod worker_scope;
 #[cfg(target_arch = "wasm32")]
 pub mod yielder;

@@ -28,7 +28,7 @@ pub struct RenderedSlice {
     /// Window that they are shown through; `None` for a picture, which has its window in it.
     pub window: Option<Window>,
     /// Window that the file asks for.
-    pub given: Option<Window>,
+    pub file_window: Option<Window>,
 }
 
 /// How a slice is shown.

@@ -8,7 +8,7 @@
 mod attack;
 #[path = "../common/mod.rs"]
 mod common;
-mod everywhere;
+mod offline_and_access;
 mod policy;
 mod robustness;
 mod site;
@@ -46,7 +46,7 @@ fn main() -> ExitCode {
     if !missing.is_empty() {
         println!("the browser trials are ignored: {} not found", missing.join(", "));
     }
-    if !everywhere::axe().is_file() {
+    if !offline_and_access::axe().is_file() {
         println!(
             "the accessibility rules are not checked: axe-core was not found (run `make tools`)"
         );
@@ -64,7 +64,7 @@ fn main() -> ExitCode {
         trial("keys_wheel_and_pointer_move_through_the_slices", studies::the_viewer),
         trial("every_format_is_opened_and_transfer_syntaxes_agree", studies::formats)
             .with_ignored_flag(!common::reference().is_dir()),
-        trial("after_a_visit_the_page_works_without_a_network", everywhere::offline),
+        trial("after_a_visit_the_page_works_without_a_network", offline_and_access::offline),
         trial("after_an_update_the_page_works_without_a_network", policy::updates),
         trial("other_applications_of_the_origin_are_left_alone", policy::neighbours),
         trial("no_program_reaches_another_origin_or_makes_code", policy::every_program_is_bound),
@@ -93,23 +93,26 @@ fn main() -> ExitCode {
             "whatever_a_visitor_does_nothing_stands_under_another_name",
             attack::everything_at_once,
         ),
-        trial("no_accessibility_rule_is_violated", everywhere::accessibility)
-            .with_ignored_flag(!everywhere::axe().is_file()),
-        trial("a_first_visit_stays_within_its_size", everywhere::sizes)
-            .with_ignored_flag(!everywhere::is_shrunk()),
+        trial("no_accessibility_rule_is_violated", offline_and_access::accessibility)
+            .with_ignored_flag(!offline_and_access::axe().is_file()),
+        trial("a_first_visit_stays_within_its_size", offline_and_access::sizes)
+            .with_ignored_flag(!offline_and_access::is_shrunk()),
         trial("without_storage_the_page_works", robustness::forbidden_storage),
         trial("weights_that_cannot_be_kept_are_fetched_again", robustness::full_storage),
         trial("a_tab_in_the_background_goes_on_beside_another", robustness::two_tabs),
         trial("three_hundred_slices_do_not_fill_the_memory", robustness::many_slices)
             .with_ignored_flag(true),
-        trial("the_page_speaks_german_and_changes_to_english", everywhere::german),
-        trial("the_package_gives_the_native_result_and_can_be_cancelled", everywhere::package)
-            .with_ignored_flag(!site::folder().join("package").is_dir()),
+        trial("the_page_speaks_german_and_changes_to_english", offline_and_access::german),
+        trial(
+            "the_package_gives_the_native_result_and_can_be_cancelled",
+            offline_and_access::package,
+        )
+        .with_ignored_flag(!site::folder().join("package").is_dir()),
         trial("a_killed_worker_and_a_killed_reader_are_replaced", robustness::killed_programs),
         trial("a_worker_that_falls_silent_is_replaced", robustness::a_silent_worker),
         trial("several_workers_give_what_one_gives", robustness::several_workers),
         trial("a_graphics_card_without_memory_is_replaced", robustness::gpu_memory),
-        trial("model_card_and_diagnostics_name_no_file", everywhere::about),
+        trial("model_card_and_diagnostics_name_no_file", offline_and_access::about),
         trial("a_reference_slice_matches_the_native_result", a_reference_slice)
             .with_ignored_flag(!common::reference().is_dir()),
         trial("a_running_slice_can_be_cancelled_and_the_page_goes_on", cancelling),

@@ -52,9 +52,9 @@ pub struct EvaluateSegmentation {
     output: OutputArguments,
 }
 
-fn parse_pair(text: &str) -> Result<(f32, f32), String> {
+fn parse_pair(text: &str) -> Result<(f32, f32)> {
     let pair = text.split_once(',').and_then(|(a, b)| a.parse().ok().zip(b.parse().ok()));
-    pair.ok_or_else(|| format!("`{text}` is not SCORE,NMS, such as 0.75,0.75"))
+    pair.with_context(|| format!("`{text}` is not SCORE,NMS, such as 0.75,0.75"))
 }
 
 impl EvaluateSegmentation {

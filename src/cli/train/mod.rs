@@ -194,8 +194,8 @@ fn read_config<T: serde::de::DeserializeOwned>(path: &Path) -> Result<T> {
 }
 
 /// Reads a word as serde does.
-fn serde_value<T: serde::de::DeserializeOwned>(word: &str) -> Result<T, String> {
-    serde_json::from_value(serde_json::Value::String(word.into())).map_err(|e| e.to_string())
+fn serde_value<T: serde::de::DeserializeOwned>(word: &str) -> Result<T, serde_json::Error> {
+    serde_json::from_value(serde_json::Value::String(word.into()))
 }
 
 /// Shows how a run goes: a bar on a terminal, a line every half minute elsewhere.

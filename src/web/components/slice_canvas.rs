@@ -47,8 +47,8 @@ fn windows(picture: &RenderedSlice) -> Vec<(AttrValue, Option<Window>)> {
         (text!("slice.window.lung"), Some(Window::LUNG)),
         (text!("slice.window.mediastinum"), Some(Window::MEDIASTINUM)),
     ];
-    if let Some(given) = picture.given {
-        windows.push((text!("slice.window.given", window = given), Some(given)));
+    if let Some(file_window) = picture.file_window {
+        windows.push((text!("slice.window.given", window = file_window), Some(file_window)));
     }
     windows
 }

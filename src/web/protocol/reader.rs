@@ -197,7 +197,7 @@ pub enum Event {
         /// Window that it is shown through; `None` for a picture, which has its window in it.
         window: Option<Window>,
         /// Window that the file asks for.
-        given: Option<Window>,
+        file_window: Option<Window>,
     },
     /// A slice cannot be shown.
     NotShown {

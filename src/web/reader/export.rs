@@ -9,7 +9,7 @@ use crate::web::protocol::Transfer;
 use crate::web::protocol::reader::Event;
 use crate::web::reader::files::BrowserFile;
 use crate::web::reader::kind::Kind;
-use crate::web::scope;
+use crate::web::worker_scope;
 
 /// Slices of opened files.
 type SliceHandles<'a, K> = &'a [&'a SeriesSlice<BrowserFile<K>>];
@@ -23,7 +23,7 @@ impl<K: Kind> Slices for Opened<'_, K> {
 
     fn read(&mut self, index: usize) -> Result<CtSlice, ExportError> {
         // Hundreds of pictures take their time.
-        scope::post(&Event::Busy, Transfer::Nothing);
+        worker_scope::post(&Event::Busy, Transfer::Nothing);
         let place = self.0.get(index).ok_or(ExportError::Empty)?;
         Ok(place.read()?.windowed(&place.name, None))
     }

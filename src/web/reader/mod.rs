@@ -16,17 +16,17 @@ use crate::image::{ImageError, Study, Window};
 use crate::report::FileError;
 use crate::web::protocol::reader::{Event, OpenedSeries, OpenedStudy, PreparedSlice, Request};
 use crate::web::protocol::{Envelope, Transfer};
-use crate::web::scope;
+use crate::web::worker_scope;
 
 /// Starts listening. `K` is what this binary reads.
 pub fn run<K: Kind>() {
     let reader = Reader::<K>::default();
     let on_message = move |envelope| reader.on_message(envelope);
-    scope::listen(on_message, &Event::Started, |message| Event::Failed { message });
+    worker_scope::listen(on_message, &Event::Started, |message| Event::Failed { message });
 }
 
 fn post(event: &Event, transfer: Transfer<'_>) {
-    scope::post(event, transfer);
+    worker_scope::post(event, transfer);
 }
 
 /// Files that were opened.
@@ -183,11 +183,12 @@ impl<K: Kind> Reader<K> {
         };
         match self.read_to_show((batch, slice), place) {
             Ok(raw) => {
-                let (given, chosen) = (raw.window, window);
+                let (file_window, chosen) = (raw.window, window);
                 let window = window.or_else(|| raw.default_window());
                 let shown = raw.windowed(&place.name, window);
                 let (width, height) = (shown.width, shown.height);
-                let event = Event::Shown { batch, slice, width, height, chosen, window, given };
+                let event =
+                    Event::Shown { batch, slice, width, height, chosen, window, file_window };
                 post(&event, Transfer::Bytes(&shown.pixels));
             }
             Err(error) => {

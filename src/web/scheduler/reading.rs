@@ -408,11 +408,11 @@ impl Scheduler {
                 self.reading.opening = None;
                 self.opened(batch, contents);
             }
-            Event::Shown { batch, slice, width, height, chosen, window, given } => {
+            Event::Shown { batch, slice, width, height, chosen, window, file_window } => {
                 if let Some(source) = self.name_if_open(batch, slice) {
                     let pixels = Rc::new(bytes);
                     let picture =
-                        RenderedSlice { source, slice, width, height, pixels, window, given };
+                        RenderedSlice { source, slice, width, height, pixels, window, file_window };
                     // While one drags, each picture that comes is shown, but not over the wanted one.
                     if self.reading.images.get(self.reading.shown).is_none() {
                         self.dispatch(Action::Shown(picture.clone()));

@@ -9,7 +9,7 @@ use crate::web::state::Phase;
 struct Page {
     scheduler: Scheduler,
     state: State,
-    /// Workers that were started and not stopped, with the slice that each was given last.
+    /// Workers that were started and not stopped, with the slice that each was file_window last.
     workers: BTreeMap<u32, Option<(u32, String)>>,
     readers_started: usize,
     /// What the reader was asked for and has not answered.
@@ -179,9 +179,17 @@ impl Page {
                     self.read(Read::Prepared { batch, slice, prepared });
                 }
                 Ask::Show { batch, slice, window } => {
-                    let (width, height, given) = (1, 1, None);
+                    let (width, height, file_window) = (1, 1, None);
                     let chosen = window;
-                    self.read(Read::Shown { batch, slice, width, height, chosen, window, given });
+                    self.read(Read::Shown {
+                        batch,
+                        slice,
+                        width,
+                        height,
+                        chosen,
+                        window,
+                        file_window,
+                    });
                 }
                 _ => {}
             }
@@ -212,7 +220,7 @@ impl Page {
         panic!("it never settles");
     }
 
-    fn given(&self) -> Vec<&str> {
+    fn file_window(&self) -> Vec<&str> {
         self.workers.values().flatten().map(|(_, slice)| slice.as_str()).collect()
     }
 
@@ -231,7 +239,7 @@ fn the_middle_slice_is_shown_and_predicted_first_and_then_all_of_a_series_in_ord
     page.open(5);
     assert_eq!(page.state.shown, 2);
     page.answer();
-    assert_eq!(page.given(), ["slice 2"]);
+    assert_eq!(page.file_window(), ["slice 2"]);
     page.settle();
     assert_eq!(page.state.phase, Phase::Idle);
     page.act(|scheduler, state| {
@@ -240,7 +248,7 @@ fn the_middle_slice_is_shown_and_predicted_first_and_then_all_of_a_series_in_ord
     let mut order = Vec::new();
     while page.state.reports.len() < 5 {
         page.answer();
-        order.extend(page.given().into_iter().map(String::from));
+        order.extend(page.file_window().into_iter().map(String::from));
         page.finish();
     }
     assert_eq!(order, ["slice 0", "slice 1", "slice 3", "slice 4"]);
@@ -268,14 +276,14 @@ fn a_slice_that_breaks_two_workers_is_skipped_by_name_and_the_others_go_on() {
     page.settle();
     page.act(|scheduler, _| scheduler.run([0, 1]));
     page.answer();
-    assert_eq!(page.given(), ["slice 0"]);
+    assert_eq!(page.file_window(), ["slice 0"]);
     page.break_worker();
     page.answer();
     // What was prepared meanwhile comes first.
-    assert_eq!(page.given(), ["slice 1"]);
+    assert_eq!(page.file_window(), ["slice 1"]);
     page.finish();
     page.answer();
-    assert_eq!(page.given(), ["slice 0"], "once more");
+    assert_eq!(page.file_window(), ["slice 0"], "once more");
     page.break_worker();
     page.settle();
     assert!(page.state.troubles.iter().any(|message| message.contains("slice 0")));
@@ -313,7 +321,7 @@ fn a_graphics_card_that_fails_gives_way_to_the_cpu_and_its_slice_is_computed_aga
     page.ready(1);
     page.open(3);
     page.answer();
-    assert_eq!(page.given(), ["slice 1"]);
+    assert_eq!(page.file_window(), ["slice 1"]);
     page.act(|scheduler, _| scheduler.timer(Timer::Worker(1)));
     let cpu = *page.workers.keys().next().expect("the CPU's worker");
     page.ready(cpu);
@@ -332,10 +340,10 @@ fn a_worker_that_does_not_confirm_a_cancellation_is_replaced_and_one_that_does_i
     assert!(page.patience(Timer::Cancellation(1)).is_some());
     page.act(|scheduler, _| scheduler.run([0]));
     page.answer();
-    assert_eq!(page.given(), ["slice 1"], "nothing new before the old has stopped");
+    assert_eq!(page.file_window(), ["slice 1"], "nothing new before the old has stopped");
     page.say(1, Event::Cancelled { id: 0 });
     page.answer();
-    assert_eq!(page.given(), ["slice 0"]);
+    assert_eq!(page.file_window(), ["slice 0"]);
     page.act(|scheduler, _| scheduler.cancel());
     page.act(|scheduler, _| scheduler.timer(Timer::Cancellation(1)));
     assert_eq!(page.workers.len(), 1);

@@ -1,7 +1,7 @@
 //! Connects the page to its programs: carries out what the [`Scheduler`] commands, and tells it what happens.
 
-mod program;
 mod silence;
+mod worker_handle;
 
 use std::cell::{Cell, RefCell};
 use std::rc::Rc;
@@ -10,8 +10,8 @@ use wasm_bindgen_futures::spawn_local;
 use web_sys::File;
 use yew::UseReducerDispatcher;
 
-use self::program::Program;
 use self::silence::Silence;
+use self::worker_handle::WorkerHandle;
 use crate::export::Format;
 use crate::export::dicom::Identity;
 use crate::image::Window;
@@ -50,16 +50,16 @@ struct Inner {
 /// What the browser runs for the page.
 #[derive(Default)]
 struct Running {
-    reader: Option<Program>,
+    reader: Option<WorkerHandle>,
     // Few of each, and a map would be kilobytes of the page.
-    workers: Vec<(u32, Program)>,
+    workers: Vec<(u32, WorkerHandle)>,
     timers: Vec<(Timer, Silence)>,
     /// The files that are open, with the number of their batch.
     files: (u32, Vec<File>),
 }
 
 impl Running {
-    fn worker(&mut self, number: u32) -> Option<&mut Program> {
+    fn worker(&mut self, number: u32) -> Option<&mut WorkerHandle> {
         let found = self.workers.iter_mut().find(|(own, _)| *own == number);
         found.map(|(_, program)| program)
     }
@@ -269,7 +269,7 @@ impl Session {
         let failed = move |reason: &str| {
             failed.update(|scheduler| scheduler.worker_failed(number, reason));
         };
-        match Program::start(device.files(), on_event, failed) {
+        match WorkerHandle::start(device.files(), on_event, failed) {
             Ok(program) => {
                 self.inner.running.borrow_mut().workers.push((number, program));
             }
@@ -284,7 +284,7 @@ impl Session {
         let on_event =
             move |event, bytes| events.update(|scheduler| scheduler.reader_event(event, bytes));
         let failed = move |reason: &str| failed.update(|scheduler| scheduler.reader_failed(reason));
-        match Program::start(reader.files(), on_event, failed) {
+        match WorkerHandle::start(reader.files(), on_event, failed) {
             Ok(program) => self.inner.running.borrow_mut().reader = Some(program),
             Err(reason) => {
                 self.inner.running.borrow_mut().reader = None;

@@ -18,17 +18,17 @@ use crate::inference::{Cancelled, PredictError, Prediction, Predictor, Progress,
 use crate::web::protocol::worker::{Event, Request};
 use crate::web::protocol::{Envelope, Transfer};
 use crate::web::yielder::Yielder;
-use crate::web::{browser, scope, weights};
+use crate::web::{browser, weights, worker_scope};
 
 /// Starts listening. `D` is what this binary computes on.
 pub fn run<D: WorkerDevice>() {
     let worker = Rc::new(Worker::<D> { predictor: RefCell::new(None), cancelled: Cell::new(0) });
     let on_message = move |envelope| worker.clone().on_message(envelope);
-    scope::listen(on_message, &Event::Started, |message| Event::Failed { message });
+    worker_scope::listen(on_message, &Event::Started, |message| Event::Failed { message });
 }
 
 fn post(event: &Event) {
-    scope::post(event, Transfer::Nothing);
+    worker_scope::post(event, Transfer::Nothing);
 }
 
 struct Worker<D: WorkerDevice> {
@@ -95,7 +95,7 @@ impl<D: WorkerDevice> Worker<D> {
                 let score = |logit: &f32| (sigmoid(*logit) * 255.0).round() as u8;
                 let scores: Vec<u8> = mask_logits.iter().flatten().map(score).collect();
                 let event = Event::Done { id, report: Box::new(report) };
-                return scope::post(&event, Transfer::Bytes(&scores));
+                return worker_scope::post(&event, Transfer::Bytes(&scores));
             }
             Err(PredictError::Cancelled(_)) => Event::Cancelled { id },
             Err(error) => Event::Failed { message: error.to_string() },

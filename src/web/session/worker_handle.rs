@@ -13,21 +13,21 @@ use crate::web::protocol::{self, Transfer};
 use crate::web::session::silence::Silence;
 use crate::web::texts::text;
 
-/// A program that has said nothing for so long after its start is given up. Its files may still be on
+/// A worker that has not answered this long after its start counts as failed. Its files may still be on
 /// their way, over a slow line.
 const START_PATIENCE_MS: u32 = 120_000;
 
-/// The program; dropping it ends it.
-pub struct Program {
+/// The worker; dropping it terminates it.
+pub struct WorkerHandle {
     worker: Worker,
-    /// Runs out if the program never answers.
+    /// Runs out if the worker never answers.
     patience: Option<Silence>,
     /// Kept alive as long as the worker calls them.
     _on_message: Closure<dyn Fn(MessageEvent)>,
     _on_error: Closure<dyn Fn(ErrorEvent)>,
 }
 
-impl Program {
+impl WorkerHandle {
     /// Starts the program of a script and its wasm. `on_event` is called for each event with the bytes beside it,
     /// `failed` if the program breaks or never answers.
     pub fn start<E: DeserializeOwned + 'static>(
@@ -97,7 +97,7 @@ fn start([script, wasm]: [&str; 2]) -> Result<Worker, JsValue> {
     worker
 }
 
-impl Drop for Program {
+impl Drop for WorkerHandle {
     fn drop(&mut self) {
         self.worker.set_onmessage(None);
         self.worker.set_onerror(None);
