@@ -9,6 +9,8 @@ DENY_VERSION := 0.20.2
 FUZZ_VERSION := 0.13.2
 FUZZ_SECONDS ?= 120
 TOOLS := $(CURDIR)/target/tools
+# Where they are built: once for what they share, without what a debugger would need.
+INSTALL := CARGO_PROFILE_DEV_DEBUG=false cargo install --locked --root $(TOOLS) --target-dir $(TOOLS)/build
 export PATH := $(TOOLS)/bin:$(TOOLS)/node_modules/.bin:$(HOME)/.cargo/bin:$(PATH)
 
 .PHONY: serve test dist package tools fmt lint deny unit browser fuzz
@@ -31,8 +33,8 @@ package: tools
 # What building the page needs, beside Rust itself.
 tools:
 	@rustup target list --installed | grep -q wasm32-unknown-unknown || rustup target add wasm32-unknown-unknown
-	@trunk --version 2>/dev/null | grep -q . || cargo install trunk --debug --version $(TRUNK_VERSION) --locked --no-default-features --features rustls --root $(TOOLS)
-	@wasm-bindgen --version 2>/dev/null | grep -qF "$(BINDGEN_VERSION)" || cargo install --path www/tools/wasm-bindgen --locked --force --target-dir $(CURDIR)/target/tools/build --root $(TOOLS)
+	@trunk --version 2>/dev/null | grep -q . || $(INSTALL) trunk --debug --version $(TRUNK_VERSION) --no-default-features --features rustls
+	@wasm-bindgen --version 2>/dev/null | grep -qF "$(BINDGEN_VERSION)" || $(INSTALL) --path www/tools/wasm-bindgen --force
 	@{ wasm-opt --version && esbuild --version && cmp -s www/tools/package-lock.json $(TOOLS)/package-lock.json; } >/dev/null 2>&1 \
 	  || { mkdir -p $(TOOLS) && cp www/tools/package.json www/tools/package-lock.json $(TOOLS) && npm ci --ignore-scripts --prefix $(TOOLS); } \
 	  || echo "wasm-opt, esbuild and axe-core were not found; skipping them"
@@ -43,27 +45,28 @@ test: fmt lint deny unit dist browser
 fmt:
 	cargo fmt --check
 
+# In the profiles of the tests and of the page, whose macros and build scripts are then built once.
 lint: tools
-	cargo clippy --locked --all-targets -- -D warnings
-	cargo clippy --locked --target wasm32-unknown-unknown --features webgpu --lib --bins -- -D warnings
-	RUSTDOCFLAGS="-D warnings" cargo doc --locked --no-deps --lib
+	cargo clippy --locked --profile checks --all-targets -- -D warnings
+	cargo clippy --locked --profile wasm-release --target wasm32-unknown-unknown --features webgpu --lib --bins -- -D warnings
+	RUSTDOCFLAGS="-D warnings" cargo doc --locked --profile checks --no-deps --lib
 
 # Licences, sources and duplicates of what is linked; known weaknesses where their list can be reached.
 deny:
-	@cargo deny --version 2>/dev/null | grep -q . || cargo install cargo-deny --debug --version $(DENY_VERSION) --locked --root $(TOOLS)
+	@cargo deny --version 2>/dev/null | grep -q . || $(INSTALL) cargo-deny --debug --version $(DENY_VERSION)
 	cargo deny --log-level error --locked check licenses bans sources
 	@if cargo deny --log-level error fetch db >/dev/null 2>&1; then cargo deny --log-level error check --disable-fetch advisories; \
 	  else echo "SKIPPED: the list of known weaknesses was not reached"; test -z "$$GITHUB_ACTIONS"; fi
 
 unit:
-	cargo test --locked --release --lib --bins --test cli --test golden --test parity --test training --test data --test exports --test malformed_input --test outputs --test reference_files --test structure --test texts
+	cargo test --locked --profile checks --lib --bins --test cli --test golden --test parity --test training --test data --test exports --test malformed_input --test outputs --test reference_files --test structure --test texts
 
 # Needs dist/, Chromium and ChromeDriver; names what it skips. Screenshots go to artifacts/.
 browser:
-	cargo test --locked --release --test browser
+	cargo test --locked --profile checks --test browser
 
 fuzz:
-	@cargo fuzz --version 2>/dev/null | grep -q . || cargo install cargo-fuzz --version $(FUZZ_VERSION) --locked --root $(TOOLS)
+	@cargo fuzz --version 2>/dev/null | grep -q . || $(INSTALL) cargo-fuzz --version $(FUZZ_VERSION)
 	GROUNDGLASS_SEEDS=$(CURDIR)/fuzz/seeds GROUNDGLASS_HOSTILE=1 cargo test --locked --release --test malformed_input
 	for target in image dicom weights manifest; do \
 	  mkdir -p fuzz/corpus/$$target; \

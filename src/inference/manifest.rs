@@ -45,7 +45,7 @@ pub struct ModelEntry {
     pub card: String,
     /// Licence of the weights, in one line.
     pub licence: String,
-    /// What a device must compute before it is believed.
+    /// What a device must compute before it is used.
     #[serde(rename = "canary")]
     pub self_test: SelfTest,
     /// How many regions of labelled slices pass each score, to compare a slice with.

@@ -1,4 +1,4 @@
-//! A small computation with a known answer, run before a device is believed.
+//! A small computation with a known answer, run before a device is used.
 //!
 //! In a browser a shader that fails to compile is skipped without an error, and what it should
 //! have written is whatever lay there before. So every worker computes the self-test first, through

@@ -76,7 +76,7 @@ fn unpack_within(bytes: &[u8], budget: &mut Budget) -> Result<Vec<Member>, Image
                 continue;
             }
         };
-        // What the archive says of its sizes is not believed.
+        // What the archive says of its sizes is not trusted.
         let mut contents = Vec::new();
         let read = file.take(budget.left().min(MAX_MEMBER) + 1).read_to_end(&mut contents);
         budget.take(contents.len() as u64)?;

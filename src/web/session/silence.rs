@@ -6,7 +6,7 @@ use std::rc::Rc;
 use gloo::timers::callback::Timeout;
 use web_time::Instant;
 
-/// By so much a timer may fire late and still be believed.
+/// A timer that fires later than this starts again.
 const LATE_MS: u128 = 3000;
 
 type Slot = Rc<RefCell<Option<Timeout>>>;
