@@ -5,8 +5,8 @@ use std::collections::VecDeque;
 use crate::image::Window;
 use crate::web::state::RenderedSlice;
 
-/// Pictures kept: a quarter of a megabyte each at 512 x 512.
-const MOST: usize = 48;
+/// Pictures kept: three quarters of a megabyte each at 512 x 512, with their values.
+const MOST: usize = 32;
 
 /// A slice, and the window chosen for it.
 pub type View = (usize, Option<Window>);

@@ -25,10 +25,14 @@ pub struct RenderedSlice {
     pub height: usize,
     /// Grey values, row-major.
     pub pixels: Rc<Vec<u8>>,
+    /// Hounsfield units, row-major; `None` for a picture.
+    pub values: Option<Rc<Vec<i16>>>,
     /// Window that they are shown through; `None` for a picture, which has its window in it.
     pub window: Option<Window>,
     /// Window that the file asks for.
     pub file_window: Option<Window>,
+    /// Millimetres between rows and between columns.
+    pub spacing_mm: Option<[f64; 2]>,
 }
 
 /// How a slice is shown.

@@ -72,7 +72,7 @@ impl Gesture {
 }
 
 /// A point of the window in widths and heights of an element.
-fn place(x: i32, y: i32, element: &Element) -> (f64, f64) {
+pub fn place(x: i32, y: i32, element: &Element) -> (f64, f64) {
     let bounds = element.get_bounding_client_rect();
     let share = |at: i32, from: f64, length: f64| ((f64::from(at) - from) / length).clamp(0.0, 1.0);
     (share(x, bounds.left(), bounds.width()), share(y, bounds.top(), bounds.height()))

@@ -12,8 +12,9 @@ use yew::prelude::*;
 use crate::image::Window;
 use crate::report::SliceReport;
 use crate::web::browser;
-use crate::web::components::gestures::{Gesture, PointerTracker, key};
+use crate::web::components::gestures::{Gesture, PointerTracker, key, place};
 use crate::web::drawing::{draw, draw_scores, outlines};
+use crate::web::read_out::{PixelValue, ReadOut};
 use crate::web::state::{Display, RenderedSlice, Step};
 use crate::web::texts::{counted, text};
 
@@ -62,6 +63,20 @@ fn summary(props: &Props) -> AttrValue {
     }
 }
 
+/// What lies under the pointer.
+fn in_words(found: &ReadOut) -> String {
+    let mut words = match found.value {
+        PixelValue::Hounsfield(value) => text!("slice.value.hounsfield", value = value).to_string(),
+        PixelValue::Grey(value) => text!("slice.value.grey", value = value).to_string(),
+    };
+    words += &text!("slice.value.place", column = found.column, row = found.row);
+    if let Some([right, down]) = found.place_mm {
+        let (right, down) = (format!("{right:.1}"), format!("{down:.1}"));
+        words += &text!("slice.value.mm", right = right, down = down);
+    }
+    words
+}
+
 /// The slice and what it is shown with.
 #[component]
 pub fn SliceCanvas(props: &Props) -> Html {
@@ -98,6 +113,12 @@ pub fn SliceCanvas(props: &Props) -> Html {
         });
     }
     let pointer_tracker = use_mut_ref(PointerTracker::default);
+    let display = props.display;
+    let read_out = use_state(|| None::<ReadOut>);
+    let on_leave = {
+        let read_out = read_out.clone();
+        Callback::from(move |_: PointerEvent| read_out.set(None))
+    };
     let apply = {
         let (on_display, on_window, on_step) =
             (props.on_display.clone(), props.on_window.clone(), props.on_step.clone());
@@ -150,8 +171,14 @@ pub fn SliceCanvas(props: &Props) -> Html {
             (pointer_tracker.clone(), apply.clone(), canvas.clone());
         let has_window = props.picture.window.is_some();
         let is_whole = props.display.view.is_whole();
+        let (picture, view, read_out) = (props.picture.clone(), display.view, read_out.clone());
         Callback::from(move |event: PointerEvent| {
             let Some(element) = canvas.cast::<HtmlElement>() else { return };
+            let at = place(event.client_x(), event.client_y(), &element);
+            let found = ReadOut::at(&picture, view, at);
+            if *read_out != found {
+                read_out.set(found);
+            }
             let gesture =
                 pointer_tracker.borrow_mut().follow(&event, &element, has_window, is_whole);
             if let Some(gesture) = gesture {
@@ -172,7 +199,6 @@ pub fn SliceCanvas(props: &Props) -> Html {
         let apply = apply.clone();
         Callback::from(move |_: MouseEvent| apply(gesture))
     };
-    let display = props.display;
     let on_opacity = props.on_display.reform(move |event: InputEvent| {
         let input = event.target_dyn_into::<HtmlInputElement>();
         let opacity = input.map(|input| input.value_as_number()).unwrap_or_default();
@@ -206,6 +232,7 @@ pub fn SliceCanvas(props: &Props) -> Html {
                     onpointermove={on_pointer.clone()}
                     onpointerup={on_pointer.clone()}
                     onpointercancel={on_pointer}
+                    onpointerleave={on_leave}
                     oncontextmenu={Callback::from(|event: MouseEvent| event.prevent_default())}
                 />
                 if has_scores {
@@ -239,6 +266,7 @@ pub fn SliceCanvas(props: &Props) -> Html {
                         onclick={press(Gesture::Scores)}
                     >{text!("slice.show_scores")}</button>
                 </div>
+                <output class="read-out">{read_out.as_ref().map(in_words).unwrap_or_default()}</output>
                 if has_scores {
                     <span class="scale">{"0 "}<span class="ramp" aria-hidden="true" />{" 1"}</span>
                 }

@@ -4,6 +4,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::export::Format;
 use crate::export::dicom::Identity;
+use crate::image::slice::Values;
 use crate::image::{CtSlice, Window};
 use crate::report::{FileError, Report};
 
@@ -156,6 +157,25 @@ impl PreparedSlice {
     }
 }
 
+/// Grey values, and behind each other those in Hounsfield units that they were made of, if there are any: rounded,
+/// 16 bits, little endian.
+pub fn with_values(mut pixels: Vec<u8>, values: &Values) -> Vec<u8> {
+    if let Values::Hounsfield(values) = values {
+        pixels.extend(values.iter().flat_map(|value| (value.round() as i16).to_le_bytes()));
+    }
+    pixels
+}
+
+/// Takes [`with_values`] apart, for a slice of so many pixels.
+pub fn without_values(mut bytes: Vec<u8>, pixels: usize) -> (Vec<u8>, Option<Vec<i16>>) {
+    let values = (bytes.len() == 3 * pixels).then(|| {
+        let (values, _) = bytes[pixels..].as_chunks::<2>();
+        values.iter().map(|value| i16::from_le_bytes(*value)).collect()
+    });
+    bytes.truncate(pixels);
+    (bytes, values)
+}
+
 /// Reader to page.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub enum Event {
@@ -182,7 +202,7 @@ pub enum Event {
         /// What is in them.
         contents: OpenedStudy,
     },
-    /// A slice to look at; the buffer holds its grey values.
+    /// A slice to look at; the buffer holds its grey values, and behind them those of CT ([`with_values`]).
     Shown {
         /// Number of the batch.
         batch: u32,
@@ -198,6 +218,8 @@ pub enum Event {
         window: Option<Window>,
         /// Window that the file asks for.
         file_window: Option<Window>,
+        /// Millimetres between rows and between columns.
+        spacing_mm: Option<[f64; 2]>,
     },
     /// A slice cannot be shown.
     NotShown {
@@ -257,4 +279,19 @@ pub enum Event {
         /// Why.
         message: String,
     },
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn values_travel_behind_the_grey_ones() {
+        let pixels = vec![1, 2, 3];
+        let values = Values::Hounsfield(vec![-1024.4, 0.6, 40000.0]);
+        let (grey, units) = without_values(with_values(pixels.clone(), &values), 3);
+        assert_eq!((grey, units), (pixels.clone(), Some(vec![-1024, 1, i16::MAX])));
+        let sent = with_values(pixels.clone(), &Values::Grey(pixels.clone()));
+        assert_eq!(without_values(sent, 3), (pixels, None));
+    }
 }

@@ -14,7 +14,9 @@ use crate::image::slice::RawSlice;
 use crate::image::study::{Opening, SeriesSlice};
 use crate::image::{ImageError, Study, Window};
 use crate::report::FileError;
-use crate::web::protocol::reader::{Event, OpenedSeries, OpenedStudy, PreparedSlice, Request};
+use crate::web::protocol::reader::{
+    Event, OpenedSeries, OpenedStudy, PreparedSlice, Request, with_values,
+};
 use crate::web::protocol::{Envelope, Transfer};
 use crate::web::worker_scope;
 
@@ -185,11 +187,20 @@ impl<K: Kind> Reader<K> {
             Ok(raw) => {
                 let (file_window, chosen) = (raw.window, window);
                 let window = window.or_else(|| raw.default_window());
-                let shown = raw.windowed(&place.name, window);
-                let (width, height) = (shown.width, shown.height);
-                let event =
-                    Event::Shown { batch, slice, width, height, chosen, window, file_window };
-                post(&event, Transfer::Bytes(&shown.pixels));
+                let (width, height, spacing_mm) = (raw.width, raw.height, raw.spacing_mm);
+                let shown = raw.clone().windowed(&place.name, window);
+                let bytes = with_values(shown.pixels, &raw.values);
+                let event = Event::Shown {
+                    batch,
+                    slice,
+                    width,
+                    height,
+                    chosen,
+                    window,
+                    file_window,
+                    spacing_mm,
+                };
+                post(&event, Transfer::Bytes(&bytes));
             }
             Err(error) => {
                 let message = error.to_string();

@@ -189,6 +189,7 @@ impl Page {
                         chosen,
                         window,
                         file_window,
+                        spacing_mm: None,
                     });
                 }
                 _ => {}

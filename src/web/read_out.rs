@@ -1,0 +1,90 @@
+//! What lies under the pointer.
+
+use crate::web::state::RenderedSlice;
+use crate::web::view::View;
+
+/// A pixel of the shown slice.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct ReadOut {
+    /// Column, from 0.
+    pub column: usize,
+    /// Row, from 0.
+    pub row: usize,
+    /// Its middle in millimetres from the slice's upper left corner, to the right and down.
+    pub place_mm: Option<[f64; 2]>,
+    /// What the pixel holds.
+    pub value: PixelValue,
+}
+
+/// The value of a pixel.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum PixelValue {
+    /// Hounsfield units.
+    Hounsfield(i16),
+    /// Grey of a picture, 0 to 255.
+    Grey(u8),
+}
+
+impl ReadOut {
+    /// What lies at `at`, in widths and heights of what `view` shows of the slice; `None` beside it.
+    pub fn at(slice: &RenderedSlice, view: View, at: (f64, f64)) -> Option<Self> {
+        let index = |edge: f64, at: f64, length: usize| {
+            let place = (edge + at / view.zoom) * length as f64;
+            (place >= 0.0 && place < length as f64).then_some(place as usize)
+        };
+        let column = index(view.left, at.0, slice.width)?;
+        let row = index(view.top, at.1, slice.height)?;
+        let pixel = row * slice.width + column;
+        let value = match &slice.values {
+            Some(values) => PixelValue::Hounsfield(*values.get(pixel)?),
+            None => PixelValue::Grey(*slice.pixels.get(pixel)?),
+        };
+        let place_mm = slice.spacing_mm.map(|[between_rows, between_columns]| {
+            [(column as f64 + 0.5) * between_columns, (row as f64 + 0.5) * between_rows]
+        });
+        Some(Self { column, row, place_mm, value })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::rc::Rc;
+
+    use super::*;
+
+    fn slice() -> RenderedSlice {
+        RenderedSlice {
+            source: String::new(),
+            slice: 0,
+            width: 4,
+            height: 2,
+            pixels: Rc::new((0..8).collect()),
+            values: None,
+            window: None,
+            file_window: None,
+            spacing_mm: Some([2.0, 0.5]),
+        }
+    }
+
+    #[test]
+    fn a_pixel_is_told_with_its_place_and_value() {
+        let slice = slice();
+        let found = ReadOut::at(&slice, View::default(), (0.6, 0.9));
+        let expected =
+            ReadOut { column: 2, row: 1, place_mm: Some([1.25, 3.0]), value: PixelValue::Grey(6) };
+        assert_eq!(found, Some(expected));
+        let with_units = RenderedSlice { values: Some(Rc::new((-4..4).collect())), ..slice };
+        let found = ReadOut::at(&with_units, View::default(), (0.6, 0.9)).map(|found| found.value);
+        assert_eq!(found, Some(PixelValue::Hounsfield(2)));
+    }
+
+    #[test]
+    fn a_magnified_slice_shows_its_part_and_nothing_lies_beside_it() {
+        let view = View { zoom: 2.0, left: 0.5, top: 0.0 };
+        let found = ReadOut::at(&slice(), view, (0.0, 0.99)).map(|found| (found.column, found.row));
+        assert_eq!(found, Some((2, 0)));
+        for beside in [(-0.1, 0.0), (0.0, -0.1), (1.0, 0.5)] {
+            assert_eq!(ReadOut::at(&slice(), View::default(), beside), None, "{beside:?}");
+        }
+    }
+}
