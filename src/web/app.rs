@@ -12,6 +12,7 @@ use crate::web::components::{
     About, Bench, Exports, LesionList, Probabilities, Regions, SeriesPanel, SliceCanvas,
     SliceInput, Status, Troubles,
 };
+use crate::web::options::Theme;
 use crate::web::session::Session;
 use crate::web::state::{Action, Display, State, Step};
 use crate::web::texts::{self, LANGUAGES, text};
@@ -23,7 +24,9 @@ pub fn run() {
         web_sys::console::warn_1(&"a logger was installed already".into());
     }
     spawn_local(async {
-        texts::set_language(texts::preferred(browser::page_options().language.as_deref())).await;
+        let options = browser::page_options();
+        browser::set_theme(options.theme);
+        texts::set_language(texts::preferred(options.language.as_deref())).await;
         yew::Renderer::<App>::new().render();
     });
 }
@@ -105,6 +108,17 @@ fn App() -> Html {
             });
         })
     };
+    let theme = use_state(|| options.theme);
+    let on_theme = {
+        let theme = theme.clone();
+        Callback::from(move |event: Event| {
+            let select = event.target_dyn_into::<HtmlSelectElement>();
+            let index = select.and_then(|select| usize::try_from(select.selected_index()).ok());
+            let chosen = index.and_then(|index| themes().get(index)?.0);
+            browser::set_theme(chosen);
+            theme.set(chosen);
+        })
+    };
     html! {
         // Keyed by the language, so that every word of the page is said anew in another.
         <div class={classes!("page", state.picture.is_some().then_some("open"))} key={state.language}>
@@ -154,6 +168,14 @@ fn App() -> Html {
             <footer>
                 { footer(&state) }
                 <label>
+                    {text!("app.theme")}
+                    <select onchange={on_theme}>
+                        for (choice, name) in themes() {
+                            <option selected={choice == *theme}>{name}</option>
+                        }
+                    </select>
+                </label>
+                <label>
                     {text!("app.language")}
                     <select onchange={on_language}>
                         for (code, name) in LANGUAGES {
@@ -164,6 +186,15 @@ fn App() -> Html {
             </footer>
         </div>
     }
+}
+
+/// The colours to choose from.
+fn themes() -> [(Option<Theme>, AttrValue); 3] {
+    [
+        (None, text!("app.theme.system")),
+        (Some(Theme::Dark), text!("app.theme.dark")),
+        (Some(Theme::Light), text!("app.theme.light")),
+    ]
 }
 
 /// The shown slice.

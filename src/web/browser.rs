@@ -7,11 +7,13 @@ use wasm_bindgen::{JsCast, JsValue};
 use wasm_bindgen_futures::JsFuture;
 use web_sys::{Blob, BlobPropertyBag, File, HtmlAnchorElement, Response, Url, UrlSearchParams};
 
-use crate::web::options::PageOptions;
+use crate::web::options::{PageOptions, Theme};
 use crate::web::protocol::worker::Download;
 
 /// Time that a graphics driver has to say whether it is there.
 const ADAPTER_PATIENCE_MS: u32 = 10_000;
+/// The attribute by which the style sheet knows the chosen colours.
+const THEME: &str = "data-theme";
 /// Time that a browser has to take a file that is saved.
 const SAVE_PATIENCE_MS: u32 = 60_000;
 
@@ -207,6 +209,19 @@ pub fn page_options() -> PageOptions {
         .and_then(|search| UrlSearchParams::new_with_str(&search).ok());
     // The browser's reading of numbers: Rust's own would be ten kilobytes of the page.
     PageOptions::read(|name| query.as_ref()?.get(name), js_sys::Number::parse_float)
+}
+
+/// Chooses the page's colours; `None` follows the system.
+pub fn set_theme(theme: Option<Theme>) {
+    let document = web_sys::window().and_then(|window| window.document());
+    let Some(root) = document.and_then(|document| document.document_element()) else { return };
+    let set = match theme {
+        Some(theme) => root.set_attribute(THEME, theme.name()),
+        None => root.remove_attribute(THEME),
+    };
+    if let Err(error) = set {
+        log::warn!("the colours could not be chosen: {}", describe(&error));
+    }
 }
 
 /// The user's languages, the most wanted first.

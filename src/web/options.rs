@@ -22,6 +22,25 @@ impl Device {
     }
 }
 
+/// Colours of the page.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Theme {
+    /// Light on dark.
+    Dark,
+    /// Dark on light.
+    Light,
+}
+
+impl Theme {
+    /// Its name, in the address and the style sheet.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Dark => "dark",
+            Self::Light => "light",
+        }
+    }
+}
+
 /// Which reader.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Reader {
@@ -51,6 +70,8 @@ pub struct PageOptions {
     pub model: Option<String>,
     /// `?lang=`.
     pub language: Option<String>,
+    /// `?theme=`; without it, as the system is set.
+    pub theme: Option<Theme>,
     /// `?bench=1`.
     pub bench: bool,
     /// `?embed=1`: without what a frame in another page has no place for.
@@ -72,6 +93,9 @@ impl PageOptions {
             },
             model: get("model"),
             language: get("lang"),
+            theme: get("theme").and_then(|name| {
+                [Theme::Dark, Theme::Light].into_iter().find(|theme| theme.name() == name)
+            }),
             workers: get("workers")
                 .map(|text| number(&text))
                 .filter(|count| *count >= 1.0)
@@ -99,11 +123,13 @@ mod tests {
 
     #[test]
     fn what_makes_no_sense_is_as_if_it_were_not_there() {
-        let options = read("device=cpu&model=x&workers=3&threshold=0.4&embed=1");
+        let options = read("device=cpu&model=x&workers=3&threshold=0.4&embed=1&theme=dark");
+        assert_eq!(options.theme, Some(Theme::Dark));
         assert_eq!((options.device, options.workers), (Some(Device::Cpu), Some(3)));
         assert!(options.embed && !options.bench);
         assert_eq!(options.threshold, Some(0.4));
-        let options = read("device=tpu&workers=0&threshold=7&bench=0");
+        let options = read("device=tpu&workers=0&threshold=7&bench=0&theme=pink");
+        assert_eq!(options.theme, None);
         assert_eq!((options.device, options.workers, options.threshold), (None, None, None));
         assert!(!options.bench);
         assert_eq!(read("workers=many&threshold=low").workers, None);

@@ -141,8 +141,12 @@ pub fn SliceInput(props: &Props) -> Html {
                 />
                 <label for="slice-folder">{text!("input.folder")}</label>
                 <input id="slice-folder" type="file" webkitdirectory=true onchange={on_change} />
-                <p class="hint">{text!("input.hint")}</p>
             </div>
+            <ol class="steps">
+                for step in [text!("input.step.open"), text!("input.step.run"), text!("input.step.see")] {
+                    <li>{step}</li>
+                }
+            </ol>
             <div class="samples" role="group" aria-label={text!("input.samples")}>
                 for (name, url) in samples() {
                     <button type="button" onclick={sample(url)}>{name}</button>
