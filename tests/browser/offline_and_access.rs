@@ -86,6 +86,17 @@ pub async fn accessibility() {
     visitor.wait_for("Done:", SOON).await;
     assert_accessible(&visitor, "in the dark").await;
     visitor.picture("dark").await;
+    // Light by choice, whatever the system is set to.
+    let ground = "return getComputedStyle(document.body).backgroundColor";
+    let dark = visitor.client.execute(ground, Vec::new()).await.expect("a colour");
+    let choose = "const select = [...document.querySelectorAll('label')]
+        .find(label => label.textContent.startsWith('Colours')).querySelector('select');
+        select.selectedIndex = 2;
+        select.dispatchEvent(new Event('change', { bubbles: true }));";
+    visitor.client.execute(choose, Vec::new()).await.expect("a choice");
+    let light = visitor.client.execute(ground, Vec::new()).await.expect("a colour");
+    assert_ne!(dark, light);
+    assert_accessible(&visitor, "light by choice").await;
     visitor.leave().await;
 }
 

@@ -2,9 +2,10 @@
 
 use std::collections::BTreeMap;
 use std::io::Write;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use groundglass::image::Study;
+use groundglass::image::slice::Values;
 use groundglass::report::Report;
 
 use super::common::{self, dicom::write_series};
@@ -42,7 +43,7 @@ pub async fn a_series() {
     let volume = report.series[0].lesion_volume_ml.expect("a volume: the spacing is known");
     assert_eq!(volume > 0.0, report.slices.iter().any(|slice| !slice.lesions.is_empty()));
     let magic: [(&str, &str, &[u8]); 8] = [
-        ("Report (HTML)", "report.html", b"<!doctype html>"),
+        ("Report (HTML)", "report.html", b"<!DOCTYPE html>"),
         ("Table (CSV)", "lesions.csv", b"\"source\",\"width\""),
         ("COCO JSON", "coco.json", b"{"),
         ("Mask of this slice (PNG)", "mask.png", b"\x89PNG"),
@@ -123,6 +124,33 @@ pub async fn resuming() {
     visitor.leave().await;
 }
 
+/// The value under the pointer is the file's, through whatever window it is looked at.
+async fn reads_out_hounsfield_units(visitor: &Visitor, file: &Path) {
+    let opened = Study::open([(String::new(), std::fs::read(file).expect("the file"))]);
+    let raw = opened.series[0].slices[0].read().expect("the slice");
+    let Values::Hounsfield(values) = raw.values else { panic!("a CT slice") };
+    let point = "const canvas = document.querySelector('canvas');
+        const box = canvas.getBoundingClientRect();
+        canvas.dispatchEvent(new PointerEvent('pointermove', { pointerId: 1, pointerType: 'mouse',
+            clientX: box.left + 0.3 * box.width, clientY: box.top + 0.6 * box.height, bubbles: true }));";
+    for window in ["3", "1"] {
+        visitor.keys(".viewer", window).await;
+        visitor.client.execute(point, Vec::new()).await.expect("a pointer");
+        let says = || async { visitor.text(".read-out").await.unwrap_or_default() };
+        visitor.until("a value", SOON, || async { says().await.contains(" HU at ") }).await;
+        let words = says().await;
+        let numbers: Vec<i32> = words
+            .split(|c: char| !(c.is_ascii_digit() || c == '-'))
+            .filter_map(|number| number.parse().ok())
+            .collect();
+        let (value, column, row) = (numbers[0], numbers[1] as usize, numbers[2] as usize);
+        // The pointer's own coordinates are whole numbers.
+        assert!(column.abs_diff(3 * raw.width / 10) < 3 && row.abs_diff(6 * raw.height / 10) < 3);
+        assert_eq!(value, values[row * raw.width + column].round() as i32, "{words}");
+        assert!(words.ends_with(" mm)"), "the spacing is known: {words}");
+    }
+}
+
 pub async fn the_viewer() {
     let folder = tempfile::tempdir().expect("a folder");
     let files = write_series(folder.path(), 3, 21);
@@ -145,6 +173,8 @@ pub async fn the_viewer() {
     visitor.picture("magnified").await;
     visitor.keys(".viewer", "0").await;
     visitor.until("whole", SOON, || async { !is_zoomed().await }).await;
+
+    reads_out_hounsfield_units(&visitor, &files[1]).await;
 
     visitor.slide("Score threshold", "0.05").await;
     assert!(!visitor.lesions().await.is_empty(), "there is something to outline");
