@@ -3,6 +3,7 @@
 //! A state machine without a browser: what happens comes in as calls, what is to be done goes out as [`Command`]s.
 //! `web::session` connects it to the page and its programs; natively it is tested as it is.
 
+mod device_trial;
 pub mod pool;
 mod queue;
 mod reading;
@@ -20,9 +21,10 @@ use crate::report::{ModelsInfo, Report};
 use crate::web::options::{Device, Reader};
 use crate::web::protocol::reader::{self, PreparedSlice};
 use crate::web::protocol::worker;
+use crate::web::scheduler::device_trial::DeviceTrial;
 use crate::web::scheduler::pool::WorkerPool;
 use crate::web::scheduler::reading::Reading;
-use crate::web::state::{Action, State};
+use crate::web::state::{Action, ModelState, State};
 use crate::web::texts::text;
 
 /// What is to be done. Small, as all of them pass through one list: what is large is boxed.
@@ -129,6 +131,9 @@ pub struct Scheduler {
     reading: Reading,
     workers: Vec<Worker>,
     pool: WorkerPool,
+    trial: DeviceTrial,
+    /// What the CPU worker of the trial computes with, if it is ready.
+    challenger: Option<Box<ModelState>>,
     /// Slices to be looked at whatever they show.
     forced: Vec<usize>,
     /// Slices that wait.
@@ -156,6 +161,8 @@ impl Scheduler {
             reading: Reading::default(),
             workers: Vec::new(),
             pool,
+            trial: DeviceTrial::default(),
+            challenger: None,
             forced: Vec::new(),
             queue: VecDeque::new(),
             preparing: Vec::new(),
@@ -173,9 +180,12 @@ impl Scheduler {
         std::mem::take(&mut self.commands)
     }
 
-    /// The device is chosen: its worker starts.
-    pub fn choose(&mut self, device: Device) {
+    /// The device is chosen: its worker starts. A GPU that nobody asked for has to prove faster than the CPU.
+    pub fn choose(&mut self, device: Device, is_asked_for: bool) {
         self.has_chosen = true;
+        if device == Device::Gpu && !is_asked_for {
+            self.trial = DeviceTrial::begin();
+        }
         self.start_worker(device);
     }
 

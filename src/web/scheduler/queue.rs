@@ -6,7 +6,7 @@ use crate::inference::Settings;
 use crate::web::options::{Device, LOWEST_SCORE};
 use crate::web::protocol::reader::PreparedSlice;
 use crate::web::protocol::worker::Request;
-use crate::web::scheduler::{Command, Job, Scheduler, Timer};
+use crate::web::scheduler::{Command, Job, Scheduler, Timer, Worker};
 use crate::web::state::{Action, Phase};
 use crate::web::texts::text;
 
@@ -51,7 +51,7 @@ impl Scheduler {
         if !self.has_opened() {
             return;
         }
-        while let Some(place) = self.workers.iter().position(|worker| worker.is_idle()) {
+        while let Some(place) = self.idle_worker() {
             let Some((slice, prepared, pixels)) = self.prepared.pop_front() else { break };
             let id = self.number();
             let force = self.forced.contains(&slice);
@@ -66,6 +66,16 @@ impl Scheduler {
         self.resize_pool();
         self.prepare_more();
         self.publish_status();
+    }
+
+    /// Place of an idle worker: while two devices are compared, rather the CPU's, whose time is wanted.
+    fn idle_worker(&self) -> Option<usize> {
+        let idle = |worker: &&Worker| worker.is_idle();
+        let place = |wanted: &Worker| self.workers.iter().position(|w| w.number == wanted.number);
+        let is_cpu = |worker: &&Worker| worker.device == Device::Cpu;
+        let first = self.workers.iter().find(idle)?;
+        let cpu = self.workers.iter().filter(idle).find(is_cpu);
+        place(cpu.filter(|_| self.trial.is_under_way()).unwrap_or(first))
     }
 
     /// One slice more than there are idle workers is prepared ahead, so that none waits for the reader.

@@ -9,16 +9,18 @@ use crate::web::state::Phase;
 struct Page {
     scheduler: Scheduler,
     state: State,
-    /// Workers that were started and not stopped, with the slice that each was file_window last.
+    /// Workers that were started and not stopped, with the slice that each was given last.
     workers: BTreeMap<u32, Option<(u32, String)>>,
     readers_started: usize,
     /// What the reader was asked for and has not answered.
     asked: Vec<Ask>,
     timers: Vec<(Timer, u32)>,
     saved: Vec<String>,
+    /// What each worker takes for a slice; the others 100.
+    milliseconds: BTreeMap<u32, f64>,
 }
 
-fn slice_report(name: &str) -> SliceReport {
+fn slice_report(name: &str, milliseconds: f64) -> SliceReport {
     let slice = crate::image::CtSlice {
         source: name.into(),
         width: 1,
@@ -28,7 +30,7 @@ fn slice_report(name: &str) -> SliceReport {
         not_chest_ct: None,
         warnings: Vec::new(),
     };
-    SliceReport::refused(&slice, String::new(), BTreeMap::from([("total".into(), 100.0)]))
+    SliceReport::refused(&slice, String::new(), BTreeMap::from([("total".into(), milliseconds)]))
 }
 
 fn series(slices: usize) -> OpenedStudy {
@@ -60,8 +62,9 @@ impl Page {
             asked: Vec::new(),
             timers: Vec::new(),
             saved: Vec::new(),
+            milliseconds: BTreeMap::new(),
         };
-        page.scheduler.choose(Device::Cpu);
+        page.scheduler.choose(Device::Cpu, false);
         page.carry_out();
         page.read(Read::Started);
         page.ready(1);
@@ -205,7 +208,9 @@ impl Page {
             .filter_map(|(number, job)| job.take().map(|(id, slice)| (*number, id, slice)))
             .collect();
         for (number, id, slice) in busy {
-            self.say(number, Event::Done { id, report: Box::new(slice_report(&slice)) });
+            let milliseconds = self.milliseconds.get(&number).copied().unwrap_or(100.0);
+            let report = Box::new(slice_report(&slice, milliseconds));
+            self.say(number, Event::Done { id, report });
         }
     }
 
@@ -221,7 +226,7 @@ impl Page {
         panic!("it never settles");
     }
 
-    fn file_window(&self) -> Vec<&str> {
+    fn in_work(&self) -> Vec<&str> {
         self.workers.values().flatten().map(|(_, slice)| slice.as_str()).collect()
     }
 
@@ -240,7 +245,7 @@ fn the_middle_slice_is_shown_and_predicted_first_and_then_all_of_a_series_in_ord
     page.open(5);
     assert_eq!(page.state.shown, 2);
     page.answer();
-    assert_eq!(page.file_window(), ["slice 2"]);
+    assert_eq!(page.in_work(), ["slice 2"]);
     page.settle();
     assert_eq!(page.state.phase, Phase::Idle);
     page.act(|scheduler, state| {
@@ -249,7 +254,7 @@ fn the_middle_slice_is_shown_and_predicted_first_and_then_all_of_a_series_in_ord
     let mut order = Vec::new();
     while page.state.reports.len() < 5 {
         page.answer();
-        order.extend(page.file_window().into_iter().map(String::from));
+        order.extend(page.in_work().into_iter().map(String::from));
         page.finish();
     }
     assert_eq!(order, ["slice 0", "slice 1", "slice 3", "slice 4"]);
@@ -277,14 +282,14 @@ fn a_slice_that_breaks_two_workers_is_skipped_by_name_and_the_others_go_on() {
     page.settle();
     page.act(|scheduler, _| scheduler.run([0, 1]));
     page.answer();
-    assert_eq!(page.file_window(), ["slice 0"]);
+    assert_eq!(page.in_work(), ["slice 0"]);
     page.break_worker();
     page.answer();
     // What was prepared meanwhile comes first.
-    assert_eq!(page.file_window(), ["slice 1"]);
+    assert_eq!(page.in_work(), ["slice 1"]);
     page.finish();
     page.answer();
-    assert_eq!(page.file_window(), ["slice 0"], "once more");
+    assert_eq!(page.in_work(), ["slice 0"], "once more");
     page.break_worker();
     page.settle();
     assert!(page.state.troubles.iter().any(|message| message.contains("slice 0")));
@@ -315,20 +320,75 @@ fn a_graphics_card_that_fails_gives_way_to_the_cpu_and_its_slice_is_computed_aga
         scheduler.worker_failed(2, "gone");
     });
     let mut scheduler = Scheduler::new(WorkerPool::of(1));
-    scheduler.choose(Device::Gpu);
+    scheduler.choose(Device::Gpu, true);
     page = Page { scheduler, state: State::default(), workers: BTreeMap::new(), ..page };
     page.carry_out();
     page.read(Read::Started);
     page.ready(1);
     page.open(3);
     page.answer();
-    assert_eq!(page.file_window(), ["slice 1"]);
+    assert_eq!(page.in_work(), ["slice 1"]);
     page.act(|scheduler, _| scheduler.timer(Timer::Worker(1)));
     let cpu = *page.workers.keys().next().expect("the CPU's worker");
     page.ready(cpu);
     page.settle();
     assert!(page.state.reports.contains_key(&1));
     assert!(page.state.notice.is_some());
+}
+
+/// A page whose GPU takes long, nobody having asked for it, with two slices done.
+fn with_slow_gpu() -> (Page, u32) {
+    let mut page = Page::new();
+    let mut scheduler = Scheduler::new(WorkerPool::of(1));
+    scheduler.choose(Device::Gpu, false);
+    page = Page { scheduler, state: State::default(), workers: BTreeMap::new(), ..page };
+    page.carry_out();
+    page.read(Read::Started);
+    page.ready(1);
+    page.milliseconds.insert(1, 2000.0);
+    page.open(6);
+    for slice in [3, 2] {
+        page.act(|scheduler, state| scheduler.look_at(state, slice));
+        page.settle();
+    }
+    assert_eq!(page.workers.len(), 2, "a CPU worker is started to compare");
+    let cpu = *page.workers.keys().last().expect("its number");
+    (page, cpu)
+}
+
+#[test]
+fn of_a_slow_graphics_card_and_the_cpu_the_faster_stays_and_the_page_says_which() {
+    for (cpu_takes, cpu_stays) in [(300.0, true), (3000.0, false)] {
+        let (mut page, cpu) = with_slow_gpu();
+        let stays = if cpu_stays { cpu } else { 1 };
+        page.ready(cpu);
+        page.milliseconds.insert(cpu, cpu_takes);
+        page.act(|scheduler, state| scheduler.look_at(state, 0));
+        page.answer();
+        assert!(page.workers[&cpu].is_some(), "the next slice is the CPU's");
+        page.settle();
+        assert_eq!(page.workers.keys().collect::<Vec<_>>(), [&stays]);
+        let notice = page.state.notice.clone().expect("a notice");
+        assert!(notice.contains("2000 ms") && notice.contains(&format!("{cpu_takes} ms")));
+        page.act(|scheduler, state| scheduler.look_at(state, 5));
+        page.settle();
+        assert!(page.state.reports.contains_key(&5));
+    }
+}
+
+#[test]
+fn a_graphics_card_that_fails_while_it_is_compared_leaves_the_cpu_and_the_other_way_round() {
+    for gpu_fails in [true, false] {
+        let (mut page, cpu) = with_slow_gpu();
+        let (fails, stays) = if gpu_fails { (1, cpu) } else { (cpu, 1) };
+        page.ready(cpu);
+        page.act(|scheduler, _| scheduler.worker_failed(fails, "gone"));
+        assert_eq!(page.workers.keys().collect::<Vec<_>>(), [&stays]);
+        page.act(|scheduler, state| scheduler.look_at(state, 0));
+        page.settle();
+        assert!(page.state.reports.contains_key(&0));
+        assert_eq!(page.workers.len(), 1, "it is not compared again");
+    }
 }
 
 #[test]
@@ -341,10 +401,10 @@ fn a_worker_that_does_not_confirm_a_cancellation_is_replaced_and_one_that_does_i
     assert!(page.patience(Timer::Cancellation(1)).is_some());
     page.act(|scheduler, _| scheduler.run([0]));
     page.answer();
-    assert_eq!(page.file_window(), ["slice 1"], "nothing new before the old has stopped");
+    assert_eq!(page.in_work(), ["slice 1"], "nothing new before the old has stopped");
     page.say(1, Event::Cancelled { id: 0 });
     page.answer();
-    assert_eq!(page.file_window(), ["slice 0"]);
+    assert_eq!(page.in_work(), ["slice 0"]);
     page.act(|scheduler, _| scheduler.cancel());
     page.act(|scheduler, _| scheduler.timer(Timer::Cancellation(1)));
     assert_eq!(page.workers.len(), 1);
@@ -358,7 +418,7 @@ fn what_is_computed_late_after_a_cancellation_is_no_finding() {
     page.answer();
     let (id, slice) = page.workers[&1].clone().expect("a job");
     page.act(|scheduler, _| scheduler.cancel());
-    page.say(1, Event::Done { id, report: Box::new(slice_report(&slice)) });
+    page.say(1, Event::Done { id, report: Box::new(slice_report(&slice, 100.0)) });
     assert!(page.state.reports.is_empty());
 }
 

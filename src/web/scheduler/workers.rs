@@ -4,6 +4,7 @@ use std::rc::Rc;
 
 use crate::web::options::Device;
 use crate::web::protocol::worker::Event;
+use crate::web::scheduler::device_trial::Outcome;
 use crate::web::scheduler::{Command, Scheduler, Timer, Worker};
 use crate::web::state::{Action, ModelState, Phase};
 use crate::web::texts::text;
@@ -63,6 +64,15 @@ impl Scheduler {
         let place = self.workers.iter().position(|worker| worker.number == number)?;
         self.commands.push(Command::StopWorker(number));
         Some(self.workers.remove(place))
+    }
+
+    /// One of the two devices of the trial is gone: what is left goes on.
+    fn end_trial(&mut self) {
+        self.trial.end();
+        let is_cpu = self.workers.first().is_some_and(|worker| worker.device == Device::Cpu);
+        if let Some(model) = self.challenger.take().filter(|_| is_cpu) {
+            self.goes_on(Device::Cpu, model);
+        }
     }
 
     fn worker(&mut self, number: u32) -> Option<&mut Worker> {
@@ -143,17 +153,19 @@ impl Scheduler {
                     own = Some(worker.device);
                     self.wait_for_nothing(Timer::Worker(number));
                 }
-                if let Some(device) = own.filter(|_| is_only) {
-                    self.commands.push(Command::ModelIsReady { device, model: model.clone() });
-                    self.dispatch(Action::Ready(Box::new(ModelState {
-                        device: name_of_device,
-                        details,
-                        name: model,
-                        models: *models,
-                        licence,
-                        regions: regions.map(Rc::from),
-                        downloads,
-                    })));
+                let model = Box::new(ModelState {
+                    device: name_of_device,
+                    details,
+                    name: model,
+                    models: *models,
+                    licence,
+                    regions: regions.map(Rc::from),
+                    downloads,
+                });
+                match own {
+                    Some(device) if is_only => self.goes_on(device, model),
+                    Some(Device::Cpu) if self.trial.is_under_way() => self.challenger = Some(model),
+                    _ => {}
                 }
                 self.schedule();
             }
@@ -170,18 +182,23 @@ impl Scheduler {
                 self.publish_status();
             }
             Event::Done { id, report } => {
-                let mut done = None;
+                let (mut done, mut device) = (None, None);
                 if let Some(worker) = self.worker(number) {
                     worker.is_cancelling = false;
+                    device = Some(worker.device);
                     done = worker.job.take_if(|job| job.id == id);
                     self.wait_for_nothing(Timer::Worker(number));
                     self.wait_for_nothing(Timer::Cancellation(number));
                 }
                 if let Some(job) = done {
                     self.failures = 0;
-                    self.measure(report.milliseconds.get("total").copied());
+                    let total = report.milliseconds.get("total").copied();
+                    self.measure(total);
                     let (slice, report, scores) = (job.slice, Rc::from(report), Rc::new(bytes));
                     self.dispatch(Action::Done { slice, report, scores });
+                    if let Some((device, milliseconds)) = device.zip(total) {
+                        self.compare(device, milliseconds);
+                    }
                 }
                 self.schedule();
             }
@@ -206,8 +223,43 @@ impl Scheduler {
         }
     }
 
+    /// The page's device, from now on.
+    fn goes_on(&mut self, device: Device, model: Box<ModelState>) {
+        self.commands.push(Command::ModelIsReady { device, model: model.name.clone() });
+        self.dispatch(Action::Ready(model));
+    }
+
+    /// Tells the trial how long a slice took, and does what follows.
+    fn compare(&mut self, device: Device, milliseconds: f64) {
+        match self.trial.record(device, milliseconds) {
+            None => {}
+            Some(Outcome::StartCpu) => self.start_worker(Device::Cpu),
+            Some(Outcome::Settled(faster, [gpu, cpu])) => {
+                let slower = self.workers.iter().filter(|worker| worker.device != faster);
+                for number in slower.map(|worker| worker.number).collect::<Vec<_>>() {
+                    if let Some(Worker { job: Some(job), .. }) = self.remove(number) {
+                        self.queue.push_front(job.slice);
+                    }
+                }
+                let challenger = self.challenger.take();
+                let [gpu, cpu] = [gpu, cpu].map(|milliseconds| format!("{milliseconds:.0}"));
+                let notice = match faster {
+                    Device::Cpu => text!("session.cpu_is_faster", cpu = cpu, gpu = gpu),
+                    Device::Gpu => text!("session.gpu_is_faster", cpu = cpu, gpu = gpu),
+                };
+                if let Some(model) = challenger.filter(|_| faster == Device::Cpu) {
+                    self.goes_on(Device::Cpu, model);
+                }
+                self.dispatch(Action::Notice(notice.to_string()));
+            }
+        }
+    }
+
     /// Tells the pool how long a slice took, if all workers were busy with it.
     fn measure(&mut self, milliseconds: Option<f64>) {
+        if self.trial.is_under_way() {
+            return;
+        }
         // The worker that is done has no job any more.
         let busy = self.workers.iter().filter(|worker| worker.job.is_some()).count() + 1;
         if let Some(milliseconds) = milliseconds.filter(|_| busy == self.workers.len()) {
@@ -219,6 +271,9 @@ impl Scheduler {
     /// are others. The job at hand is computed again.
     pub fn worker_failed(&mut self, number: u32, reason: &str) {
         let Some(failed) = self.remove(number) else { return };
+        if self.trial.is_under_way() {
+            self.end_trial();
+        }
         let reason = reason.trim_end_matches('.');
         if let Some(job) = failed.job {
             let failures = self.failures_of.entry(job.slice).or_default();
@@ -236,7 +291,11 @@ impl Scheduler {
         }
         if failed.device == Device::Gpu {
             self.dispatch(Action::Notice(text!("session.gpu_failed", reason = reason).to_string()));
-            return self.start_worker(Device::Cpu);
+            // A CPU worker may be there to compare.
+            if self.workers.is_empty() {
+                self.start_worker(Device::Cpu);
+            }
+            return self.schedule();
         }
         self.failures += 1;
         if !self.workers.is_empty() {

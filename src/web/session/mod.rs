@@ -99,7 +99,8 @@ impl Session {
                     (Adapter::Missing, _) => Device::Cpu,
                 },
             };
-            chosen.update(|scheduler| scheduler.choose(device));
+            let is_asked_for = chosen.inner.options.device.is_some();
+            chosen.update(|scheduler| scheduler.choose(device, is_asked_for));
         });
         session
     }
