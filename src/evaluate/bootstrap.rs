@@ -68,12 +68,16 @@ pub fn estimate(
         values.extend(statistic(&drawn));
     }
     values.sort_by(f64::total_cmp);
-    let at = |share: f64| {
-        let last = values.len().checked_sub(1)?;
-        values.get((share * last as f64).round() as usize).copied()
-    };
-    let interval = at(0.025).zip(at(0.975)).map(|(low, high)| [low, high]);
+    let interval = nearest_rank(&values, 0.025)
+        .zip(nearest_rank(&values, 0.975))
+        .map(|(low, high)| [low, high]);
     Some(Estimate { value, interval, patients: Vec::new() })
+}
+
+/// The sorted value nearest to a share of the way from the first to the last; `None` without any.
+pub fn nearest_rank(sorted: &[f64], share: f64) -> Option<f64> {
+    let last = sorted.len().checked_sub(1)?;
+    sorted.get((share * last as f64).round() as usize).copied()
 }
 
 #[cfg(test)]

@@ -2,6 +2,7 @@
 //! that is no better has learnt what its sources look like.
 
 use crate::classes::CLASSES;
+use crate::evaluate::bootstrap::nearest_rank;
 use crate::image::CtSlice;
 
 /// Features of a picture.
@@ -38,10 +39,8 @@ pub fn features(slice: &CtSlice) -> [f64; FEATURES] {
     };
     let (black, white) = (share(|pixel| **pixel <= 2), share(|pixel| **pixel >= 253));
     values.sort_by(f64::total_cmp);
-    let [low, middle, high] = [0.25, 0.5, 0.75].map(|share| {
-        let place = (share * values.len().saturating_sub(1) as f64).round() as usize;
-        values.get(place).copied().unwrap_or_default()
-    });
+    let [low, middle, high] =
+        [0.25, 0.5, 0.75].map(|share| nearest_rank(&values, share).unwrap_or_default());
     [
         width as f64,
         height as f64,

@@ -5,7 +5,7 @@ use js_sys::{Array, Function, Promise, Reflect, Uint8Array};
 use wasm_bindgen::prelude::Closure;
 use wasm_bindgen::{JsCast, JsValue};
 use wasm_bindgen_futures::JsFuture;
-use web_sys::{Blob, BlobPropertyBag, File, HtmlAnchorElement, Response, Url, UrlSearchParams};
+use web_sys::{Blob, BlobPropertyBag, File, HtmlAnchorElement, Url, UrlSearchParams};
 
 use crate::web::options::{PageOptions, Theme};
 use crate::web::protocol::worker::Download;
@@ -127,21 +127,6 @@ pub fn absolute(path: &str) -> Result<String, JsValue> {
     let document = web_sys::window().and_then(|window| window.document());
     let base = document.and_then(|document| document.base_uri().ok().flatten()).unwrap_or_default();
     Ok(Url::new_with_base(path, &base)?.href())
-}
-
-/// The contents of a file of this site.
-pub async fn fetch_bytes(url: &str) -> Result<Vec<u8>, String> {
-    async fn fetch(url: &str) -> Result<Vec<u8>, JsValue> {
-        let window = web_sys::window().ok_or("there is no window")?;
-        let response = JsFuture::from(window.fetch_with_str(url)).await?;
-        let response: Response = response.dyn_into()?;
-        if !response.ok() {
-            return Err(format!("the server answered {}", response.status()).into());
-        }
-        let buffer = JsFuture::from(response.array_buffer()?).await?;
-        Ok(Uint8Array::new(&buffer).to_vec())
-    }
-    fetch(url).await.map_err(|error| format!("{url}: {}", describe(&error)))
 }
 
 /// Address of a program of this version: beside the script that started the page.

@@ -2,37 +2,25 @@
 
 use std::collections::BTreeMap;
 
-use js_sys::{Function, Promise, Reflect, Uint8Array};
+use js_sys::{Reflect, Uint8Array};
 use thiserror::Error;
 use wasm_bindgen::{JsCast, JsValue};
 use wasm_bindgen_futures::JsFuture;
-use web_sys::{Cache, CacheStorage, ReadableStreamDefaultReader, RequestInit, Response};
+use web_sys::{Cache, CacheStorage, ReadableStreamDefaultReader, Response};
 
 use crate::inference::LoadedModel;
 use crate::inference::manifest::{MAX_BYTES, Manifest, ManifestError};
 use crate::inference::self_test::SelfTest;
 use crate::report::regions::RegionReference;
 use crate::web::browser;
+use crate::web::fetch::{self, FetchError};
 
 /// Why a model could not be fetched.
 #[derive(Debug, Error)]
-pub enum FetchError {
+pub enum ModelError {
     /// An address that gave nothing.
-    #[error("{url} could not be loaded: {reason}")]
-    Request {
-        /// The address.
-        url: String,
-        /// What the browser said.
-        reason: String,
-    },
-    /// A refusal.
-    #[error("{url} could not be loaded: the server answered {status}")]
-    Status {
-        /// The address.
-        url: String,
-        /// HTTP's number.
-        status: u16,
-    },
+    #[error(transparent)]
+    Fetch(#[from] FetchError),
     /// A list of models that cannot be read.
     #[error("{url}: {source}")]
     List {
@@ -80,7 +68,7 @@ pub async fn fetch_model(
     folder: &str,
     name: Option<&str>,
     progress: &dyn Fn(u64, u64),
-) -> Result<FetchedModel, FetchError> {
+) -> Result<FetchedModel, ModelError> {
     let manifest = fetch_manifest(folder).await?;
     let (name, entry) = manifest.model(name)?;
     // A browser may forbid storage; then weights are fetched anew each time.
@@ -107,33 +95,13 @@ pub async fn fetch_model(
     })
 }
 
-async fn fetch_manifest(folder: &str) -> Result<Manifest, FetchError> {
+async fn fetch_manifest(folder: &str) -> Result<Manifest, ModelError> {
     let url = format!("{folder}/manifest.json");
-    let response = get(&url, "no-cache").await?;
-    let failed = |error: JsValue| request_error(&url, &error);
+    let response = fetch::get(&url, "no-cache").await?;
+    let failed = |error: JsValue| FetchError::new(&url, &error);
     let body = JsFuture::from(response.text().map_err(failed)?).await.map_err(failed)?;
     let body = body.as_string().unwrap_or_default();
-    Manifest::parse(&body).map_err(|source| FetchError::List { url: url.clone(), source })
-}
-
-/// Requests an address of this origin.
-async fn get(url: &str, cache_mode: &str) -> Result<Response, FetchError> {
-    let failed = |error: JsValue| request_error(url, &error);
-    let options = RequestInit::new();
-    Reflect::set(&options, &"cache".into(), &cache_mode.into()).map_err(failed)?;
-    let response = fetch(url, &options).await.map_err(failed)?;
-    if !response.ok() {
-        return Err(FetchError::Status { url: url.into(), status: response.status() });
-    }
-    Ok(response)
-}
-
-/// `fetch` of a page or of a worker.
-async fn fetch(url: &str, options: &RequestInit) -> Result<Response, JsValue> {
-    let global = js_sys::global();
-    let fetch: Function = Reflect::get(&global, &"fetch".into())?.dyn_into()?;
-    let promise: Promise = fetch.call2(&global, &url.into(), options)?.dyn_into()?;
-    JsFuture::from(promise).await?.dyn_into()
+    Manifest::parse(&body).map_err(|source| ModelError::List { url: url.clone(), source })
 }
 
 async fn open_cache() -> Result<Cache, JsValue> {
@@ -176,9 +144,9 @@ async fn fetch_file(
     file: &str,
     cache: Option<&Cache>,
     progress: &dyn Fn(u64),
-) -> Result<Vec<u8>, FetchError> {
+) -> Result<Vec<u8>, ModelError> {
     let key =
-        cache_key(folder, manifest, file).ok_or_else(|| FetchError::Undescribed(file.into()))?;
+        cache_key(folder, manifest, file).ok_or_else(|| ModelError::Undescribed(file.into()))?;
     if let Some(cache) = cache
         && let Some(bytes) = cached(cache, &key).await
         && manifest.check(file, &bytes).is_ok()
@@ -187,7 +155,7 @@ async fn fetch_file(
         return Ok(bytes);
     }
     let url = format!("{folder}/{file}");
-    let bytes = read_body(&url, &get(&url, "default").await?, progress).await?;
+    let bytes = read_body(&url, &fetch::get(&url, "default").await?, progress).await?;
     manifest.check(file, &bytes)?;
     if let Some(cache) = cache {
         keep(cache, &key, &bytes).await;
@@ -219,8 +187,8 @@ async fn read_body(
     url: &str,
     response: &Response,
     progress: &dyn Fn(u64),
-) -> Result<Vec<u8>, FetchError> {
-    let failed = |error: JsValue| request_error(url, &error);
+) -> Result<Vec<u8>, ModelError> {
+    let failed = |error: JsValue| FetchError::new(url, &error);
     let stream = response.body().ok_or_else(|| failed("the server sent nothing".into()))?;
     let reader: ReadableStreamDefaultReader =
         stream.get_reader().dyn_into().map_err(|error| failed(error.into()))?;
@@ -235,12 +203,8 @@ async fn read_body(
         let value: Uint8Array = value.dyn_into().map_err(failed)?;
         bytes.extend_from_slice(&value.to_vec());
         if bytes.len() as u64 > MAX_BYTES {
-            return Err(FetchError::TooLarge { url: url.into() });
+            return Err(ModelError::TooLarge { url: url.into() });
         }
         progress(bytes.len() as u64);
     }
-}
-
-fn request_error(url: &str, error: &JsValue) -> FetchError {
-    FetchError::Request { url: url.into(), reason: browser::describe(error) }
 }

@@ -1,6 +1,7 @@
 //! Gradients of a convolution with respect to its input and its weights.
 
 use super::ConvShape;
+use super::im2col::append_patch;
 use crate::kernels::matmul::{add_transposed_matmul, matmul};
 use crate::kernels::parallel;
 use crate::kernels::winograd::{self, Tiling};
@@ -36,6 +37,8 @@ impl<'a> ConvGradient<'a> {
             return winograd::weight_gradient(input, gradient, channels, &tiling, self.batch);
         }
         let area = kernel * kernel;
+        let [height, width] = self.input;
+        let (in_image, out_image) = (height * width * inputs, self.output[0] * self.output[1]);
         let pixels = self.batch * self.output[0] * self.output[1];
         let sums = parallel::sum_over_parts(pixels, area * inputs * outputs, |range, sums| {
             let mut columns = Vec::new();
@@ -44,7 +47,10 @@ impl<'a> ConvGradient<'a> {
                 let end = (first + RUN).min(range.end);
                 columns.clear();
                 for pixel in first..end {
-                    self.append_patch(input, pixel, &mut columns);
+                    let (image, rest) = (pixel / out_image, pixel % out_image);
+                    let place = [rest / self.output[1], rest % self.output[1]];
+                    let input = &input[image * in_image..][..in_image];
+                    append_patch(&mut columns, input, (height, width), self.shape, place);
                 }
                 let gradient = &gradient[first * outputs..end * outputs];
                 let sizes = [area * inputs, end - first, outputs];
@@ -60,27 +66,6 @@ impl<'a> ConvGradient<'a> {
             }
         }
         ordered
-    }
-
-    /// The input under the kernel at an output pixel, `[kernel, kernel, in]`.
-    fn append_patch(&self, input: &[f32], pixel: usize, columns: &mut Vec<f32>) {
-        let ConvShape { inputs, kernel, stride, padding, .. } = *self.shape;
-        let [height, width] = self.input;
-        let [out_height, out_width] = self.output;
-        let (image, rest) = (pixel / (out_height * out_width), pixel % (out_height * out_width));
-        let (row, column) = (rest / out_width, rest % out_width);
-        for ky in 0..kernel {
-            for kx in 0..kernel {
-                let y = (row * stride + ky).wrapping_sub(padding);
-                let x = (column * stride + kx).wrapping_sub(padding);
-                if y < height && x < width {
-                    let start = ((image * height + y) * width + x) * inputs;
-                    columns.extend_from_slice(&input[start..][..inputs]);
-                } else {
-                    columns.resize(columns.len() + inputs, 0.0);
-                }
-            }
-        }
     }
 
     /// Gradient of the input, from the gradient of the output and the weights.

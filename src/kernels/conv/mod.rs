@@ -5,7 +5,9 @@
 
 #[cfg(not(target_arch = "wasm32"))]
 mod gradient;
+mod im2col;
 
+use self::im2col::append_patch;
 use crate::kernels::epilogue::Epilogue;
 use crate::kernels::matmul::matmul;
 use crate::kernels::winograd::{self, Tiling};
@@ -110,7 +112,7 @@ impl CpuConv2d {
         output: &mut [f32],
         epilogue: &Epilogue<'_>,
     ) {
-        let ConvShape { inputs, outputs, kernel, stride, padding } = self.shape;
+        let ConvShape { inputs, outputs, kernel, stride, .. } = self.shape;
         let (out_height, out_width) =
             (self.shape.output_side(height), self.shape.output_side(width));
         let inner = kernel * kernel * inputs;
@@ -128,13 +130,13 @@ impl CpuConv2d {
                 columns.reserve_exact(pixels * inner);
                 for row in first_row..first_row + pixels / out_width {
                     for column in 0..out_width {
-                        let left = (column * stride) as isize - padding as isize;
-                        for ky in 0..kernel {
-                            let y = (row * stride + ky).wrapping_sub(padding);
-                            let line = (y < height)
-                                .then(|| &input[y * width * inputs..][..width * inputs]);
-                            append_taps(&mut columns, line, left, kernel, inputs);
-                        }
+                        append_patch(
+                            &mut columns,
+                            input,
+                            (height, width),
+                            &self.shape,
+                            [row, column],
+                        );
                     }
                 }
                 &columns
@@ -145,26 +147,6 @@ impl CpuConv2d {
             }
         });
     }
-}
-
-/// Appends `kernel` neighbouring pixels of an image's line, the first at column `left`; zeros stand for
-/// what lies outside. Pixels of a line lie together, so those inside are one copy.
-fn append_taps(
-    columns: &mut Vec<f32>,
-    line: Option<&[f32]>,
-    left: isize,
-    kernel: usize,
-    inputs: usize,
-) {
-    let end = columns.len() + kernel * inputs;
-    if let Some(line) = line {
-        let width = (line.len() / inputs) as isize;
-        let first = left.clamp(0, width);
-        let last = (left + kernel as isize).clamp(first, width);
-        columns.resize(columns.len() + (first - left).min(kernel as isize) as usize * inputs, 0.0);
-        columns.extend_from_slice(&line[first as usize * inputs..last as usize * inputs]);
-    }
-    columns.resize(end, 0.0);
 }
 
 /// `[out, in, k, k]` to `[k, k, in, out]`.

@@ -9,11 +9,11 @@ use yew::prelude::*;
 use crate::inference::Stage;
 use crate::report::SliceReport;
 use crate::report::regions::median;
-use crate::web::browser::{self, fetch_bytes};
 use crate::web::protocol::worker::Download;
 use crate::web::session::Session;
 use crate::web::state::{Phase, State};
 use crate::web::texts::text;
+use crate::web::{browser, fetch};
 
 /// Predictions measured, after one that is not.
 const RUNS: usize = 5;
@@ -44,7 +44,7 @@ pub fn Bench(props: &Props) -> Html {
             }
             if *phase == Phase::Idle && reports.borrow().len() <= RUNS {
                 spawn_local(async move {
-                    match fetch_bytes(SAMPLE).await {
+                    match fetch::bytes(SAMPLE).await {
                         Ok(bytes) => match browser::file(SAMPLE, &bytes) {
                             Ok(file) => session.open(vec![(SAMPLE.into(), file)]),
                             Err(error) => log::error!("{}", browser::describe(&error)),

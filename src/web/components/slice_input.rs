@@ -8,9 +8,9 @@ use wasm_bindgen_futures::spawn_local;
 use web_sys::{File, FileList, HtmlInputElement};
 use yew::prelude::*;
 
-use crate::web::browser::{self, fetch_bytes};
 use crate::web::components::dropped;
 use crate::web::texts::text;
+use crate::web::{browser, fetch};
 
 /// Phantoms that come with the site.
 fn samples() -> [(AttrValue, &'static str); 3] {
@@ -113,9 +113,10 @@ pub fn SliceInput(props: &Props) -> Html {
             let (on_files, own) = (on_files.clone(), choose());
             spawn_local(async move {
                 let name = url.rsplit('/').next().unwrap_or(url).to_owned();
-                let file = fetch_bytes(url).await.and_then(|bytes| {
-                    browser::file(&name, &bytes).map_err(|error| browser::describe(&error))
-                });
+                let file =
+                    fetch::bytes(url).await.map_err(|error| error.to_string()).and_then(|bytes| {
+                        browser::file(&name, &bytes).map_err(|error| browser::describe(&error))
+                    });
                 if LATEST.get() == own {
                     on_files.emit(file.map(|file| vec![(name, file)]));
                 }

@@ -17,6 +17,7 @@ use crate::export::dicom::Identity;
 use crate::image::Window;
 use crate::report::Report;
 use crate::web::browser::{self, Adapter};
+use crate::web::fetch;
 use crate::web::options::{Device, PageOptions, Reader};
 use crate::web::protocol::Transfer;
 use crate::web::protocol::worker::Request;
@@ -298,7 +299,7 @@ impl Session {
     fn fetch_card(&self, model: &str) {
         let (session, address) = (self.clone(), format!("models/{model}.md"));
         spawn_local(async move {
-            match browser::fetch_bytes(&address).await {
+            match fetch::bytes(&address).await {
                 Ok(bytes) => {
                     let card = String::from_utf8_lossy(&bytes).into_owned();
                     session.dispatch(Action::Card(card.into()));

@@ -6,8 +6,8 @@ use std::collections::BTreeMap;
 use js_sys::{Array, JSON, Object};
 use wasm_bindgen::JsValue;
 
-use crate::web::browser;
 use crate::web::texts::{LOCALE, Texts, known};
+use crate::web::{browser, fetch};
 
 /// A text, cheap to clone.
 pub type Text = yew::AttrValue;
@@ -43,7 +43,7 @@ pub async fn set_language(language: &'static str) {
     let mut own = Texts::new();
     if language != "en" {
         let address = browser::program(&format!("texts/{language}.json"));
-        match browser::fetch_bytes(&address).await {
+        match fetch::bytes(&address).await {
             Ok(bytes) => own = parse(&String::from_utf8_lossy(&bytes)).unwrap_or_default(),
             Err(error) => log::warn!("the language was not loaded: {error}"),
         }
