@@ -6,7 +6,8 @@ use serde::{Deserialize, Serialize};
 pub const CLASSES: usize = 3;
 
 /// Class of a slice, in the order of the logits.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(into = "usize", try_from = "usize")]
 pub enum SliceClass {
     /// No pneumonia.
     Control,
@@ -25,6 +26,24 @@ impl SliceClass {
         self as usize
     }
 
+    /// The class of a place among the logits.
+    pub fn from_index(index: usize) -> Option<Self> {
+        Self::ALL.get(index).copied()
+    }
+
+    /// The class of the highest value, by their places; the first of equal ones.
+    pub fn of_highest<T: PartialOrd>(values: &[T; CLASSES]) -> Self {
+        let higher = |best: Self, class: Self| {
+            if values[class.index()] > values[best.index()] { class } else { best }
+        };
+        Self::ALL.into_iter().fold(Self::Control, higher)
+    }
+
+    /// Whether it is pneumonia, of whatever kind.
+    pub fn is_pneumonia(self) -> bool {
+        self != Self::Control
+    }
+
     /// Its name.
     pub fn name(self) -> &'static str {
         CLASS_NAMES[self.index()]
@@ -40,6 +59,21 @@ impl SliceClass {
         let word = name.split('_').next()?;
         let is_own = |class: &Self| word == class.prefix() || word == class.index().to_string();
         Self::ALL.into_iter().find(is_own)
+    }
+}
+
+/// As it is written: its place among the logits.
+impl From<SliceClass> for usize {
+    fn from(class: SliceClass) -> Self {
+        class.index()
+    }
+}
+
+impl TryFrom<usize> for SliceClass {
+    type Error = &'static str;
+
+    fn try_from(index: usize) -> Result<Self, &'static str> {
+        Self::from_index(index).ok_or("a class is 0, 1 or 2")
     }
 }
 

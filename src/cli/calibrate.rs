@@ -6,7 +6,7 @@ use std::process::ExitCode;
 use anyhow::{Context, Result, ensure};
 use clap::{Args, ValueEnum};
 
-use crate::classes::CLASSES;
+use crate::classes::SliceClass;
 use crate::cli::files;
 use crate::cli::model::read_state;
 use crate::evaluate::calibration::{self, Prior};
@@ -80,8 +80,9 @@ impl Calibrate {
             );
         }
         let all: Vec<Classified> = folds.into_iter().flatten().collect();
-        for class in 0..CLASSES {
-            ensure!(all.iter().any(|slice| slice.class == class), "no slice has class {class}");
+        for class in SliceClass::ALL {
+            let occurs = all.iter().any(|slice| slice.class == class);
+            ensure!(occurs, "no slice has class {} ({})", class.index(), class.name());
         }
         let prior = match self.prior {
             PriorArgument::Given => Prior::Given,

@@ -8,7 +8,7 @@ use rayon::prelude::*;
 use serde::Deserialize;
 use sha2::{Digest, Sha256};
 
-use crate::classes::{CLASS_NAMES, SliceClass};
+use crate::classes::SliceClass;
 use crate::dataset::lesions::{Content, LesionFile};
 use crate::dataset::{DatasetError, Skipped, reading, summary};
 use crate::image::{CtSlice, decode_slice};
@@ -20,8 +20,8 @@ pub struct ClassFile {
     pub name: String,
     /// The picture.
     pub path: PathBuf,
-    /// 0 control, 1 common pneumonia, 2 COVID-19.
-    pub class: usize,
+    /// Its class.
+    pub class: SliceClass,
     /// Whose slice it is, known within its source.
     pub patient: String,
     /// Where it was published; empty if no index says so.
@@ -90,11 +90,6 @@ pub struct ClassDataset {
     list: PathBuf,
 }
 
-/// The class that a name begins with.
-fn class_index(name: &str) -> Option<usize> {
-    SliceClass::of_name(name).map(SliceClass::index)
-}
-
 impl ClassDataset {
     /// Opens the pictures of `folder` (or of its subfolder `images`) that `list` names, or all of
     /// them. Every picture is decoded once, so that nothing fails hours later.
@@ -117,7 +112,8 @@ impl ClassDataset {
         for file in checked {
             match file {
                 Ok((file, hash)) => {
-                    let ClassFile { name, class, patient, source, .. } = &file;
+                    let ClassFile { name, patient, source, .. } = &file;
+                    let class = file.class.index();
                     digest.update(format!("{name}\n{class}\n{patient}\n{source}\n"));
                     digest.update(hash);
                     files.push(file);
@@ -177,7 +173,7 @@ impl ClassDataset {
     pub fn counts(&self) -> [usize; 3] {
         let mut counts = [0; 3];
         for file in &self.files {
-            counts[file.class] += 1;
+            counts[file.class.index()] += 1;
         }
         counts
     }
@@ -201,7 +197,7 @@ impl ClassDataset {
 /// If the list cannot be read or names no class.
 pub fn list_healthy(list: &Path) -> Result<(Vec<LesionFile>, Vec<Skipped>), DatasetError> {
     let files = list_files(list.parent().unwrap_or(Path::new(".")), Some(list))?.1;
-    let healthy = files.into_iter().filter(|file| file.class == 0);
+    let healthy = files.into_iter().filter(|file| !file.class.is_pneumonia());
     let lesion_free = |file: ClassFile| {
         LesionFile::unread(file.name.clone(), file.patient.clone(), Content::Healthy(file))
     };
@@ -241,8 +237,8 @@ fn parse_list(list: &Path, images: &Path) -> Result<Vec<ClassFile>, DatasetError
         let mut words = line.split_whitespace();
         let Some(name) = words.next() else { continue };
         let class = match words.next() {
-            Some(word) => word.parse().ok().filter(|class| *class < CLASS_NAMES.len()),
-            None => class_index(name),
+            Some(word) => word.parse().ok().and_then(SliceClass::from_index),
+            None => SliceClass::of_name(name),
         };
         let Some(class) = class else {
             return Err(wrong(format!(
@@ -260,10 +256,10 @@ fn parse_list(list: &Path, images: &Path) -> Result<Vec<ClassFile>, DatasetError
 }
 
 /// The file of a name, under COVIDx-CT's or the author's spelling.
-fn find(images: &Path, name: &str, class: usize) -> PathBuf {
+fn find(images: &Path, name: &str, class: SliceClass) -> PathBuf {
     let rest = name.split_once('_').map_or(name, |(_, rest)| rest);
-    let letters = ["Normal", "CP", "NCP"][class];
-    [name.to_owned(), format!("{letters}_{rest}"), format!("{class}_{rest}")]
+    let (letters, digit) = (class.prefix(), class.index());
+    [name.to_owned(), format!("{letters}_{rest}"), format!("{digit}_{rest}")]
         .into_iter()
         .map(|name| images.join(name))
         .find(|path| path.is_file())
@@ -276,7 +272,7 @@ fn all_of(images: &Path) -> Result<Vec<ClassFile>, DatasetError> {
     for entry in fs::read_dir(images).map_err(reading(images, expected))? {
         let path = entry.map_err(reading(images, expected))?.path();
         let name = path.file_name().unwrap_or_default().to_string_lossy().into_owned();
-        if let Some(class) = class_index(&name).filter(|_| path.is_file()) {
+        if let Some(class) = SliceClass::of_name(&name).filter(|_| path.is_file()) {
             let (patient, source) = (patient_of_name(&name), String::new());
             found.insert(name.clone(), ClassFile { name, path, class, patient, source });
         }

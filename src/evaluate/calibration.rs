@@ -2,7 +2,7 @@
 //! a bias per class where training drew classes in other shares than patients come, and the probabilities from
 //! which something may be said.
 
-use crate::classes::CLASSES;
+use crate::classes::{CLASSES, SliceClass};
 use crate::evaluate::classification::{Classified, area_under_curve};
 use crate::report::verdict::{Calibration, Measured};
 
@@ -15,7 +15,7 @@ pub const NAMED_ACCURACY: f64 = 0.9;
 
 /// One of `count` groups for every slice, the same for all slices of a patient, spread evenly.
 pub fn patient_groups(slices: &[Classified], count: usize) -> Vec<usize> {
-    let mut patients: Vec<(usize, &str)> =
+    let mut patients: Vec<(SliceClass, &str)> =
         slices.iter().map(|slice| (slice.class, slice.patient.as_str())).collect();
     patients.sort_unstable();
     let mut groups = std::collections::BTreeMap::new();
@@ -40,7 +40,7 @@ pub enum Prior {
 /// Temperature and bias of the highest likelihood of `slices`' true classes under a prior.
 pub fn fit(slices: &[Classified], prior: Prior) -> Calibration {
     let mut counts = [0.0f64; CLASSES];
-    slices.iter().for_each(|slice| counts[slice.class] += 1.0);
+    slices.iter().for_each(|slice| counts[slice.class.index()] += 1.0);
     let weight = |class: usize| match prior {
         Prior::Given => 1.0,
         Prior::Equal => 1.0 / counts[class],
@@ -90,8 +90,8 @@ fn likelihood(
         let top = values.iter().copied().fold(f64::NEG_INFINITY, f64::max);
         let total: f64 = values.iter().map(|value| (value - top).exp()).sum();
         let probabilities = values.map(|value| (value - top).exp() / total);
-        let weight = weight(slice.class);
-        loss += weight * (total.ln() + top - values[slice.class]);
+        let weight = weight(slice.class.index());
+        loss += weight * (total.ln() + top - values[slice.class.index()]);
         // Every value is linear in the three numbers.
         let slopes: [[f64; 3]; CLASSES] = std::array::from_fn(|class| {
             [logits[class], f64::from(u8::from(class == 1)), f64::from(u8::from(class == 2))]
@@ -100,7 +100,7 @@ fn likelihood(
             (0..CLASSES).map(|class| probabilities[class] * slopes[class][k]).sum()
         });
         for k in 0..3 {
-            gradient[k] += weight * (mean[k] - slopes[slice.class][k]);
+            gradient[k] += weight * (mean[k] - slopes[slice.class.index()][k]);
             for j in 0..3 {
                 let product: f64 = (0..CLASSES)
                     .map(|class| probabilities[class] * slopes[class][k] * slopes[class][j])
@@ -174,16 +174,14 @@ pub fn measure_pairs<'a>(
     for (calibration, slice) in pairs {
         let probabilities = calibration.probabilities(&slice.logits);
         let finding = calibration.finding(probabilities);
-        let top = (1..CLASSES).fold(0, |best, class| {
-            if probabilities[class] > probabilities[best] { class } else { best }
-        });
-        let (pneumonia, truth) = (1.0 - probabilities[0], slice.class > 0);
+        let top = SliceClass::of_highest(&probabilities);
+        let (pneumonia, truth) = (1.0 - probabilities[0], slice.class.is_pneumonia());
         patients.insert(slice.patient.clone());
         scored.push((pneumonia, truth));
         right += usize::from(top == slice.class);
         named += usize::from(finding.class().is_some());
         named_right += usize::from(finding.class() == Some(slice.class));
-        let is_kind = finding.class().is_some_and(|class| class > 0);
+        let is_kind = finding.class().is_some_and(SliceClass::is_pneumonia);
         kind += usize::from(is_kind);
         kind_right += usize::from(is_kind && finding.class() == Some(slice.class));
         signs += usize::from(finding.signs().is_some());
@@ -222,7 +220,7 @@ mod tests {
             name,
             patient: class.to_string(),
             source,
-            class,
+            class: SliceClass::ALL[class],
             logits,
             probabilities: [0.0; 3],
         }

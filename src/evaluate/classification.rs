@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
-use crate::classes::CLASSES;
+use crate::classes::{CLASSES, SliceClass};
 use crate::evaluate::bootstrap::{Estimate, estimate};
 
 /// Shares of control, common pneumonia and COVID-19 in the paper's "class-adjusted" F1.
@@ -19,27 +19,30 @@ pub struct ConfusionMatrix(pub [[usize; CLASSES]; CLASSES]);
 
 impl ConfusionMatrix {
     /// Counts pairs of true and predicted class.
-    pub fn of(pairs: impl Iterator<Item = (usize, usize)>) -> Self {
+    pub fn of(pairs: impl Iterator<Item = (SliceClass, SliceClass)>) -> Self {
         let mut counts = [[0; CLASSES]; CLASSES];
         for (truth, predicted) in pairs {
-            counts[truth][predicted] += 1;
+            counts[truth.index()][predicted.index()] += 1;
         }
         Self(counts)
     }
 
     /// Share of a class that was recognised; none without a slice of it.
-    pub fn sensitivity(&self, class: usize) -> Option<f64> {
-        ratio(self.0[class][class], self.0[class].iter().sum())
+    pub fn sensitivity(&self, class: SliceClass) -> Option<f64> {
+        let own = &self.0[class.index()];
+        ratio(own[class.index()], own.iter().sum())
     }
 
     /// Share of the slices given a class that are of it; none if it was never given.
-    pub fn precision(&self, class: usize) -> Option<f64> {
+    pub fn precision(&self, class: SliceClass) -> Option<f64> {
+        let class = class.index();
         ratio(self.0[class][class], self.0.iter().map(|row| row[class]).sum())
     }
 
     /// Mean of the sensitivities of the classes that occur; none without a slice.
     pub fn balanced_accuracy(&self) -> Option<f64> {
-        let known: Vec<f64> = (0..CLASSES).filter_map(|class| self.sensitivity(class)).collect();
+        let known: Vec<f64> =
+            SliceClass::ALL.into_iter().filter_map(|class| self.sensitivity(class)).collect();
         (!known.is_empty()).then(|| known.iter().sum::<f64>() / known.len() as f64)
     }
 
@@ -52,7 +55,7 @@ impl ConfusionMatrix {
     /// The paper's F1: per class, weighted by fixed shares. A class never given counts as zero.
     pub fn adjusted_f1(&self) -> Option<f64> {
         let mut sum = 0.0;
-        for (class, weight) in F1_WEIGHTS.into_iter().enumerate() {
+        for (class, weight) in SliceClass::ALL.into_iter().zip(F1_WEIGHTS) {
             let sensitivity = self.sensitivity(class)?;
             let precision = self.precision(class).unwrap_or(0.0);
             if sensitivity + precision > 0.0 {
@@ -77,7 +80,7 @@ pub struct Classified {
     /// Where it was published; empty if that is not known.
     pub source: String,
     /// True class.
-    pub class: usize,
+    pub class: SliceClass,
     /// Logits.
     pub logits: [f32; CLASSES],
     /// Calibrated probabilities.
@@ -86,10 +89,8 @@ pub struct Classified {
 
 impl Classified {
     /// The class of the highest probability; the first of equal ones.
-    pub fn predicted(&self) -> usize {
-        (1..CLASSES).fold(0, |best, class| {
-            if self.probabilities[class] > self.probabilities[best] { class } else { best }
-        })
+    pub fn predicted(&self) -> SliceClass {
+        SliceClass::of_highest(&self.probabilities)
     }
 }
 
@@ -98,7 +99,7 @@ pub fn calibration_error<'a>(slices: impl Iterator<Item = &'a Classified>) -> Op
     let mut bins = [(0usize, 0.0f64, 0usize); BINS];
     let mut count = 0;
     for slice in slices {
-        let confidence = f64::from(slice.probabilities[slice.predicted()]);
+        let confidence = f64::from(slice.probabilities[slice.predicted().index()]);
         let bin = ((confidence * BINS as f64) as usize).min(BINS - 1);
         bins[bin].0 += 1;
         bins[bin].1 += confidence;
@@ -130,7 +131,7 @@ pub fn brier_score<'a>(slices: impl Iterator<Item = &'a Classified>) -> Option<f
     let (mut sum, mut count) = (0.0, 0);
     for slice in slices {
         for (class, probability) in slice.probabilities.iter().enumerate() {
-            let truth = f64::from(u8::from(class == slice.class));
+            let truth = f64::from(u8::from(class == slice.class.index()));
             sum += (f64::from(*probability) - truth).powi(2);
         }
         count += 1;
@@ -152,7 +153,7 @@ pub fn pneumonia_balanced_accuracy<'a>(
     let mut counts = [[0usize; 2]; 2];
     for slice in slices {
         let said = 1.0 - slice.probabilities[0] > 0.5;
-        let truth = slice.class > 0;
+        let truth = slice.class.is_pneumonia();
         let [right, all] = &mut counts[usize::from(truth)];
         *right += usize::from(said == truth);
         *all += 1;
@@ -187,6 +188,7 @@ fn table(
     for slice in slices {
         let [control, common_pneumonia, covid19] = numbers(slice);
         let Classified { name: file, source, patient, class, .. } = slice.clone();
+        let class = class.index();
         let row = Row { file, source, patient, class, control, common_pneumonia, covid19 };
         writer.serialize(row)?;
     }
@@ -201,10 +203,11 @@ fn read_table(
     let rows = csv::Reader::from_reader(bytes).into_deserialize::<Row>().map(|row| {
         let Row { file, source, patient, class, control, common_pneumonia, covid19 } = row?;
         let numbers = [control, common_pneumonia, covid19];
-        if class >= CLASSES || !numbers.iter().all(|number| fits(*number)) {
+        let known = SliceClass::from_index(class);
+        let Some(class) = known.filter(|_| numbers.iter().all(|number| fits(*number))) else {
             let what = format!("{file}: class {class} with {numbers:?} cannot be");
             return Err(csv::Error::from(std::io::Error::other(what)));
-        }
+        };
         let zeros = [0.0; CLASSES];
         let slice =
             Classified { name: file, patient, source, class, logits: zeros, probabilities: zeros };
@@ -310,7 +313,7 @@ pub fn evaluate(slices: &[Classified]) -> ClassificationResult {
     ClassificationResult {
         slices: slices.len(),
         refused: 0,
-        patients: std::array::from_fn(|class| {
+        patients: SliceClass::ALL.map(|class| {
             let mut own: Vec<_> =
                 slices.iter().filter(|s| s.class == class).map(|s| &s.patient).collect();
             own.sort_unstable();
@@ -318,7 +321,7 @@ pub fn evaluate(slices: &[Classified]) -> ClassificationResult {
             own.len()
         }),
         confusion: matrix(&all),
-        sensitivities: std::array::from_fn(|class| {
+        sensitivities: SliceClass::ALL.map(|class| {
             // Only the patients of the class tell anything about it.
             let own: Vec<usize> =
                 all.iter().copied().filter(|i| slices[*i].class == class).collect();
@@ -334,15 +337,16 @@ pub fn evaluate(slices: &[Classified]) -> ClassificationResult {
             pneumonia_balanced_accuracy(items.iter().map(|i| &slices[*i]))
         }),
         pneumonia_auc: estimate(&patients, |items| {
-            let scored =
-                items.iter().map(|i| (1.0 - slices[*i].probabilities[0], slices[*i].class > 0));
+            let scored = items
+                .iter()
+                .map(|i| (1.0 - slices[*i].probabilities[0], slices[*i].class.is_pneumonia()));
             area_under_curve(&scored.collect::<Vec<_>>())
         }),
-        auc: std::array::from_fn(|class| {
+        auc: SliceClass::ALL.map(|class| {
             estimate(&patients, |items| {
                 let scored = items
                     .iter()
-                    .map(|i| (slices[*i].probabilities[class], slices[*i].class == class));
+                    .map(|i| (slices[*i].probabilities[class.index()], slices[*i].class == class));
                 area_under_curve(&scored.collect::<Vec<_>>())
             })
         }),
@@ -389,7 +393,7 @@ mod tests {
             name: "a, \"b\".png".into(),
             patient: "1".into(),
             source: String::new(),
-            class: 2,
+            class: SliceClass::Covid19,
             logits: [-1.5, 0.25, 3.0],
             probabilities: [0.125, 0.25, 0.625],
         };
@@ -397,11 +401,12 @@ mod tests {
         let logits = read_logits(&logits_csv(slices).unwrap()).unwrap();
         assert_eq!((logits[0].logits, &logits[0].name), (slice.logits, &slice.name));
         let read = read_probabilities(&probabilities_csv(slices).unwrap()).unwrap();
-        assert_eq!((read[0].probabilities, read[0].class), (slice.probabilities, 2));
+        assert_eq!((read[0].probabilities, read[0].class), (slice.probabilities, slice.class));
         assert!(read_probabilities(&logits_csv(slices).unwrap()).is_err());
         assert!(read_logits(&logits_csv(&[]).unwrap()).unwrap().is_empty());
-        let class = Classified { class: 3, ..slice };
-        assert!(read_logits(&logits_csv(&[class]).unwrap()).is_err());
+        let written = String::from_utf8(logits_csv(slices).unwrap()).unwrap();
+        let fourth = written.replace(",1,2,", ",1,3,");
+        assert!(fourth != written && read_logits(fourth.as_bytes()).is_err());
     }
 
     /// The matrices of docs/method.md, 6.3.
@@ -431,7 +436,7 @@ mod tests {
             probabilities: [0.9, 0.1, 0.0],
         };
         // 0.9 sure, right in one of two.
-        let slices = [slice(0), slice(1)];
+        let slices = [slice(SliceClass::Control), slice(SliceClass::CommonPneumonia)];
         assert!((calibration_error(slices.iter()).unwrap() - 0.4).abs() < 1e-6);
     }
     #[test]
@@ -450,15 +455,19 @@ mod tests {
 
     #[test]
     fn sources_with_one_class_have_no_balanced_accuracy() {
-        let slice = |source: &str, class, right| Classified {
+        let slice = |source: &str, class: SliceClass, right| Classified {
             name: String::new(),
-            patient: format!("{source}{class}"),
+            patient: format!("{source}{}", class.index()),
             source: source.into(),
             class,
             logits: [0.0; 3],
-            probabilities: std::array::from_fn(|c| f32::from(u8::from((c == class) == right))),
+            probabilities: std::array::from_fn(|c| {
+                f32::from(u8::from((c == class.index()) == right))
+            }),
         };
-        let slices = [slice("a", 0, true), slice("a", 2, true), slice("b", 2, true)];
+        let (control, covid19) = (SliceClass::Control, SliceClass::Covid19);
+        let slices =
+            [slice("a", control, true), slice("a", covid19, true), slice("b", covid19, true)];
         let result = evaluate(&slices);
         assert_eq!(result.sources["a"].balanced_accuracy.as_ref().unwrap().value, 1.0);
         assert!(result.sources["b"].balanced_accuracy.is_none());

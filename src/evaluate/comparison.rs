@@ -16,7 +16,7 @@ const MEASURES: [(&str, Measure); 4] = [
     ("balanced accuracy", balanced_accuracy),
     ("pneumonia or not, balanced", |slices| pneumonia_balanced_accuracy(slices.iter())),
     ("pneumonia or not, area under the curve", |slices| {
-        let scored = slices.iter().map(|s| (1.0 - s.probabilities[0], s.class > 0));
+        let scored = slices.iter().map(|s| (1.0 - s.probabilities[0], s.class.is_pneumonia()));
         area_under_curve(&scored.collect::<Vec<_>>())
     }),
     ("Brier score", |slices| brier_score(slices.iter())),
@@ -54,6 +54,7 @@ pub fn differences(pairs: &[(Classified, Classified)]) -> Vec<(&'static str, Opt
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::classes::SliceClass;
 
     fn slice(number: usize, sure: f32) -> Classified {
         let class = number % 3;
@@ -64,7 +65,7 @@ mod tests {
             name: number.to_string(),
             patient: format!("p{}", number / 2),
             source: String::new(),
-            class,
+            class: SliceClass::ALL[class],
             logits: [0.0; 3],
             probabilities,
         }

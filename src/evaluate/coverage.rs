@@ -9,7 +9,7 @@ pub type Answers = Vec<(f32, bool)>;
 pub fn classes(slices: &[Classified]) -> Answers {
     let of = |slice: &Classified| {
         let said = slice.predicted();
-        (slice.probabilities[said], said == slice.class)
+        (slice.probabilities[said.index()], said == slice.class)
     };
     slices.iter().map(of).collect()
 }
@@ -18,7 +18,7 @@ pub fn classes(slices: &[Classified]) -> Answers {
 pub fn pneumonia(slices: &[Classified]) -> Answers {
     let of = |slice: &Classified| {
         let ill = 1.0 - slice.probabilities[0];
-        (ill.max(1.0 - ill), (ill > 0.5) == (slice.class > 0))
+        (ill.max(1.0 - ill), (ill > 0.5) == (slice.class.is_pneumonia()))
     };
     slices.iter().map(of).collect()
 }

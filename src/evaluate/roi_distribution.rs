@@ -3,7 +3,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::classes::CLASSES;
+use crate::classes::{CLASSES, SliceClass};
 use crate::evaluate::kolmogorov_smirnov::{Alternative, KsTest, ks_test};
 pub use crate::report::regions::THRESHOLDS;
 
@@ -13,7 +13,7 @@ pub struct SliceRegions {
     /// The slice.
     pub name: String,
     /// Its class.
-    pub class: usize,
+    pub class: SliceClass,
     /// Score and area in square pixels of each slot.
     pub regions: Vec<(f64, f64)>,
 }
@@ -60,10 +60,10 @@ pub struct RoiDistribution {
 
 /// Counts per slice, `[threshold][class]`.
 pub fn counts(slices: &[SliceRegions]) -> Vec<[Vec<f64>; CLASSES]> {
-    let of = |threshold: f64, class: usize| {
+    let of = |threshold: f64, class: SliceClass| {
         slices.iter().filter(|s| s.class == class).map(|s| s.over(threshold) as f64).collect()
     };
-    THRESHOLDS.iter().map(|t| std::array::from_fn(|class| of(*t, class))).collect()
+    THRESHOLDS.iter().map(|t| SliceClass::ALL.map(|class| of(*t, class))).collect()
 }
 
 /// Measures.

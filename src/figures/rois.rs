@@ -3,7 +3,7 @@
 use plotters::coord::Shift;
 use plotters::prelude::*;
 
-use crate::classes::CLASS_NAMES;
+use crate::classes::{CLASS_NAMES, SliceClass};
 use crate::figures::{COLOURS, Drawing, FAMILY};
 use crate::report::regions::quantile;
 
@@ -18,7 +18,7 @@ pub struct RankedRegions {
     /// Row title: class and slice.
     pub title: String,
     /// Class, for the colour.
-    pub class: usize,
+    pub class: SliceClass,
     /// Score and area in square pixels.
     pub regions: Vec<(f64, f64)>,
 }
@@ -30,8 +30,8 @@ pub struct ScoreFigure {
     pub rows: Vec<RankedRegions>,
 }
 
-fn colour(class: usize) -> RGBColor {
-    [COLOURS[2], COLOURS[0], COLOURS[1]][class % 3]
+fn colour(class: SliceClass) -> RGBColor {
+    [COLOURS[2], COLOURS[0], COLOURS[1]][class.index()]
 }
 
 impl Drawing for ScoreFigure {
@@ -156,7 +156,7 @@ impl Drawing for CountFigure {
                 .y_desc("Regions per slice")
                 .label_style((FAMILY, 13))
                 .draw()?;
-            for (class, values) in counts.iter().enumerate() {
+            for (class, values) in SliceClass::ALL.into_iter().zip(counts) {
                 if !values.is_empty() {
                     draw_box(&mut chart, class, values)?;
                 }
@@ -175,7 +175,7 @@ type Chart<'a, B> = ChartContext<
 /// Quartiles, whiskers to the last value within one and a half quartile distances, and outliers.
 fn draw_box<B: DrawingBackend>(
     chart: &mut Chart<'_, B>,
-    class: usize,
+    class: SliceClass,
     values: &[f64],
 ) -> Result<(), DrawingAreaErrorKind<B::ErrorType>> {
     let mut values = values.to_vec();
@@ -184,7 +184,7 @@ fn draw_box<B: DrawingBackend>(
     let reach = 1.5 * (upper - lower);
     let inside = || values.iter().copied().filter(|v| (lower - reach..=upper + reach).contains(v));
     let (low, high) = (inside().fold(lower, f64::min), inside().fold(upper, f64::max));
-    let (x, half, colour) = (class as f64, 0.28, colour(class));
+    let (x, half, colour) = (class.index() as f64, 0.28, colour(class));
     let line = |points: [(f64, f64); 2]| PathElement::new(points, colour.stroke_width(2));
     let body = [(x - half, lower), (x + half, upper)];
     chart.draw_series([Rectangle::new(body, colour.mix(0.25).filled())])?;

@@ -4,7 +4,7 @@
 use serde::{Deserialize, Serialize};
 use thiserror::Error;
 
-use crate::classes::CLASSES;
+use crate::classes::{CLASSES, SliceClass};
 use crate::detection::detections::softmax;
 use crate::image::CtSlice;
 use crate::report::ClassProbabilities;
@@ -156,12 +156,12 @@ impl Finding {
     }
 
     /// The class that is named, if one is.
-    pub fn class(self) -> Option<usize> {
+    pub fn class(self) -> Option<SliceClass> {
         match self {
             Self::Uncertain | Self::Pneumonia => None,
-            Self::NoPneumonia => Some(0),
-            Self::CommonPneumonia => Some(1),
-            Self::Covid19 => Some(2),
+            Self::NoPneumonia => Some(SliceClass::Control),
+            Self::CommonPneumonia => Some(SliceClass::CommonPneumonia),
+            Self::Covid19 => Some(SliceClass::Covid19),
         }
     }
 

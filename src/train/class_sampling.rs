@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use rand::RngExt;
 
-use crate::classes::CLASSES;
+use crate::classes::{CLASSES, SliceClass};
 use crate::dataset::classes::ClassDataset;
 use crate::train::rng::{RngStream, rng};
 
@@ -12,8 +12,8 @@ use crate::train::rng::{RngStream, rng};
 /// the slices that its source and its patient have there; less from sources that know one class only, for
 /// these teach the source.
 pub fn draw_weights(dataset: &ClassDataset, lists: &[f64], lone_source: f64) -> Vec<f64> {
-    let mut cells: BTreeMap<(&str, usize), f64> = BTreeMap::new();
-    let mut patients: BTreeMap<(String, usize), f64> = BTreeMap::new();
+    let mut cells: BTreeMap<(&str, SliceClass), f64> = BTreeMap::new();
+    let mut patients: BTreeMap<(String, SliceClass), f64> = BTreeMap::new();
     for file in &dataset.files {
         *cells.entry((&file.source, file.class)).or_default() += 1.0;
         *patients.entry((file.patient_key(), file.class)).or_default() += 1.0;
@@ -32,10 +32,10 @@ pub fn draw_weights(dataset: &ClassDataset, lists: &[f64], lone_source: f64) -> 
         .collect();
     let mut totals = [0.0; CLASSES];
     for (file, weight) in dataset.files.iter().zip(&weights) {
-        totals[file.class] += weight;
+        totals[file.class.index()] += weight;
     }
     for (file, weight) in dataset.files.iter().zip(&mut weights) {
-        *weight /= totals[file.class];
+        *weight /= totals[file.class.index()];
     }
     weights
 }
@@ -66,10 +66,10 @@ mod tests {
 
     #[test]
     fn classes_are_drawn_alike_and_lone_sources_less() {
-        let file = |source: &str, patient: &str, class| ClassFile {
+        let file = |source: &str, patient: &str, class: usize| ClassFile {
             name: String::new(),
             path: Default::default(),
-            class,
+            class: SliceClass::ALL[class],
             patient: patient.into(),
             source: source.into(),
         };
@@ -80,7 +80,7 @@ mod tests {
         let weights = draw_weights(&dataset, &[1.0; 20], 0.25);
         let of_class = |class: usize| -> f64 {
             let pairs = dataset.files.iter().zip(&weights);
-            pairs.filter(|(file, _)| file.class == class).map(|(_, weight)| weight).sum()
+            pairs.filter(|(file, _)| file.class.index() == class).map(|(_, weight)| weight).sum()
         };
         (0..3).for_each(|class| assert!((of_class(class) - 1.0).abs() < 1e-9));
         // One slice of patient 1 weighs as much as four of the sixteen of patient 4.

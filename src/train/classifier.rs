@@ -6,7 +6,7 @@ use burn::optim::{GradientsAccumulator, GradientsParams};
 use burn::tensor::{Device, Tensor, TensorData};
 use rand::RngExt;
 
-use crate::classes::CLASSES;
+use crate::classes::{CLASSES, SliceClass};
 use crate::dataset::classes::ClassDataset;
 use crate::image::{CtSlice, NetworkInput};
 use crate::inference::model::{CALIBRATION, CLASSIFIER_METADATA, ModelFile, TEMPERATURE};
@@ -44,7 +44,7 @@ fn is_trainable(name: &str, trainable: Trainable) -> bool {
 pub fn hold_out(dataset: &ClassDataset, share: f64, seed: u64) -> (Vec<bool>, Option<String>) {
     let mut held = vec![false; dataset.files.len()];
     let mut warning = None;
-    for class in 0..CLASSES {
+    for class in SliceClass::ALL {
         let members: Vec<usize> =
             (0..held.len()).filter(|index| dataset.files[*index].class == class).collect();
         let mut patients: Vec<String> =
@@ -65,7 +65,7 @@ pub fn hold_out(dataset: &ClassDataset, share: f64, seed: u64) -> (Vec<bool>, Op
             );
             continue;
         }
-        let mut rng = rng(seed, RngStream::Holdout, class as u64);
+        let mut rng = rng(seed, RngStream::Holdout, class.index() as u64);
         let count = ((patients.len() as f64 * share).round() as usize).clamp(1, patients.len() - 1);
         for _ in 0..count {
             let patient = patients.swap_remove(rng.random_range(0..patients.len()));
@@ -266,7 +266,7 @@ impl Objective for Stage<'_> {
         for (index, number) in &members {
             let logits = self.logits(network, *index, *number)?;
             let mut label = vec![0.0f32; CLASSES];
-            label[self.dataset.files[*index].class] = 1.0;
+            label[self.dataset.files[*index].class.index()] = 1.0;
             let label = Tensor::from_data(TensorData::new(label, [1, CLASSES]), self.device);
             let loss = losses::binary_cross_entropy(logits, label) / members.len() as f64;
             sum += loss.clone().into_data().iter::<f32>().next().unwrap_or(f32::NAN);
@@ -320,7 +320,7 @@ pub fn train_classifier(
         let heads = stage.heads(&network);
         let logits = heads.logits_of_fixed(&heads.fixed(&slice, &input), 0, Dropout::default());
         let logits: Vec<f64> = to_cpu_vec(logits.inner()).into_iter().map(f64::from).collect();
-        examples.push((logits, dataset.files[index].class));
+        examples.push((logits, dataset.files[index].class.index()));
     }
     let temperature = (!examples.is_empty()).then(|| fit_temperature(&examples));
     if let Some(temperature) = temperature {

@@ -179,7 +179,7 @@ pub fn train_image_classifier(
     validation: Option<Validation<'_>>,
     report: impl FnMut(&Progress),
 ) -> Result<Outcome, TrainError> {
-    let classes = dataset.files.iter().map(|file| file.class).collect();
+    let classes = dataset.files.iter().map(|file| file.class.index()).collect();
     let (calibration, source) = (String::new(), None);
     let mut classification =
         Classification { dataset, weights, start, config, device, classes, calibration, source };

@@ -213,7 +213,7 @@ impl Objective for Joint<'_> {
             let zeroed = Dropout { share: config.dropout, seed: detector.seed, number };
             let share = config.trunk_gradient;
             let logits = heads.logits_with_trunk(slice, &input, spread, share, zeroed);
-            let label = [self.classes.files[*index].class];
+            let label = [self.classes.files[*index].class.index()];
             let loss = smoothed_cross_entropy(logits, &label, config.label_smoothing, self.device);
             let loss = loss / config.batch as f64;
             sum += loss.clone().into_data().iter::<f32>().next().unwrap_or(f32::NAN);

@@ -8,7 +8,7 @@ use clap::Args;
 use indicatif::ProgressBar;
 use rand::RngExt;
 
-use crate::classes::CLASS_NAMES;
+use crate::classes::SliceClass;
 use crate::cli::analyse::write_figure;
 use crate::cli::files;
 use crate::cli::model::{DeviceArgument, predictor, read_weights};
@@ -101,8 +101,8 @@ impl AnalyseRois {
     fn choose<'a>(&self, files: &'a [ClassFile]) -> Vec<&'a ClassFile> {
         let Some(sample) = self.sample else { return files.iter().collect() };
         let mut chosen = Vec::new();
-        for class in 0..CLASS_NAMES.len() {
-            let mut rng = rng(self.seed, RngStream::Order, class as u64);
+        for class in SliceClass::ALL {
+            let mut rng = rng(self.seed, RngStream::Order, class.index() as u64);
             let mut own: Vec<_> = files.iter().filter(|file| file.class == class).collect();
             for _ in 0..sample.min(own.len()) {
                 chosen.push(own.swap_remove(rng.random_range(0..own.len())));
@@ -113,13 +113,13 @@ impl AnalyseRois {
 
     fn shown(&self, slices: &[SliceRegions]) -> Result<Vec<RankedRegions>> {
         let row = |slice: &SliceRegions| RankedRegions {
-            title: format!("{}, {}", CLASS_NAMES[slice.class], slice.name),
+            title: format!("{}, {}", slice.class.name(), slice.name),
             class: slice.class,
             regions: slice.regions.clone(),
         };
         if self.show.is_empty() {
             let first = |class| slices.iter().find(|slice| slice.class == class);
-            return Ok([2, 1, 0].into_iter().filter_map(first).map(row).collect());
+            return Ok(SliceClass::ALL.into_iter().rev().filter_map(first).map(row).collect());
         }
         let find = |name: &String| {
             let found = slices.iter().find(|slice| slice.name == *name);

@@ -213,7 +213,7 @@ impl EvaluateControls {
         if let Some((file, _)) = test.iter().find(|(file, _)| known.contains(&file.patient_key())) {
             bail!("{}: its patient is in --train, too; such slices measure nothing", file.name);
         }
-        let pairs: Vec<_> = training.iter().map(|(file, x)| (*x, file.class)).collect();
+        let pairs: Vec<_> = training.iter().map(|(file, x)| (*x, file.class.index())).collect();
         let model = LinearModel::fit(&pairs);
         let slices: Vec<Classified> = test
             .into_iter()

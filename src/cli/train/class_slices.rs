@@ -67,7 +67,7 @@ pub fn held_out(dataset: &ClassDataset, folds: &FoldArguments) -> Result<Vec<boo
     let names = folds.names()?;
     let origin = |file: &ClassFile| Origin {
         source: file.source.clone(),
-        stratum: file.class,
+        stratum: file.class.index(),
         patient: names.of(&file.patient, file.patient_key()),
     };
     Ok(fold.held_out(&dataset.files.iter().map(origin).collect::<Vec<_>>()))
