@@ -226,7 +226,8 @@ pub async fn sizes() {
     println!("a first visit with pictures: {cpu} bytes on the CPU, {gpu} on a GPU, weights apart");
     assert!(cpu > 100_000, "the files were found");
     // 0.6 MB was the goal; verdicts and the classifier that sees the slice cost 18 kB, refusals, the supervised
-    // reader and one lesion once another 13, checksums, names that never meet and what follows a failure 8.
-    assert!(cpu < 638_000, "{cpu}");
+    // reader and one lesion once another 13, checksums, names that never meet and what follows a failure 8, values
+    // under the pointer, colours by choice, the first steps and the comparison of GPU and CPU 6.
+    assert!(cpu < 643_000, "{cpu}");
     assert!(gpu < 3_000_000, "{gpu}");
 }
