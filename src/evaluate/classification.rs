@@ -6,6 +6,7 @@ use std::collections::BTreeMap;
 use serde::{Deserialize, Serialize};
 
 use crate::classes::{CLASSES, SliceClass};
+use crate::detection::detections::softmax;
 use crate::evaluate::bootstrap::{Estimate, estimate};
 
 /// Shares of control, common pneumonia and COVID-19 in the paper's "class-adjusted" F1.
@@ -250,6 +251,19 @@ pub fn read_probabilities(bytes: &[u8]) -> Result<Vec<Classified>, csv::Error> {
     Ok(rows.map(|(slice, probabilities)| Classified { probabilities, ..slice }).collect())
 }
 
+/// Reads a table of probabilities, or one of logits with the probabilities that softmax makes of them.
+///
+/// # Errors
+/// If it is neither.
+pub fn read_either(bytes: &[u8]) -> Result<Vec<Classified>, csv::Error> {
+    let of_logits = |slice: Classified| {
+        let shares = softmax(&slice.logits);
+        Classified { probabilities: std::array::from_fn(|class| shares[class]), ..slice }
+    };
+    read_probabilities(bytes)
+        .or_else(|_| Ok(read_logits(bytes)?.into_iter().map(of_logits).collect()))
+}
+
 /// What is measured on the slices of one source.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct SourceResult {
@@ -403,6 +417,10 @@ mod tests {
         let read = read_probabilities(&probabilities_csv(slices).unwrap()).unwrap();
         assert_eq!((read[0].probabilities, read[0].class), (slice.probabilities, slice.class));
         assert!(read_probabilities(&logits_csv(slices).unwrap()).is_err());
+        let either = |table: Vec<u8>| read_either(&table).unwrap().remove(0).probabilities;
+        assert_eq!(either(probabilities_csv(slices).unwrap()), slice.probabilities);
+        let [.., covid19] = either(logits_csv(slices).unwrap());
+        assert!((covid19 - 0.930_3).abs() < 1e-3, "{covid19}");
         assert!(read_logits(&logits_csv(&[]).unwrap()).unwrap().is_empty());
         let written = String::from_utf8(logits_csv(slices).unwrap()).unwrap();
         let fourth = written.replace(",1,2,", ",1,3,");

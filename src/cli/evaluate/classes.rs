@@ -86,7 +86,8 @@ pub struct EvaluateControls {
 /// Arguments of `evaluate compare`.
 #[derive(Debug, Args)]
 pub struct Compare {
-    /// Probabilities that one classifier gives (`evaluate classifier --predictions`)
+    /// Probabilities that one classifier gives (`evaluate classifier --predictions`), or logits of the slices that a
+    /// run held out (held_out.csv), uncalibrated
     first: PathBuf,
     /// Those of another
     second: PathBuf,
@@ -239,8 +240,10 @@ impl Compare {
     pub fn run(self) -> Result<ExitCode> {
         let read = |path: &Path| {
             let bytes = files::read(path, MAX_TABLE)?;
-            classification::read_probabilities(&bytes)
-                .with_context(|| format!("{}: not from `--predictions`", path.display()))
+            classification::read_either(&bytes).with_context(|| {
+                let path = path.display();
+                format!("{path}: neither from `--predictions` nor a run's held_out.csv")
+            })
         };
         let (pairs, unpaired) = paired(read(&self.first)?, read(&self.second)?);
         ensure!(!pairs.is_empty(), "the two tables have no slice in common");
