@@ -86,7 +86,7 @@ impl Found {
     fn not_walked(&mut self, error: &walkdir::Error) {
         let path = error.path().unwrap_or(Path::new("."));
         match error.io_error() {
-            Some(reason) if !path.is_symlink() => {
+            Some(reason) if !path.is_symlink() || path.exists() => {
                 let reason = format!("the folder cannot be read: {reason}");
                 self.unreadable.push((path.display().to_string(), reason));
             }
@@ -130,7 +130,7 @@ fn begins_like_a_slice(path: &Path) -> bool {
 
 /// All files below a folder, as far as they can be listed: what must not be written over.
 pub fn below(folder: &Path) -> Vec<PathBuf> {
-    let entries = WalkDir::new(folder).into_iter().flatten();
+    let entries = WalkDir::new(folder).min_depth(1).into_iter().flatten();
     entries.filter(|entry| !entry.file_type().is_dir()).map(DirEntry::into_path).collect()
 }
 

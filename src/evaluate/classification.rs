@@ -260,8 +260,13 @@ pub fn read_either(bytes: &[u8]) -> Result<Vec<Classified>, csv::Error> {
         let shares = softmax(&slice.logits);
         Classified { probabilities: std::array::from_fn(|class| shares[class]), ..slice }
     };
-    read_probabilities(bytes)
-        .or_else(|_| Ok(read_logits(bytes)?.into_iter().map(of_logits).collect()))
+    let logits = read_logits(bytes)?;
+    let is_sum = |slice: &Classified| (slice.logits.iter().sum::<f32>() - 1.0).abs() < 1e-3;
+    // Logits add up to 1 by accident, not on every row.
+    match logits.iter().all(is_sum) {
+        true => read_probabilities(bytes),
+        false => Ok(logits.into_iter().map(of_logits).collect()),
+    }
 }
 
 /// What is measured on the slices of one source.

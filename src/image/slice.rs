@@ -39,6 +39,8 @@ pub struct RawSlice {
     pub height: usize,
     /// `height * width` values.
     pub values: Values,
+    /// Whether the file says that its values are Hounsfield units.
+    pub says_hounsfield: bool,
     /// Low values are to be shown bright.
     pub inverted: bool,
     /// The window that the file asks for.

@@ -21,6 +21,8 @@ pub struct ReadOut {
 pub enum PixelValue {
     /// Hounsfield units.
     Hounsfield(i16),
+    /// A value of a file that does not say that it is one.
+    Plain(i16),
     /// Grey of a picture, 0 to 255.
     Grey(u8),
 }
@@ -36,7 +38,8 @@ impl ReadOut {
         let row = index(view.top, at.1, slice.height)?;
         let pixel = row * slice.width + column;
         let value = match &slice.values {
-            Some(values) => PixelValue::Hounsfield(*values.get(pixel)?),
+            Some(values) if slice.says_hounsfield => PixelValue::Hounsfield(*values.get(pixel)?),
+            Some(values) => PixelValue::Plain(*values.get(pixel)?),
             None => PixelValue::Grey(*slice.pixels.get(pixel)?),
         };
         let place_mm = slice.spacing_mm.map(|[between_rows, between_columns]| {
@@ -63,6 +66,7 @@ mod tests {
             window: None,
             file_window: None,
             spacing_mm: Some([2.0, 0.5]),
+            says_hounsfield: false,
         }
     }
 
@@ -73,9 +77,14 @@ mod tests {
         let expected =
             ReadOut { column: 2, row: 1, place_mm: Some([1.25, 3.0]), value: PixelValue::Grey(6) };
         assert_eq!(found, Some(expected));
-        let with_units = RenderedSlice { values: Some(Rc::new((-4..4).collect())), ..slice };
-        let found = ReadOut::at(&with_units, View::default(), (0.6, 0.9)).map(|found| found.value);
-        assert_eq!(found, Some(PixelValue::Hounsfield(2)));
+        let values = Some(Rc::new((-4..4).collect()));
+        for (says_hounsfield, expected) in
+            [(true, PixelValue::Hounsfield(2)), (false, PixelValue::Plain(2))]
+        {
+            let slice = RenderedSlice { values: values.clone(), says_hounsfield, ..slice.clone() };
+            let found = ReadOut::at(&slice, View::default(), (0.6, 0.9)).map(|found| found.value);
+            assert_eq!(found, Some(expected));
+        }
     }
 
     #[test]

@@ -25,7 +25,7 @@ pub struct RenderedSlice {
     pub height: usize,
     /// Grey values, row-major.
     pub pixels: Rc<Vec<u8>>,
-    /// Hounsfield units, row-major; `None` for a picture.
+    /// The file's values, row-major; `None` for a picture.
     pub values: Option<Rc<Vec<i16>>>,
     /// Window that they are shown through; `None` for a picture, which has its window in it.
     pub window: Option<Window>,
@@ -33,6 +33,8 @@ pub struct RenderedSlice {
     pub file_window: Option<Window>,
     /// Millimetres between rows and between columns.
     pub spacing_mm: Option<[f64; 2]>,
+    /// Whether the values are Hounsfield units.
+    pub says_hounsfield: bool,
 }
 
 /// How a slice is shown.

@@ -148,6 +148,11 @@ async fn reads_out_hounsfield_units(visitor: &Visitor, file: &Path) {
         assert!(column.abs_diff(3 * raw.width / 10) < 3 && row.abs_diff(6 * raw.height / 10) < 3);
         assert_eq!(value, values[row * raw.width + column].round() as i32, "{words}");
         assert!(words.ends_with(" mm)"), "the spacing is known: {words}");
+        // Another slice under a pointer that rests has other values.
+        visitor.keys(".viewer", "\u{e013}").await;
+        visitor.until("another value", SOON, || async { says().await != words }).await;
+        visitor.keys(".viewer", "\u{e015}").await;
+        visitor.until("the value again", SOON, || async { says().await == words }).await;
     }
 }
 

@@ -330,6 +330,8 @@ impl NiftiSlices {
             width,
             height,
             values: Values::Hounsfield(self.values(frame)?),
+            // The format has no word for it.
+            says_hounsfield: false,
             inverted: false,
             window: None,
             not_chest_ct: None,

@@ -71,8 +71,19 @@ impl Gesture {
     }
 }
 
-/// A point of the window in widths and heights of an element.
-pub fn place(x: i32, y: i32, element: &Element) -> (f64, f64) {
+/// A point of the window in widths and heights of an element; `None` beside it.
+pub fn inside(x: i32, y: i32, element: &Element) -> Option<(f64, f64)> {
+    let bounds = element.get_bounding_client_rect();
+    let at = (
+        (f64::from(x) - bounds.left()) / bounds.width(),
+        (f64::from(y) - bounds.top()) / bounds.height(),
+    );
+    let is_inside = (0.0..1.0).contains(&at.0) && (0.0..1.0).contains(&at.1);
+    is_inside.then_some(at)
+}
+
+/// A point of the window in widths and heights of an element; one beside it, at its edge.
+fn place(x: i32, y: i32, element: &Element) -> (f64, f64) {
     let bounds = element.get_bounding_client_rect();
     let share = |at: i32, from: f64, length: f64| ((f64::from(at) - from) / length).clamp(0.0, 1.0);
     (share(x, bounds.left(), bounds.width()), share(y, bounds.top(), bounds.height()))

@@ -12,7 +12,7 @@ use yew::prelude::*;
 use crate::image::Window;
 use crate::report::SliceReport;
 use crate::web::browser;
-use crate::web::components::gestures::{Gesture, PointerTracker, key, place};
+use crate::web::components::gestures::{Gesture, PointerTracker, inside, key};
 use crate::web::drawing::{draw, draw_scores, outlines};
 use crate::web::read_out::{PixelValue, ReadOut};
 use crate::web::state::{Display, RenderedSlice, Step};
@@ -67,6 +67,7 @@ fn summary(props: &Props) -> AttrValue {
 fn in_words(found: &ReadOut) -> String {
     let mut words = match found.value {
         PixelValue::Hounsfield(value) => text!("slice.value.hounsfield", value = value).to_string(),
+        PixelValue::Plain(value) => text!("slice.value.plain", value = value).to_string(),
         PixelValue::Grey(value) => text!("slice.value.grey", value = value).to_string(),
     };
     words += &text!("slice.value.place", column = found.column, row = found.row);
@@ -114,10 +115,12 @@ pub fn SliceCanvas(props: &Props) -> Html {
     }
     let pointer_tracker = use_mut_ref(PointerTracker::default);
     let display = props.display;
-    let read_out = use_state(|| None::<ReadOut>);
+    // The point, not what lies there: slices are scrolled under a pointer that rests.
+    let point = use_state(|| None::<(f64, f64)>);
+    let read_out = (*point).and_then(|at| ReadOut::at(&props.picture, display.view, at));
     let on_leave = {
-        let read_out = read_out.clone();
-        Callback::from(move |_: PointerEvent| read_out.set(None))
+        let point = point.clone();
+        Callback::from(move |_: PointerEvent| point.set(None))
     };
     let apply = {
         let (on_display, on_window, on_step) =
@@ -171,14 +174,10 @@ pub fn SliceCanvas(props: &Props) -> Html {
             (pointer_tracker.clone(), apply.clone(), canvas.clone());
         let has_window = props.picture.window.is_some();
         let is_whole = props.display.view.is_whole();
-        let (picture, view, read_out) = (props.picture.clone(), display.view, read_out.clone());
+        let point = point.clone();
         Callback::from(move |event: PointerEvent| {
             let Some(element) = canvas.cast::<HtmlElement>() else { return };
-            let at = place(event.client_x(), event.client_y(), &element);
-            let found = ReadOut::at(&picture, view, at);
-            if *read_out != found {
-                read_out.set(found);
-            }
+            point.set(inside(event.client_x(), event.client_y(), &element));
             let gesture =
                 pointer_tracker.borrow_mut().follow(&event, &element, has_window, is_whole);
             if let Some(gesture) = gesture {
@@ -266,7 +265,7 @@ pub fn SliceCanvas(props: &Props) -> Html {
                         onclick={press(Gesture::Scores)}
                     >{text!("slice.show_scores")}</button>
                 </div>
-                <output class="read-out">{read_out.as_ref().map(in_words).unwrap_or_default()}</output>
+                <span class="read-out">{read_out.as_ref().map(in_words).unwrap_or_default()}</span>
                 if has_scores {
                     <span class="scale">{"0 "}<span class="ramp" aria-hidden="true" />{" 1"}</span>
                 }

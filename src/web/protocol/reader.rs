@@ -220,6 +220,8 @@ pub enum Event {
         file_window: Option<Window>,
         /// Millimetres between rows and between columns.
         spacing_mm: Option<[f64; 2]>,
+        /// Whether the values are Hounsfield units.
+        says_hounsfield: bool,
     },
     /// A slice cannot be shown.
     NotShown {

@@ -199,6 +199,7 @@ impl<K: Kind> Reader<K> {
                     window,
                     file_window,
                     spacing_mm,
+                    says_hounsfield: raw.says_hounsfield,
                 };
                 post(&event, Transfer::Bytes(&bytes));
             }

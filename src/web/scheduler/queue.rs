@@ -97,8 +97,9 @@ impl Scheduler {
     }
 
     fn resize_pool(&mut self) {
-        let is_cpu = self.workers.first().is_some_and(|worker| worker.device == Device::Cpu);
-        if !is_cpu || !self.workers.iter().all(|worker| worker.is_ready) {
+        let is_cpu = self.workers.iter().all(|worker| worker.device == Device::Cpu);
+        if !is_cpu || self.workers.is_empty() || !self.workers.iter().all(|worker| worker.is_ready)
+        {
             return;
         }
         let present = self.workers.len();

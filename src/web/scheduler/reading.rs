@@ -417,6 +417,7 @@ impl Scheduler {
                 window,
                 file_window,
                 spacing_mm,
+                says_hounsfield,
             } => {
                 if let Some(source) = self.name_if_open(batch, slice) {
                     let (pixels, values) = without_values(bytes, width * height);
@@ -430,6 +431,7 @@ impl Scheduler {
                         window,
                         file_window,
                         spacing_mm,
+                        says_hounsfield,
                     };
                     // While one drags, each picture that comes is shown, but not over the wanted one.
                     if self.reading.images.get(self.reading.shown).is_none() {

@@ -18,6 +18,8 @@ struct Page {
     saved: Vec<String>,
     /// What each worker takes for a slice; the others 100.
     milliseconds: BTreeMap<u32, f64>,
+    /// Whether slices are refused, in no time.
+    refuses: bool,
 }
 
 fn slice_report(name: &str, milliseconds: f64) -> SliceReport {
@@ -30,7 +32,8 @@ fn slice_report(name: &str, milliseconds: f64) -> SliceReport {
         not_chest_ct: None,
         warnings: Vec::new(),
     };
-    SliceReport::refused(&slice, String::new(), BTreeMap::from([("total".into(), milliseconds)]))
+    let milliseconds = BTreeMap::from([("total".into(), milliseconds)]);
+    SliceReport { refusal: None, ..SliceReport::refused(&slice, String::new(), milliseconds) }
 }
 
 fn series(slices: usize) -> OpenedStudy {
@@ -63,6 +66,7 @@ impl Page {
             timers: Vec::new(),
             saved: Vec::new(),
             milliseconds: BTreeMap::new(),
+            refuses: false,
         };
         page.scheduler.choose(Device::Cpu, false);
         page.carry_out();
@@ -193,6 +197,7 @@ impl Page {
                         window,
                         file_window,
                         spacing_mm: None,
+                        says_hounsfield: false,
                     });
                 }
                 _ => {}
@@ -209,7 +214,11 @@ impl Page {
             .collect();
         for (number, id, slice) in busy {
             let milliseconds = self.milliseconds.get(&number).copied().unwrap_or(100.0);
-            let report = Box::new(slice_report(&slice, milliseconds));
+            let mut report = Box::new(slice_report(&slice, milliseconds));
+            if self.refuses {
+                report.refusal = Some("no chest".into());
+                report.milliseconds.insert("total".into(), 5.0);
+            }
             self.say(number, Event::Done { id, report });
         }
     }
@@ -346,8 +355,14 @@ fn with_slow_gpu() -> (Page, u32) {
     page.read(Read::Started);
     page.ready(1);
     page.milliseconds.insert(1, 2000.0);
+    page.refuses = true;
     page.open(6);
-    for slice in [3, 2] {
+    page.settle();
+    page.act(|scheduler, state| scheduler.look_at(state, 1));
+    page.settle();
+    assert_eq!(page.workers.len(), 1, "what is refused says nothing of the speed");
+    page.refuses = false;
+    for slice in [4, 2] {
         page.act(|scheduler, state| scheduler.look_at(state, slice));
         page.settle();
     }

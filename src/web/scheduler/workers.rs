@@ -56,6 +56,9 @@ impl Scheduler {
     /// Another worker in the place of one that does not answer.
     pub(super) fn replace_worker(&mut self, number: u32) {
         if let Some(worker) = self.remove(number) {
+            if worker.device == Device::Cpu {
+                self.challenger = None;
+            }
             self.start_worker(worker.device);
         }
     }
@@ -69,9 +72,12 @@ impl Scheduler {
     /// One of the two devices of the trial is gone: what is left goes on.
     fn end_trial(&mut self) {
         self.trial.end();
-        let is_cpu = self.workers.first().is_some_and(|worker| worker.device == Device::Cpu);
-        if let Some(model) = self.challenger.take().filter(|_| is_cpu) {
-            self.goes_on(Device::Cpu, model);
+        let challenger = self.challenger.take();
+        let only = self.workers.first().filter(|worker| worker.device == Device::Cpu);
+        let Some(is_ready) = only.map(|worker| worker.is_ready) else { return };
+        match challenger.filter(|_| is_ready) {
+            Some(model) => self.goes_on(Device::Cpu, model),
+            None => self.dispatch(Action::Phase(Phase::Starting)),
         }
     }
 
@@ -79,7 +85,12 @@ impl Scheduler {
         self.workers.iter_mut().find(|worker| worker.number == number)
     }
 
+    /// A worker beside others could not be had: no more are tried. One that was to be compared says nothing of how
+    /// many CPU workers there can be.
     fn no_more_workers(&mut self) {
+        if self.trial.is_under_way() {
+            return self.end_trial();
+        }
         self.pool.limit(self.workers.len());
     }
 
@@ -192,7 +203,9 @@ impl Scheduler {
                 }
                 if let Some(job) = done {
                     self.failures = 0;
+                    // A refusal costs no time: no network has run.
                     let total = report.milliseconds.get("total").copied();
+                    let total = total.filter(|_| report.refusal.is_none());
                     self.measure(total);
                     let (slice, report, scores) = (job.slice, Rc::from(report), Rc::new(bytes));
                     self.dispatch(Action::Done { slice, report, scores });
@@ -234,6 +247,12 @@ impl Scheduler {
         match self.trial.record(device, milliseconds) {
             None => {}
             Some(Outcome::StartCpu) => self.start_worker(Device::Cpu),
+            // What was faster is gone meanwhile.
+            Some(Outcome::Settled(faster, _))
+                if self.workers.iter().all(|worker| worker.device != faster) =>
+            {
+                self.challenger = None;
+            }
             Some(Outcome::Settled(faster, [gpu, cpu])) => {
                 let slower = self.workers.iter().filter(|worker| worker.device != faster);
                 for number in slower.map(|worker| worker.number).collect::<Vec<_>>() {
@@ -271,7 +290,8 @@ impl Scheduler {
     /// are others. The job at hand is computed again.
     pub fn worker_failed(&mut self, number: u32, reason: &str) {
         let Some(failed) = self.remove(number) else { return };
-        if self.trial.is_under_way() {
+        let was_compared = self.trial.is_under_way();
+        if was_compared {
             self.end_trial();
         }
         let reason = reason.trim_end_matches('.');
@@ -300,7 +320,9 @@ impl Scheduler {
         self.failures += 1;
         if !self.workers.is_empty() {
             log::warn!("a worker stopped: {reason}");
-            self.no_more_workers();
+            if !was_compared {
+                self.no_more_workers();
+            }
             return self.schedule();
         }
         if self.failures < MOST_FAILURES {

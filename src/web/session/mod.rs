@@ -100,7 +100,9 @@ impl Session {
                     (Adapter::Missing, _) => Device::Cpu,
                 },
             };
-            let is_asked_for = chosen.inner.options.device.is_some();
+            // A benchmark measures one device.
+            let options = &chosen.inner.options;
+            let is_asked_for = options.device.is_some() || options.bench;
             chosen.update(|scheduler| scheduler.choose(device, is_asked_for));
         });
         session

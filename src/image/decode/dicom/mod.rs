@@ -109,14 +109,17 @@ impl DicomFile {
         let is_ct = text(object, tags::MODALITY).is_some_and(|modality| modality == "CT");
         let is_inverted = text(object, tags::PHOTOMETRIC_INTERPRETATION)
             .is_some_and(|interpretation| interpretation == "MONOCHROME1");
+        let (says_units, other_units) =
+            (pixels::says_units(object, frame), pixels::other_units(object, frame));
+        let says_hounsfield = is_ct && says_units && other_units.is_none();
         let mut warnings = Vec::new();
-        if !pixels::says_units(object, frame) {
+        if !says_units {
             warnings.push(
                 "the file does not say how its values become Hounsfield units; they are taken as such"
                     .into(),
             );
         }
-        if let Some(units) = pixels::other_units(object, frame) {
+        if let Some(units) = other_units {
             warnings.push(format!(
                 "the file says that its values are {units}, not Hounsfield units; they are taken as such"
             ));
@@ -125,6 +128,7 @@ impl DicomFile {
             width: layout.columns,
             height: layout.rows,
             values: Values::Hounsfield(values),
+            says_hounsfield,
             inverted: is_inverted && !is_ct,
             window,
             spacing_mm: spacing(object, frame),

@@ -81,6 +81,7 @@ impl Picture {
             width,
             height,
             values: Values::Grey(grey),
+            says_hounsfield: false,
             inverted: false,
             window: None,
             not_chest_ct: None,
