@@ -106,12 +106,13 @@ impl DicomFile {
             .filter(|(center, width)| center.is_finite() && width.is_finite() && *width > 0.0)
             .map(|(center, width)| Window { center, width });
         // Values in Hounsfield units are the same however they are to be shown.
-        let is_ct = text(object, tags::MODALITY).is_some_and(|modality| modality == "CT");
+        let modality = text(object, tags::MODALITY).filter(|modality| !modality.is_empty());
+        let is_ct = modality.as_ref().is_some_and(|modality| modality == "CT");
         let is_inverted = text(object, tags::PHOTOMETRIC_INTERPRETATION)
             .is_some_and(|interpretation| interpretation == "MONOCHROME1");
         let (says_units, other_units) =
             (pixels::says_units(object, frame), pixels::other_units(object, frame));
-        let says_hounsfield = is_ct && says_units && other_units.is_none();
+        let says_hounsfield = (is_ct || modality.is_none()) && says_units && other_units.is_none();
         let mut warnings = Vec::new();
         if !says_units {
             warnings.push(
