@@ -459,11 +459,7 @@ fn of_what_is_no_chest_nothing_is_said_unless_it_is_forced() {
     );
     code(&run(folder.path(), &["pattern.png", "--force", "--json", "forced.json"]), 0);
     let forced = &report(folder.path().join("forced.json")).slices[0];
-    assert!(
-        forced.forced
-            && forced.classes.is_some()
-            && forced.warnings[0].contains("as was asked for")
-    );
+    assert!(forced.forced && forced.classes.is_some() && forced.warnings[0].contains("on request"));
 }
 
 #[test]

@@ -280,7 +280,7 @@ fn every_kind_of_run_that_stops_at_every_step_ends_with_the_weights_of_one_left_
 
 #[test]
 fn parts_told_by_names_hold_a_patient_out_of_every_set() {
-    let folder = phantoms("30");
+    let folder = phantoms("60");
     let [lesions, classes] = ["data/lesions/train", "data/classes"].map(|part| at(&folder, part));
     let (out, names) = (at(&folder, "run"), at(&folder, "names.csv"));
     fs::write(&names, "name,patient\n0,one\n1,one\n").unwrap();
