@@ -140,7 +140,7 @@ pub async fn german() {
         assert_accessible(&visitor, "in German").await;
     }
     visitor.picture("german").await;
-    let english = "const select = document.querySelector('footer select');
+    let english = "const select = [...document.querySelectorAll('footer select')].at(-1);
         select.selectedIndex = 0; select.dispatchEvent(new Event('change', { bubbles: true }));";
     visitor.client.execute(english, Vec::new()).await.expect("another language");
     visitor.wait_for(&format!("Done: {found} lesion"), SOON).await;
