@@ -149,7 +149,7 @@ pub async fn a_silent_worker() {
     let silence =
         "window.workers.filter(([name]) => name.includes('worker_cpu')).pop()[1].terminate()";
     visitor.client.execute(silence, Vec::new()).await.expect("a silent worker");
-    visitor.wait_for("The worker was restarted: it said nothing", 2 * SOON).await;
+    visitor.wait_for("The worker was restarted: it stopped responding", 2 * SOON).await;
     visitor.wait_for("Done:", SOON).await;
     assert_shows(&visitor, &native(&repository().join("www/samples/phantom-covid19.png"))).await;
     visitor.leave().await;
