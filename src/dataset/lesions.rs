@@ -24,7 +24,7 @@ use crate::unknown_name::UnknownName;
 /// Side of the picture in whose pixels the smallest lesion is given: the long side of a whole scan.
 const AREA_SIDE: usize = 512;
 
-/// Lesions of this many pixels of [`AREA_SIDE`] or fewer do not count (docs/method.md, 5): the paper's rule.
+/// Lesions of this many pixels or fewer, where the long side has 512, do not count (docs/method.md, 5): the paper's rule.
 pub const MINIMUM_AREA: usize = 100;
 
 /// Which lesions of a mask are learnt, and as what.
