@@ -63,12 +63,14 @@ def write_everything(program, folder, slices):
     out = folder / "out"
     text = [
         run(
-            program, "predict", *slices, "--model", ROOT / "models/resnet18t1.bpk", "--json", out / "report.json",
+            program, "predict", *slices, "--models", ROOT / "models", "--json", out / "report.json",
             "--csv", out / "report.csv", "--coco", out / "coco.json", "--html", out / "report.html",
             "--overlay", out / "overlay", "--masks", out / "masks", "--nifti", out / "nifti",
             "--dicom-seg", out / "seg", "--dicom-sr", out / "sr",
         )
     ]  # fmt: skip
+    if not (out / "report.json").is_file():
+        sys.exit(f"{program} wrote no report")
     lesions, classes = data / "lesions/train", data / "classes"
     lists = ["--data", classes, "--list", classes / "train_COVIDx_CT.txt"]
     first = folder / "stage1"
@@ -97,7 +99,10 @@ def main():
     with tempfile.TemporaryDirectory() as place:
         folders = [pathlib.Path(place) / name for name in ("old", "new")]
         for program, folder in zip((old, new), folders, strict=True):
-            write_everything(program, folder, slices)
+            # In the same place: models say where their data lay.
+            run_folder = pathlib.Path(place) / "run"
+            write_everything(program, run_folder, slices)
+            run_folder.rename(folder)
         names = [{p.relative_to(folder) for p in folder.rglob("*") if p.is_file()} for folder in folders]
         differ = [str(name) for name in sorted(names[0] ^ names[1])]
         same, skipped = 0, 0
