@@ -53,7 +53,7 @@ pub struct Predict {
     /// List lesions that lie on each other one by one, as the reference code does
     #[arg(long)]
     keep_duplicates: bool,
-    /// Analyse slices that are plainly no axial chest CT
+    /// Analyse slices even if they are plainly no axial chest CT
     #[arg(long)]
     force: bool,
     /// Window for DICOM as CENTER/WIDTH. Default: the file's if it shows the lungs, else -600/1500

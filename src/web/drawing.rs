@@ -84,7 +84,7 @@ fn draw_slice(
     view: View,
 ) -> Result<CanvasRenderingContext2d, JsValue> {
     let rgba: Vec<u8> = picture.pixels.iter().flat_map(|v| [*v, *v, *v, 255]).collect();
-    draw_pixels(canvas, &rgba, (picture.width, picture.height), view)
+    draw_pixels(canvas, &rgba, (picture.shown.width, picture.shown.height), view)
 }
 
 fn draw_pixels(

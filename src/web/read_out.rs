@@ -34,15 +34,17 @@ impl ReadOut {
             let place = (edge + at / view.zoom) * length as f64;
             (place >= 0.0 && place < length as f64).then_some(place as usize)
         };
-        let column = index(view.left, at.0, slice.width)?;
-        let row = index(view.top, at.1, slice.height)?;
-        let pixel = row * slice.width + column;
+        let column = index(view.left, at.0, slice.shown.width)?;
+        let row = index(view.top, at.1, slice.shown.height)?;
+        let pixel = row * slice.shown.width + column;
         let value = match &slice.values {
-            Some(values) if slice.says_hounsfield => PixelValue::Hounsfield(*values.get(pixel)?),
+            Some(values) if slice.shown.says_hounsfield => {
+                PixelValue::Hounsfield(*values.get(pixel)?)
+            }
             Some(values) => PixelValue::Plain(*values.get(pixel)?),
             None => PixelValue::Grey(*slice.pixels.get(pixel)?),
         };
-        let place_mm = slice.spacing_mm.map(|[between_rows, between_columns]| {
+        let place_mm = slice.shown.spacing_mm.map(|[between_rows, between_columns]| {
             [(column as f64 + 0.5) * between_columns, (row as f64 + 0.5) * between_rows]
         });
         Some(Self { column, row, place_mm, value })
@@ -54,19 +56,22 @@ mod tests {
     use std::rc::Rc;
 
     use super::*;
+    use crate::web::protocol::reader::ShownSlice;
 
     fn slice() -> RenderedSlice {
         RenderedSlice {
             source: String::new(),
             slice: 0,
-            width: 4,
-            height: 2,
             pixels: Rc::new((0..8).collect()),
             values: None,
-            window: None,
-            file_window: None,
-            spacing_mm: Some([2.0, 0.5]),
-            says_hounsfield: false,
+            shown: ShownSlice {
+                width: 4,
+                height: 2,
+                window: None,
+                file_window: None,
+                spacing_mm: Some([2.0, 0.5]),
+                says_hounsfield: false,
+            },
         }
     }
 
@@ -81,7 +86,8 @@ mod tests {
         for (says_hounsfield, expected) in
             [(true, PixelValue::Hounsfield(2)), (false, PixelValue::Plain(2))]
         {
-            let slice = RenderedSlice { values: values.clone(), says_hounsfield, ..slice.clone() };
+            let shown = ShownSlice { says_hounsfield, ..slice.shown };
+            let slice = RenderedSlice { values: values.clone(), shown, ..slice.clone() };
             let found = ReadOut::at(&slice, View::default(), (0.6, 0.9)).map(|found| found.value);
             assert_eq!(found, Some(expected));
         }

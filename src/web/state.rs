@@ -7,7 +7,7 @@ use crate::image::Window;
 use crate::inference::{Settings, Stage};
 use crate::report::regions::RegionReference;
 use crate::report::{ModelsInfo, Report, SliceReport};
-use crate::web::protocol::reader::OpenedStudy;
+use crate::web::protocol::reader::{OpenedStudy, ShownSlice};
 use crate::web::protocol::worker::Download;
 use crate::web::texts::{self, counted};
 use crate::web::view::View;
@@ -19,22 +19,12 @@ pub struct RenderedSlice {
     pub source: String,
     /// Its number, counted through all series.
     pub slice: usize,
-    /// Columns.
-    pub width: usize,
-    /// Rows.
-    pub height: usize,
     /// Grey values, row-major.
     pub pixels: Rc<Vec<u8>>,
     /// The file's values, row-major; `None` for a picture.
     pub values: Option<Rc<Vec<i16>>>,
-    /// Window that they are shown through; `None` for a picture, which has its window in it.
-    pub window: Option<Window>,
-    /// Window that the file asks for.
-    pub file_window: Option<Window>,
-    /// Millimetres between rows and between columns.
-    pub spacing_mm: Option<[f64; 2]>,
-    /// Whether the values are Hounsfield units.
-    pub says_hounsfield: bool,
+    /// Size, windows, spacing.
+    pub shown: ShownSlice,
 }
 
 /// How a slice is shown.

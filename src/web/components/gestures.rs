@@ -64,29 +64,24 @@ impl Gesture {
     /// magnifies.
     pub fn of_wheel(event: &WheelEvent, element: &Element) -> Self {
         if event.ctrl_key() || event.meta_key() {
-            let at = place(event.client_x(), event.client_y(), element);
+            let at = nearest(event.client_x(), event.client_y(), element);
             return Self::Zoom { factor: (-event.delta_y() * 0.004).exp().clamp(0.5, 2.0), at };
         }
         Self::Step(Step::By(if event.delta_y() > 0.0 { 1 } else { -1 }))
     }
 }
 
-/// A point of the window in widths and heights of an element; `None` beside it.
-pub fn inside(x: i32, y: i32, element: &Element) -> Option<(f64, f64)> {
+/// A point of the window in widths and heights of an element.
+pub fn place(x: i32, y: i32, element: &Element) -> (f64, f64) {
     let bounds = element.get_bounding_client_rect();
-    let at = (
-        (f64::from(x) - bounds.left()) / bounds.width(),
-        (f64::from(y) - bounds.top()) / bounds.height(),
-    );
-    let is_inside = (0.0..1.0).contains(&at.0) && (0.0..1.0).contains(&at.1);
-    is_inside.then_some(at)
+    let share = |at: i32, from: f64, length: f64| (f64::from(at) - from) / length;
+    (share(x, bounds.left(), bounds.width()), share(y, bounds.top(), bounds.height()))
 }
 
-/// A point of the window in widths and heights of an element; one beside it, at its edge.
-fn place(x: i32, y: i32, element: &Element) -> (f64, f64) {
-    let bounds = element.get_bounding_client_rect();
-    let share = |at: i32, from: f64, length: f64| ((f64::from(at) - from) / length).clamp(0.0, 1.0);
-    (share(x, bounds.left(), bounds.width()), share(y, bounds.top(), bounds.height()))
+/// The same; of a point beside the element, the nearest in it.
+fn nearest(x: i32, y: i32, element: &Element) -> (f64, f64) {
+    let (across, down) = place(x, y, element);
+    (across.clamp(0.0, 1.0), down.clamp(0.0, 1.0))
 }
 
 /// The pointers that are down.
@@ -126,7 +121,7 @@ impl PointerTracker {
                     let other = if index == 0 { second.1 } else { first.1 };
                     let distance = |a: (f64, f64)| (a.0 - other.0).hypot(a.1 - other.1).max(1.0);
                     let middle = ((now.0 + other.0) / 2.0, (now.1 + other.1) / 2.0);
-                    let at = place(middle.0 as i32, middle.1 as i32, element);
+                    let at = nearest(middle.0 as i32, middle.1 as i32, element);
                     let factor = distance(now) / distance(before);
                     return Some(Gesture::Zoom { factor, at });
                 }
@@ -137,7 +132,7 @@ impl PointerTracker {
                 }
                 match event.buttons() {
                     2 => {
-                        let at = place(event.client_x(), event.client_y(), element);
+                        let at = nearest(event.client_x(), event.client_y(), element);
                         Some(Gesture::Zoom { factor: (-moved.1 * 0.01).exp(), at })
                     }
                     1 if has_window && !event.shift_key() => Some(Gesture::Window {

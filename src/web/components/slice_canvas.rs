@@ -12,7 +12,7 @@ use yew::prelude::*;
 use crate::image::Window;
 use crate::report::SliceReport;
 use crate::web::browser;
-use crate::web::components::gestures::{Gesture, PointerTracker, inside, key};
+use crate::web::components::gestures::{Gesture, PointerTracker, key, place};
 use crate::web::drawing::{draw, draw_scores, outlines};
 use crate::web::read_out::{PixelValue, ReadOut};
 use crate::web::state::{Display, RenderedSlice, Step};
@@ -48,7 +48,7 @@ fn windows(picture: &RenderedSlice) -> Vec<(AttrValue, Option<Window>)> {
         (text!("slice.window.lung"), Some(Window::LUNG)),
         (text!("slice.window.mediastinum"), Some(Window::MEDIASTINUM)),
     ];
-    if let Some(file_window) = picture.file_window {
+    if let Some(file_window) = picture.shown.file_window {
         windows.push((text!("slice.window.given", window = file_window), Some(file_window)));
     }
     windows
@@ -125,7 +125,7 @@ pub fn SliceCanvas(props: &Props) -> Html {
     let apply = {
         let (on_display, on_window, on_step) =
             (props.on_display.clone(), props.on_window.clone(), props.on_step.clone());
-        let (display, shown_through) = (props.display, props.picture.window);
+        let (display, shown_through) = (props.display, props.picture.shown.window);
         Rc::new(move |gesture: Gesture| match gesture {
             Gesture::Zoom { factor, at } => {
                 on_display.emit(Display { view: display.view.zoomed(factor, at), ..display });
@@ -172,12 +172,12 @@ pub fn SliceCanvas(props: &Props) -> Html {
     let on_pointer = {
         let (pointer_tracker, apply, canvas) =
             (pointer_tracker.clone(), apply.clone(), canvas.clone());
-        let has_window = props.picture.window.is_some();
+        let has_window = props.picture.shown.window.is_some();
         let is_whole = props.display.view.is_whole();
         let point = point.clone();
         Callback::from(move |event: PointerEvent| {
             let Some(element) = canvas.cast::<HtmlElement>() else { return };
-            point.set(inside(event.client_x(), event.client_y(), &element));
+            point.set(Some(place(event.client_x(), event.client_y(), &element)));
             let gesture =
                 pointer_tracker.borrow_mut().follow(&event, &element, has_window, is_whole);
             if let Some(gesture) = gesture {
@@ -269,7 +269,7 @@ pub fn SliceCanvas(props: &Props) -> Html {
                 if has_scores {
                     <span class="scale">{"0 "}<span class="ramp" aria-hidden="true" />{" 1"}</span>
                 }
-                if let Some(window) = props.picture.window {
+                if let Some(window) = props.picture.shown.window {
                     <label>
                         {text!("slice.window")}
                         <select onchange={on_window}>

@@ -157,17 +157,35 @@ impl PreparedSlice {
     }
 }
 
-/// Grey values, and behind each other those in Hounsfield units that they were made of, if there are any: rounded,
-/// 16 bits, little endian.
-pub fn with_values(mut pixels: Vec<u8>, values: &Values) -> Vec<u8> {
-    if let Values::Hounsfield(values) = values {
-        pixels.extend(values.iter().flat_map(|value| (value.round() as i16).to_le_bytes()));
-    }
-    pixels
+/// A slice to look at, but for its pixels, which travel beside the message.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+pub struct ShownSlice {
+    /// Columns.
+    pub width: usize,
+    /// Rows.
+    pub height: usize,
+    /// Window that it is shown through; `None` for a picture, which has its window in it.
+    pub window: Option<Window>,
+    /// Window that the file asks for.
+    pub file_window: Option<Window>,
+    /// Millimetres between rows and between columns.
+    pub spacing_mm: Option<[f64; 2]>,
+    /// Whether the values are Hounsfield units.
+    pub says_hounsfield: bool,
 }
 
-/// Takes [`with_values`] apart, for a slice of so many pixels.
-pub fn without_values(mut bytes: Vec<u8>, pixels: usize) -> (Vec<u8>, Option<Vec<i16>>) {
+/// A slice's values as they travel behind its grey ones, if it has others: rounded, 16 bits, little endian.
+pub fn value_bytes(values: &Values) -> Vec<u8> {
+    match values {
+        Values::Grey(_) => Vec::new(),
+        Values::Hounsfield(values) => {
+            values.iter().flat_map(|value| (value.round() as i16).to_le_bytes()).collect()
+        }
+    }
+}
+
+/// The grey values of a slice of so many pixels, and what lies behind them ([`value_bytes`]).
+pub fn split_values(mut bytes: Vec<u8>, pixels: usize) -> (Vec<u8>, Option<Vec<i16>>) {
     let values = (bytes.len() == 3 * pixels).then(|| {
         let (values, _) = bytes[pixels..].as_chunks::<2>();
         values.iter().map(|value| i16::from_le_bytes(*value)).collect()
@@ -202,26 +220,16 @@ pub enum Event {
         /// What is in them.
         contents: OpenedStudy,
     },
-    /// A slice to look at; the buffer holds its grey values, and behind them those of CT ([`with_values`]).
+    /// A slice to look at; the buffer holds its grey values, and behind them those of CT ([`value_bytes`]).
     Shown {
         /// Number of the batch.
         batch: u32,
         /// Which.
         slice: usize,
-        /// Columns.
-        width: usize,
-        /// Rows.
-        height: usize,
         /// Window that was asked for.
         chosen: Option<Window>,
-        /// Window that it is shown through; `None` for a picture, which has its window in it.
-        window: Option<Window>,
-        /// Window that the file asks for.
-        file_window: Option<Window>,
-        /// Millimetres between rows and between columns.
-        spacing_mm: Option<[f64; 2]>,
-        /// Whether the values are Hounsfield units.
-        says_hounsfield: bool,
+        /// The rest of it.
+        shown: ShownSlice,
     },
     /// A slice cannot be shown.
     NotShown {
@@ -291,9 +299,9 @@ mod tests {
     fn values_travel_behind_the_grey_ones() {
         let pixels = vec![1, 2, 3];
         let values = Values::Hounsfield(vec![-1024.4, 0.6, 40000.0]);
-        let (grey, units) = without_values(with_values(pixels.clone(), &values), 3);
-        assert_eq!((grey, units), (pixels.clone(), Some(vec![-1024, 1, i16::MAX])));
-        let sent = with_values(pixels.clone(), &Values::Grey(pixels.clone()));
-        assert_eq!(without_values(sent, 3), (pixels, None));
+        let sent = |values| [pixels.clone(), value_bytes(values)].concat();
+        let units = Some(vec![-1024, 1, i16::MAX]);
+        assert_eq!(split_values(sent(&values), 3), (pixels.clone(), units));
+        assert_eq!(split_values(sent(&Values::Grey(pixels.clone())), 3), (pixels.clone(), None));
     }
 }

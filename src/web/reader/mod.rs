@@ -15,7 +15,7 @@ use crate::image::study::{Opening, SeriesSlice};
 use crate::image::{ImageError, Study, Window};
 use crate::report::FileError;
 use crate::web::protocol::reader::{
-    Event, OpenedSeries, OpenedStudy, PreparedSlice, Request, with_values,
+    Event, OpenedSeries, OpenedStudy, PreparedSlice, Request, ShownSlice, value_bytes,
 };
 use crate::web::protocol::{Envelope, Transfer};
 use crate::web::worker_scope;
@@ -185,23 +185,20 @@ impl<K: Kind> Reader<K> {
         };
         match self.read_to_show((batch, slice), place) {
             Ok(raw) => {
-                let (file_window, chosen) = (raw.window, window);
+                let chosen = window;
                 let window = window.or_else(|| raw.default_window());
-                let (width, height, spacing_mm) = (raw.width, raw.height, raw.spacing_mm);
-                let shown = raw.clone().windowed(&place.name, window);
-                let bytes = with_values(shown.pixels, &raw.values);
-                let event = Event::Shown {
-                    batch,
-                    slice,
-                    width,
-                    height,
-                    chosen,
+                let shown = ShownSlice {
+                    width: raw.width,
+                    height: raw.height,
                     window,
-                    file_window,
-                    spacing_mm,
+                    file_window: raw.window,
+                    spacing_mm: raw.spacing_mm,
                     says_hounsfield: raw.says_hounsfield,
                 };
-                post(&event, Transfer::Bytes(&bytes));
+                let values = value_bytes(&raw.values);
+                let mut bytes = raw.windowed(&place.name, window).pixels;
+                bytes.extend(values);
+                post(&Event::Shown { batch, slice, chosen, shown }, Transfer::Bytes(&bytes));
             }
             Err(error) => {
                 let message = error.to_string();

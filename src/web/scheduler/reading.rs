@@ -6,7 +6,7 @@ use std::rc::Rc;
 use crate::image::Window;
 use crate::web::image_cache::ImageCache;
 use crate::web::options::Reader;
-use crate::web::protocol::reader::{Event, OpenedStudy, Request, without_values};
+use crate::web::protocol::reader::{Event, OpenedStudy, Request, split_values};
 use crate::web::scheduler::{Command, Scheduler, Timer};
 use crate::web::state::{Action, RenderedSlice};
 use crate::web::texts::text;
@@ -408,31 +408,11 @@ impl Scheduler {
                 self.reading.opening = None;
                 self.opened(batch, contents);
             }
-            Event::Shown {
-                batch,
-                slice,
-                width,
-                height,
-                chosen,
-                window,
-                file_window,
-                spacing_mm,
-                says_hounsfield,
-            } => {
+            Event::Shown { batch, slice, chosen, shown } => {
                 if let Some(source) = self.name_if_open(batch, slice) {
-                    let (pixels, values) = without_values(bytes, width * height);
-                    let picture = RenderedSlice {
-                        source,
-                        slice,
-                        width,
-                        height,
-                        pixels: Rc::new(pixels),
-                        values: values.map(Rc::new),
-                        window,
-                        file_window,
-                        spacing_mm,
-                        says_hounsfield,
-                    };
+                    let (pixels, values) = split_values(bytes, shown.width * shown.height);
+                    let (pixels, values) = (Rc::new(pixels), values.map(Rc::new));
+                    let picture = RenderedSlice { source, slice, pixels, values, shown };
                     // While one drags, each picture that comes is shown, but not over the wanted one.
                     if self.reading.images.get(self.reading.shown).is_none() {
                         self.dispatch(Action::Shown(picture.clone()));

@@ -1,7 +1,7 @@
 use super::*;
 use crate::report::{FileError, SliceReport};
 use crate::web::protocol::reader::{Event as Read, Request as Ask};
-use crate::web::protocol::reader::{OpenedSeries, OpenedStudy};
+use crate::web::protocol::reader::{OpenedSeries, OpenedStudy, ShownSlice};
 use crate::web::protocol::worker::{Event, Request};
 use crate::web::state::Phase;
 
@@ -186,19 +186,15 @@ impl Page {
                     self.read(Read::Prepared { batch, slice, prepared });
                 }
                 Ask::Show { batch, slice, window } => {
-                    let (width, height, file_window) = (1, 1, None);
-                    let chosen = window;
-                    self.read(Read::Shown {
-                        batch,
-                        slice,
-                        width,
-                        height,
-                        chosen,
+                    let shown = ShownSlice {
+                        width: 1,
+                        height: 1,
                         window,
-                        file_window,
+                        file_window: None,
                         spacing_mm: None,
                         says_hounsfield: false,
-                    });
+                    };
+                    self.read(Read::Shown { batch, slice, chosen: window, shown });
                 }
                 _ => {}
             }
