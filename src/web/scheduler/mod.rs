@@ -4,6 +4,7 @@
 //! `web::session` connects it to the page and its programs; natively it is tested as it is.
 
 mod device_trial;
+mod devices;
 pub mod pool;
 mod queue;
 mod reading;

@@ -70,12 +70,11 @@ impl Scheduler {
 
     /// Place of an idle worker: while two devices are compared, rather the CPU's, whose time is wanted.
     fn idle_worker(&self) -> Option<usize> {
-        let idle = |worker: &&Worker| worker.is_idle();
-        let place = |wanted: &Worker| self.workers.iter().position(|w| w.number == wanted.number);
-        let is_cpu = |worker: &&Worker| worker.device == Device::Cpu;
-        let first = self.workers.iter().find(idle)?;
-        let cpu = self.workers.iter().filter(idle).find(is_cpu);
-        place(cpu.filter(|_| self.trial.is_under_way()).unwrap_or(first))
+        let is_wanted = |worker: &Worker| {
+            worker.is_idle() && worker.device == Device::Cpu && self.trial.is_under_way()
+        };
+        let cpu = self.workers.iter().position(is_wanted);
+        cpu.or_else(|| self.workers.iter().position(Worker::is_idle))
     }
 
     /// One slice more than there are idle workers is prepared ahead, so that none waits for the reader.
