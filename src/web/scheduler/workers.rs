@@ -81,7 +81,7 @@ impl Scheduler {
         self.pool.limit(self.workers.len());
     }
 
-    /// Takes a worker for dead if nothing is heard of it for long: while the device is checked, or in the middle of a
+    /// Considers a worker unresponsive if nothing is heard of it for long: while the device is checked, or in the middle of a
     /// slice.
     pub(super) fn wait_for_worker(&mut self, number: u32) {
         let Some(device) = self.worker(number).map(|worker| worker.device) else { return };
