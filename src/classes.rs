@@ -1,5 +1,7 @@
 //! What slices and lesions are called: number, key, name and colour, once.
 
+use std::fmt;
+
 use serde::{Deserialize, Serialize};
 
 /// Number of classes of a slice.
@@ -124,6 +126,47 @@ impl LesionKind {
     pub fn rgb(self) -> [u8; 3] {
         if self == Self::Consolidation { [255, 196, 0] } else { [235, 64, 52] }
     }
+}
+
+/// Which lesion classes the detector tells apart.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum LesionClasses {
+    /// One class, lesion: ground-glass opacity and consolidation merged (also for `ggo` alone).
+    Merge,
+    /// Two classes: ground-glass opacity, consolidation.
+    Both,
+}
+
+impl LesionClasses {
+    /// Classes of the box head, background included.
+    pub fn num_classes(self) -> usize {
+        match self {
+            Self::Merge => 2,
+            Self::Both => 3,
+        }
+    }
+}
+
+impl fmt::Display for LesionClasses {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(match self {
+            Self::Merge => "merge",
+            Self::Both => "both",
+        })
+    }
+}
+
+/// Values of a mask pixel, as in the CNCB data (docs/method.md, 5.1).
+pub mod mask_value {
+    /// Outside the lungs.
+    pub const BACKGROUND: u8 = 0;
+    /// Healthy lung.
+    pub const LUNG: u8 = 1;
+    /// Ground-glass opacity.
+    pub const GROUND_GLASS: u8 = 2;
+    /// Consolidation.
+    pub const CONSOLIDATION: u8 = 3;
 }
 
 #[cfg(test)]

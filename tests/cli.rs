@@ -9,8 +9,9 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
 
 use common::png_header_bomb;
+use groundglass::classes::LesionClasses;
 use groundglass::detection::mask::rle::Rle;
-use groundglass::network::{Architecture, MaskRcnnConfig, Masks, StateDict, Task, Variant};
+use groundglass::network::{Architecture, MaskRcnnConfig, StateDict, Task, Variant};
 use groundglass::report::Report;
 use serde_json::Value;
 
@@ -321,7 +322,7 @@ fn phantoms_come_in_both_layouts_and_the_same_seed_gives_the_same_files() {
 }
 
 /// Random weights of an architecture as a file.
-fn random_weights(folder: &Path, variant: Variant, task: Task, masks: Masks) -> PathBuf {
+fn random_weights(folder: &Path, variant: Variant, task: Task, masks: LesionClasses) -> PathBuf {
     let architecture = Architecture::paper(variant, task, masks);
     let network = MaskRcnnConfig::new(architecture).init(&burn::tensor::Device::flex());
     let file = folder.join(format!("{variant}_{task}_{masks}.bpk"));
@@ -337,7 +338,7 @@ fn every_variant_and_class_setting_runs() {
     let phantom = image::open(sample("covid19")).unwrap();
     phantom.thumbnail_exact(96, 96).to_luma8().save(&picture).unwrap();
     for variant in Variant::LIGHTWEIGHT.into_iter().chain([Variant::RESNET50]) {
-        for masks in [Masks::Merge, Masks::Both] {
+        for masks in [LesionClasses::Merge, LesionClasses::Both] {
             let weights =
                 |task| random_weights(folder.path(), variant, task, masks).display().to_string();
             let (segmentation, classifier) =
@@ -361,7 +362,7 @@ fn every_variant_and_class_setting_runs() {
             assert!(slice.classes.is_some(), "{variant} {masks}");
             for lesion in &slice.lesions {
                 let label = lesion.label.key();
-                assert_eq!(label == "lesion", masks == Masks::Merge, "{variant} {label}");
+                assert_eq!(label == "lesion", masks == LesionClasses::Merge, "{variant} {label}");
                 assert_eq!(lesion.mask.as_ref().map(|rle: &Rle| rle.size), Some([96, 96]));
             }
         }

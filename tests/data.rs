@@ -196,11 +196,11 @@ fn pairs_of_volumes_can_be_trained_on_whatever_way_they_lie() {
     }
 
     // Picture and label lie on each other: the same lesions as in the mask itself.
-    use groundglass::dataset::lesions::{LesionClasses, LesionDataset, LesionRules, instances};
-    let rules = LesionRules::paper(LesionClasses::Merge);
+    use groundglass::dataset::lesions::{LesionDataset, LesionRules, LesionTargets, instances};
+    let rules = LesionRules::paper(LesionTargets::Merge);
     let dataset = LesionDataset::open_one(Path::new(&volumes), rules).unwrap();
     let read = dataset.read(&dataset.files[0]).unwrap();
-    let expected = instances(&phantom.mask, (side, side), LesionClasses::Merge, 100);
+    let expected = instances(&phantom.mask, (side, side), LesionTargets::Merge, 100);
     assert_eq!(read.instances, expected);
 }
 

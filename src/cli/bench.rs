@@ -10,7 +10,7 @@ use serde::Serialize;
 
 use crate::classes::SliceClass;
 use crate::cli::model::{DeviceArgument, ModelArguments, predictor, training_device};
-use crate::dataset::lesions::{LesionClasses, LesionSlice, MINIMUM_AREA, instances};
+use crate::dataset::lesions::{LesionSlice, LesionTargets, MINIMUM_AREA, instances};
 use crate::image::phantom::{Phantom, draw};
 use crate::inference::{NoProgress, Settings, Stage};
 use crate::report::regions::median;
@@ -99,7 +99,7 @@ impl Bench {
         let device = training_device(self.device)?;
         let Phantom { slice, mask, .. } = draw(SliceClass::Covid19, 1);
         let size = (slice.width, slice.height);
-        let lesions = instances(&mask, size, LesionClasses::Merge, MINIMUM_AREA);
+        let lesions = instances(&mask, size, LesionTargets::Merge, MINIMUM_AREA);
         let slice =
             TrainingSlice::new(LesionSlice { slice, instances: lesions, ignored: Vec::new() });
         let mut times = step_times(&slice, self.runs, &device)?;

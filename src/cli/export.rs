@@ -94,7 +94,7 @@ fn sidecar(file: &ModelFile) -> Result<Value> {
     let detector = file.detector.as_ref().map(|detector| {
         json!({
             "variant": detector.variant,
-            "classes": detector.masks.classes(),
+            "classes": detector.masks.num_classes(),
             "mask_branch": detector.mask_branch,
             "stride": onnx::stride(detector.variant),
             "resize": { "side": file.resize(), "short_side": SHORT_SIDE, "long_side": LONG_SIDE, "pad_to_multiple_of": MULTIPLE, "interpolation": "bilinear, half-pixel centres, no antialiasing" },

@@ -7,8 +7,9 @@ use burn::tensor::Device;
 use clap::Args;
 use serde::Serialize;
 
+use crate::classes::LesionClasses;
 use crate::evaluate::paper;
-use crate::network::{Architecture, MaskRcnnConfig, Masks, Task, Variant};
+use crate::network::{Architecture, MaskRcnnConfig, Task, Variant};
 
 /// Arguments of `info`.
 #[derive(Debug, Args)]
@@ -23,7 +24,7 @@ pub struct Info {
 struct Row {
     variant: Variant,
     task: Task,
-    masks: Masks,
+    masks: LesionClasses,
     parameters: usize,
     state_dict_entries: usize,
     trainable: usize,
@@ -41,7 +42,7 @@ fn rows() -> Vec<Row> {
     let mut rows = Vec::new();
     for variant in variants {
         for task in [Task::Segmentation, Task::Classification] {
-            for masks in [Masks::Merge, Masks::Both] {
+            for masks in [LesionClasses::Merge, LesionClasses::Both] {
                 let architecture = Architecture::paper(variant, task, masks);
                 let count = MaskRcnnConfig::new(architecture).init(&Device::flex()).count();
                 rows.push(Row {
@@ -55,7 +56,7 @@ fn rows() -> Vec<Row> {
                         Task::Classification => count.trainable_stage_two,
                     },
                     // The paper counts one lesion class.
-                    paper_millions: (masks == Masks::Merge)
+                    paper_millions: (masks == LesionClasses::Merge)
                         .then(|| paper_millions(variant, task))
                         .flatten(),
                 });

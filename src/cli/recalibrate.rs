@@ -9,7 +9,7 @@ use indicatif::ProgressBar;
 
 use crate::cli::files;
 use crate::cli::model::read_weights;
-use crate::dataset::lesions::{LesionClasses, LesionDataset, LesionRules};
+use crate::dataset::lesions::{LesionDataset, LesionRules, LesionTargets};
 use crate::dataset::source::DataSource;
 use crate::inference::model::{CALIBRATION, TEMPERATURE};
 use crate::network::Architecture;
@@ -42,7 +42,7 @@ impl Recalibrate {
     pub fn run(self) -> Result<ExitCode> {
         ensure!(self.slices > 0, "--slices must be at least 1");
         let model = read_weights(&self.model)?;
-        let rules = LesionRules::paper(LesionClasses::Merge);
+        let rules = LesionRules::paper(LesionTargets::Merge);
         let dataset = LesionDataset::open(&self.data, rules)?.with_lesions()?;
         let config = SegmentationConfig {
             sampling: Sampling::Patient,

@@ -8,9 +8,9 @@ use std::path::{Path, PathBuf};
 use sha2::{Digest, Sha256};
 use thiserror::Error;
 
+use crate::classes::mask_value::CONSOLIDATION;
 use crate::dataset::lesions::{Content, LesionFile};
 use crate::dataset::{DatasetError, Skipped, reading};
-use crate::image::phantom::mask_value::CONSOLIDATION;
 use crate::image::{CtSlice, decode_slice};
 
 /// Endings of images, in the order of preference.

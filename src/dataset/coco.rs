@@ -9,13 +9,13 @@ use serde::Deserialize;
 use sha2::{Digest, Sha256};
 use thiserror::Error;
 
-use crate::dataset::lesions::{Content, Instance, LesionClasses, LesionFile};
+use crate::classes::mask_value::{CONSOLIDATION, GROUND_GLASS};
+use crate::dataset::lesions::{Content, Instance, LesionFile, LesionTargets};
 use crate::dataset::{DatasetError, Skipped, reading};
 use crate::detection::Mask;
 use crate::detection::mask::connected_components::bounding_box;
 use crate::detection::mask::rle::{Rle, RleError};
 use crate::image::decode::MAX_SIDE;
-use crate::image::phantom::mask_value::{CONSOLIDATION, GROUND_GLASS};
 use crate::image::{CtSlice, decode_slice};
 
 #[derive(Debug, Deserialize)]
@@ -229,7 +229,7 @@ impl AnnotatedImage {
     /// If the picture is unusable or of another size than the COCO file says.
     pub fn read(
         &self,
-        classes: LesionClasses,
+        classes: LesionTargets,
         digest: &mut Sha256,
     ) -> Result<(CtSlice, Vec<Instance>), Skipped> {
         let failed = |reason: String| Skipped { path: self.path.clone(), reason };
@@ -281,7 +281,7 @@ mod tests {
         let (files, _) = list(&path).unwrap();
         assert_eq!((files[0].stem.as_str(), files[0].patient.as_str()), ("7_1", "7"));
         let Content::Annotated(image) = &files[0].content else { panic!("annotated") };
-        image.read(LesionClasses::Both, &mut Sha256::new()).unwrap().1
+        image.read(LesionTargets::Both, &mut Sha256::new()).unwrap().1
     }
 
     #[test]

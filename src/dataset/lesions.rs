@@ -11,14 +11,14 @@ use rayon::prelude::*;
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
+use crate::classes::LesionClasses;
+use crate::classes::mask_value::{CONSOLIDATION, GROUND_GLASS};
 use crate::dataset::source::{DataSource, Kind};
 use crate::dataset::volumes::Volume;
 use crate::dataset::{DatasetError, Skipped, classes, cncb, coco, summary, volumes};
 use crate::detection::mask::connected_components::connected_components;
 use crate::detection::{BBox, Mask};
 use crate::image::CtSlice;
-use crate::image::phantom::mask_value::{CONSOLIDATION, GROUND_GLASS};
-use crate::network::Masks;
 use crate::unknown_name::UnknownName;
 
 /// Side of the picture in whose pixels the smallest lesion is given: the long side of a whole scan.
@@ -30,7 +30,7 @@ pub const MINIMUM_AREA: usize = 100;
 /// Which lesions of a mask are learnt, and as what.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
-pub enum LesionClasses {
+pub enum LesionTargets {
     /// Ground-glass opacity and consolidation as one class; the paper's lightweight models.
     #[default]
     Merge,
@@ -40,12 +40,12 @@ pub enum LesionClasses {
     Both,
 }
 
-impl LesionClasses {
+impl LesionTargets {
     /// The detector's classes.
-    pub fn masks(self) -> Masks {
+    pub fn lesion_classes(self) -> LesionClasses {
         match self {
-            Self::Merge | Self::Ggo => Masks::Merge,
-            Self::Both => Masks::Both,
+            Self::Merge | Self::Ggo => LesionClasses::Merge,
+            Self::Both => LesionClasses::Both,
         }
     }
 
@@ -60,7 +60,7 @@ impl LesionClasses {
     }
 }
 
-impl FromStr for LesionClasses {
+impl FromStr for LesionTargets {
     type Err = UnknownName;
 
     fn from_str(name: &str) -> Result<Self, UnknownName> {
@@ -103,7 +103,7 @@ pub struct LesionSlice {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct LesionRules {
     /// What is learnt.
-    pub classes: LesionClasses,
+    pub classes: LesionTargets,
     /// Lesions of this many pixels or fewer do not count, where the long side of the slice has 512 pixels:
     /// a lesion does not become smaller because its slice was stored so.
     pub minimum_area: usize,
@@ -113,7 +113,7 @@ pub struct LesionRules {
 
 impl LesionRules {
     /// The paper's, for these classes.
-    pub fn paper(classes: LesionClasses) -> Self {
+    pub fn paper(classes: LesionTargets) -> Self {
         Self { classes, minimum_area: MINIMUM_AREA, ignore_small: false }
     }
 
@@ -139,10 +139,10 @@ impl LesionRules {
 pub fn instances(
     values: &[u8],
     (width, height): (usize, usize),
-    classes: LesionClasses,
+    classes: LesionTargets,
     minimum_area: usize,
 ) -> Vec<Instance> {
-    (1..classes.masks().classes())
+    (1..classes.lesion_classes().num_classes())
         .flat_map(|class| {
             let pixels = values.iter().map(|value| classes.class_of(*value) == class).collect();
             connected_components(&Mask { width, height, pixels }, minimum_area)
@@ -169,7 +169,7 @@ impl Content {
     /// The slice with all that is drawn on it, however small; and the bytes that it was read from.
     fn read(
         &self,
-        classes: LesionClasses,
+        classes: LesionTargets,
         digest: &mut Sha256,
     ) -> Result<(CtSlice, Vec<Instance>), Skipped> {
         match self {
@@ -442,10 +442,10 @@ mod tests {
                 .map(|i| (i.class, i.mask.area()))
                 .collect::<Vec<_>>()
         };
-        assert_eq!(found(LesionClasses::Merge), [(1, 4), (1, 2)]);
-        assert_eq!(found(LesionClasses::Ggo), [(1, 4)]);
-        assert_eq!(found(LesionClasses::Both), [(1, 4), (2, 2)]);
-        assert!(instances(&values, (4, 2), LesionClasses::Merge, 4).is_empty());
+        assert_eq!(found(LesionTargets::Merge), [(1, 4), (1, 2)]);
+        assert_eq!(found(LesionTargets::Ggo), [(1, 4)]);
+        assert_eq!(found(LesionTargets::Both), [(1, 4), (2, 2)]);
+        assert!(instances(&values, (4, 2), LesionTargets::Merge, 4).is_empty());
     }
 
     #[test]
@@ -454,7 +454,7 @@ mod tests {
             let values: Vec<u8> = (0..side * side)
                 .map(|i| if i % side < lesion && i / side < lesion { 2 } else { 0 })
                 .collect();
-            let drawn = instances(&values, (side, side), LesionClasses::Merge, 0);
+            let drawn = instances(&values, (side, side), LesionTargets::Merge, 0);
             let pixels = vec![0; side * side];
             let slice = CtSlice {
                 source: String::new(),
@@ -465,7 +465,7 @@ mod tests {
                 not_chest_ct: None,
                 warnings: Vec::new(),
             };
-            let rules = LesionRules { ignore_small, ..LesionRules::paper(LesionClasses::Merge) };
+            let rules = LesionRules { ignore_small, ..LesionRules::paper(LesionTargets::Merge) };
             let found = rules.sort(slice, drawn);
             (found.instances.len(), found.ignored.len())
         };

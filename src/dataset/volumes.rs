@@ -12,11 +12,11 @@ use std::sync::{Arc, Mutex, PoisonError};
 use sha2::{Digest, Sha256};
 use thiserror::Error;
 
+use crate::classes::mask_value::{CONSOLIDATION, GROUND_GLASS};
 use crate::dataset::lesions::{Content, LesionFile};
 use crate::dataset::{DatasetError, Skipped, reading};
 use crate::image::decode::Budget;
 use crate::image::decode::nifti::{self, NiftiSlices};
-use crate::image::phantom::mask_value::{CONSOLIDATION, GROUND_GLASS};
 use crate::image::slice::Values;
 use crate::image::{CtSlice, Window};
 

@@ -4,12 +4,12 @@ use std::fmt::Write;
 
 use serde::{Deserialize, Serialize};
 
-use crate::classes::CLASS_NAMES;
+use crate::classes::{CLASS_NAMES, LesionClasses};
 use crate::evaluate::classification::ClassificationResult;
 use crate::evaluate::paper;
 use crate::evaluate::roi_distribution::{RoiDistribution, THRESHOLDS};
 use crate::evaluate::segmentation::SegmentationResult;
-use crate::network::{Architecture, MaskRcnnConfig, Masks, Task, Variant};
+use crate::network::{Architecture, MaskRcnnConfig, Task, Variant};
 use crate::report::{ModelInfo, NOTICE};
 
 /// What an evaluation was made on.
@@ -73,7 +73,7 @@ pub fn markdown(evaluations: &[Evaluation]) -> String {
     for (name, detector, classifier) in paper::TABLE_1 {
         let Ok(variant) = name.parse::<Variant>() else { continue };
         let count = |task| {
-            let architecture = Architecture::paper(variant, task, Masks::Merge);
+            let architecture = Architecture::paper(variant, task, LesionClasses::Merge);
             MaskRcnnConfig::new(architecture).init(&burn::tensor::Device::flex()).count()
         };
         let (one, two) = (count(Task::Segmentation), count(Task::Classification));

@@ -8,23 +8,11 @@ use rand::RngExt;
 use rand::SeedableRng;
 use rand_chacha::ChaCha8Rng;
 
-use crate::classes::SliceClass;
+use crate::classes::{SliceClass, mask_value};
 use crate::image::{CtSlice, Window};
 
 /// Side of a phantom in pixels.
 pub const SIDE: usize = 512;
-
-/// Values of a mask pixel, as in the CNCB data (docs/method.md, 5.1).
-pub mod mask_value {
-    /// Outside the lungs.
-    pub const BACKGROUND: u8 = 0;
-    /// Healthy lung.
-    pub const LUNG: u8 = 1;
-    /// Ground-glass opacity.
-    pub const GROUND_GLASS: u8 = 2;
-    /// Consolidation.
-    pub const CONSOLIDATION: u8 = 3;
-}
 
 /// A drawn slice with its truth.
 #[derive(Clone, Debug)]

@@ -96,7 +96,7 @@ async fn boxes<B: Backend>(
     };
     finite(&logits, "box scores")?;
     finite(&deltas, "box deltas")?;
-    let classes = backend.architecture().masks.classes();
+    let classes = backend.architecture().masks.num_classes();
     Ok(BoxOutputs { proposals, logits, deltas, classes, image })
 }
 

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use web_time::Instant;
 
-use crate::classes::{CLASSES, LesionKind};
+use crate::classes::{CLASSES, LesionClasses, LesionKind};
 use crate::detection::detections::{BoxOutputs, Detection, sigmoid};
 use crate::detection::mask::paste::{paste_highest, paste_mask};
 use crate::detection::mask::rle::Rle;
@@ -23,8 +23,8 @@ use crate::inference::slice_classifier::{
     ClassNetwork, Evidence, SliceClassifier, checked, region_logits,
 };
 use crate::inference::slice_features::covered_share;
+use crate::network::WeightsError;
 use crate::network::heads::{BOX_HEAD_FEATURES, MASK_SIDE};
-use crate::network::{Masks, WeightsError};
 use crate::report::regions::RankedRegion;
 use crate::report::verdict::Calibration;
 use crate::report::{ClassProbabilities, Lesion, ModelsInfo, Report, SliceReport};
@@ -52,7 +52,7 @@ impl Prediction {
 #[derive(Debug)]
 struct LoadedDetector<B> {
     backend: B,
-    masks: Masks,
+    masks: LesionClasses,
     resize: Resize,
 }
 
@@ -332,7 +332,7 @@ impl<B: Backend> Predictor<B> {
 /// The lesions of a slice, and their mask logits.
 async fn outline<B: Backend>(
     backend: &B,
-    masks: Masks,
+    masks: LesionClasses,
     output: DetectorOutput<B::Pyramid>,
     input: &NetworkInput,
     slice: &CtSlice,
@@ -382,7 +382,7 @@ fn lies_on(mask: &Mask, bbox: &BBox, known: &Outlined) -> bool {
 fn lesion(
     detection: &Detection,
     map: &[f32],
-    masks: Masks,
+    masks: LesionClasses,
     input: &NetworkInput,
     slice: &CtSlice,
     threshold: MaskThreshold,
@@ -397,9 +397,9 @@ fn lesion(
     let mask = paste_mask(&probabilities, MASK_SIDE, &bbox, size, cut);
     let area_px = mask.area();
     let label = match (masks, detection.class) {
-        (Masks::Merge, _) => LesionKind::Lesion,
-        (Masks::Both, 1) => LesionKind::GroundGlass,
-        (Masks::Both, _) => LesionKind::Consolidation,
+        (LesionClasses::Merge, _) => LesionKind::Lesion,
+        (LesionClasses::Both, 1) => LesionKind::GroundGlass,
+        (LesionClasses::Both, _) => LesionKind::Consolidation,
     };
     let lesion = Lesion {
         label,
@@ -451,7 +451,7 @@ mod tests {
     fn a_class_from_the_trunks_features_is_the_same_on_every_backend() {
         let device = Device::flex();
         let variant: Variant = "resnet18t2".parse().unwrap();
-        let paper = Architecture::paper(variant, Task::Classification, Masks::Merge);
+        let paper = Architecture::paper(variant, Task::Classification, LesionClasses::Merge);
         let architecture = Architecture { feature_module: true, mask_branch: true, ..paper };
         device.seed(3);
         let mut state = MaskRcnnConfig::new(architecture).init(&device).state();

@@ -16,7 +16,7 @@ use crate::report::verdict::Calibration;
 #[derive(Debug)]
 pub(super) enum ClassNetwork {
     /// Module S with its batch size.
-    Regions { module: CpuScoreModule, features: Option<CpuFeatureModule>, roi_batch: usize },
+    Regions { module: Box<CpuScoreModule>, features: Option<CpuFeatureModule>, roi_batch: usize },
     /// A network that sees the slice, with the side of the square that it sees.
     Image { network: CpuImageClassifier, side: usize },
 }
@@ -47,7 +47,7 @@ impl SliceClassifier {
                 ClassNetwork::Image { network, side: file.image_side() }
             }
             (None, Some(sizes)) => {
-                let module = CpuScoreModule::new(&file.state, sizes)?;
+                let module = Box::new(CpuScoreModule::new(&file.state, sizes)?);
                 let features = detector
                     .filter(|detector| detector.feature_module)
                     .map(|detector| CpuFeatureModule::new(&file.state, detector.variant))

@@ -1,5 +1,7 @@
 //! What follows a sum before it is stored: bias, residual, ReLU; and its gradients.
 
+use crate::kernels::lanes::{Sum, SumThenRelu, update};
+
 /// What happens to a sum before it is stored.
 pub struct Epilogue<'a> {
     /// Added to every pixel, per channel.
@@ -13,17 +15,17 @@ pub struct Epilogue<'a> {
 impl Epilogue<'_> {
     /// Finishes the channels of the pixel that starts at `offset` in the output.
     pub fn apply(&self, pixel: &mut [f32], offset: usize) {
-        for (value, bias) in pixel.iter_mut().zip(self.bias) {
-            *value += bias;
-        }
-        if let Some(residual) = self.residual {
-            for (value, residual) in pixel.iter_mut().zip(&residual[offset..]) {
-                *value += residual;
-            }
-        }
-        if self.activate {
-            for value in pixel {
-                *value = value.max(0.0);
+        let residual = self.residual.map(|values| &values[offset..]);
+        match (residual, self.activate) {
+            (None, false) => update(pixel, self.bias, &Sum),
+            (None, true) => update(pixel, self.bias, &SumThenRelu),
+            (Some(residual), activate) => {
+                update(pixel, self.bias, &Sum);
+                if activate {
+                    update(pixel, residual, &SumThenRelu);
+                } else {
+                    update(pixel, residual, &Sum);
+                }
             }
         }
     }

@@ -1,6 +1,7 @@
 //! Fully connected layer.
 
-use crate::kernels::matmul::matmul;
+use crate::kernels::epilogue::Epilogue;
+use crate::kernels::matmul::PackedMatrices;
 use crate::kernels::{parallel, transpose};
 
 /// Rows multiplied at a time.
@@ -10,7 +11,8 @@ const ROWS: usize = 64;
 #[derive(Clone, Debug)]
 pub struct CpuLinear {
     /// `[in, out]`.
-    weights: Vec<f32>,
+    weights: PackedMatrices,
+    inputs: usize,
     bias: Vec<f32>,
 }
 
@@ -18,27 +20,22 @@ impl CpuLinear {
     /// From PyTorch's `weight` `[out, in]`.
     pub fn new(weight: &[f32], bias: Vec<f32>) -> Self {
         let outputs = bias.len();
-        Self { weights: transpose(weight, weight.len() / outputs), bias }
+        let inputs = weight.len() / outputs;
+        let weights = PackedMatrices::new(transpose(weight, inputs), [inputs, outputs]);
+        Self { weights, inputs, bias }
     }
 
     /// Maps `[rows, in]` to `[rows, out]`, then ReLU if `activate`.
     pub fn forward(&self, input: &[f32], activate: bool) -> Vec<f32> {
-        let outputs = self.bias.len();
-        let inputs = self.weights.len() / outputs;
+        let (inputs, outputs) = (self.inputs, self.bias.len());
         let rows = input.len() / inputs;
         let mut output = vec![0.0; rows * outputs];
+        let epilogue = Epilogue { bias: &self.bias, residual: None, activate };
         parallel::for_each_chunk(&mut output, ROWS * outputs, |index, out| {
             let rows = out.len() / outputs;
             let left = &input[index * ROWS * inputs..][..rows * inputs];
-            matmul(out, left, &self.weights, [rows, inputs, outputs]);
-            for row in out.chunks_exact_mut(outputs) {
-                for (value, bias) in row.iter_mut().zip(&self.bias) {
-                    *value += bias;
-                    if activate {
-                        *value = value.max(0.0);
-                    }
-                }
-            }
+            self.weights.multiply(0, left, out);
+            out.chunks_exact_mut(outputs).for_each(|row| epilogue.apply(row, 0));
         });
         output
     }

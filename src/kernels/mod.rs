@@ -6,6 +6,7 @@ pub mod batch_norm;
 pub mod conv;
 pub mod conv_transpose;
 pub mod epilogue;
+mod lanes;
 mod layout;
 pub mod linear;
 pub mod matmul;

@@ -5,6 +5,7 @@ use std::str::FromStr;
 
 use serde::{Deserialize, Serialize};
 
+use crate::classes::LesionClasses;
 use crate::detection::AnchorGenerator;
 use crate::network::feature_module;
 use crate::network::weights::{StateDict, WeightsError};
@@ -188,42 +189,13 @@ impl fmt::Display for Task {
     }
 }
 
-/// Which lesion classes the detector tells apart.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
-#[serde(rename_all = "lowercase")]
-pub enum Masks {
-    /// One class, lesion: ground-glass opacity and consolidation merged (also for `ggo` alone).
-    Merge,
-    /// Two classes: ground-glass opacity, consolidation.
-    Both,
-}
-
-impl Masks {
-    /// Classes of the box head, background included.
-    pub fn classes(self) -> usize {
-        match self {
-            Self::Merge => 2,
-            Self::Both => 3,
-        }
-    }
-}
-
-impl fmt::Display for Masks {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.pad(match self {
-            Self::Merge => "merge",
-            Self::Both => "both",
-        })
-    }
-}
-
 /// Everything that fixes the shapes of a network's parameters.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Architecture {
     /// Backbone and truncation.
     pub variant: Variant,
     /// Classes of the detector.
-    pub masks: Masks,
+    pub masks: LesionClasses,
     /// Anchors at every location.
     pub anchors: AnchorGenerator,
     /// Whether the mask branch is there.
@@ -240,7 +212,7 @@ impl Architecture {
     ///
     /// ResNet50 keeps its mask branch in the classifier and has a larger module S, as the paper's
     /// parameter counts say (docs/method.md, 1.7).
-    pub fn paper(variant: Variant, task: Task, masks: Masks) -> Self {
+    pub fn paper(variant: Variant, task: Task, masks: LesionClasses) -> Self {
         let heavy = variant.is_bottleneck();
         Self {
             variant,
@@ -271,8 +243,8 @@ impl Architecture {
                 .ok_or_else(|| WeightsError::Missing { name: name.into() })
         };
         let masks = match rows("roi_heads.box_predictor.cls_score.weight")? {
-            2 => Masks::Merge,
-            3 => Masks::Both,
+            2 => LesionClasses::Merge,
+            3 => LesionClasses::Both,
             other => return Err(unknown(format!("a box predictor for {other} classes"))),
         };
         let anchors = state.anchors.clone().unwrap_or_default();

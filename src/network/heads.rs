@@ -66,7 +66,7 @@ pub struct RoiHeads {
 impl RoiHeads {
     /// Fresh heads.
     pub fn init(architecture: &Architecture, device: &Device) -> Self {
-        let classes = architecture.masks.classes();
+        let classes = architecture.masks.num_classes();
         let linear = |inputs, outputs| LinearConfig::new(inputs, outputs).init(device);
         let conv = |inputs, outputs, kernel| {
             Conv2dConfig::new([inputs, outputs], kernel)

@@ -98,7 +98,8 @@ impl MaskRcnn {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::network::{Masks, Task, Variant};
+    use crate::classes::LesionClasses;
+    use crate::network::{Task, Variant};
 
     /// The bold integers of docs/method.md, 1.7.
     #[test]
@@ -115,7 +116,7 @@ mod tests {
         for (name, seg, seg_entries, cls, cls_entries, trainable) in expected {
             let variant: Variant = name.parse().unwrap();
             let count = |task| {
-                let architecture = Architecture::paper(variant, task, Masks::Merge);
+                let architecture = Architecture::paper(variant, task, LesionClasses::Merge);
                 MaskRcnnConfig::new(architecture).init(&Device::flex()).count()
             };
             let (stage1, stage2) = (count(Task::Segmentation), count(Task::Classification));

@@ -28,7 +28,7 @@ pub mod rpn;
 pub mod score_module;
 pub mod weights;
 
-pub use architecture::{Architecture, Backbone, Masks, Task, Truncation, Variant};
+pub use architecture::{Architecture, Backbone, Task, Truncation, Variant};
 pub use image_classifier::{ImageClassifier, ImageClassifierConfig};
 pub use mask_rcnn::{MaskRcnn, MaskRcnnConfig};
 pub use weights::{StateDict, WeightsError};

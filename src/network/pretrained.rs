@@ -134,12 +134,13 @@ pub fn load_backbone(
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::network::{Architecture, MaskRcnnConfig, Masks, Task};
+    use crate::classes::LesionClasses;
+    use crate::network::{Architecture, MaskRcnnConfig, Task};
     use burn::tensor::Device;
 
     fn fresh(variant: &str) -> (Variant, StateDict) {
         let variant: Variant = variant.parse().unwrap();
-        let architecture = Architecture::paper(variant, Task::Segmentation, Masks::Merge);
+        let architecture = Architecture::paper(variant, Task::Segmentation, LesionClasses::Merge);
         (variant, MaskRcnnConfig::new(architecture).init(&Device::flex()).state())
     }
 

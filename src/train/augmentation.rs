@@ -266,7 +266,7 @@ mod tests {
 
     use super::*;
     use crate::classes::SliceClass;
-    use crate::dataset::lesions::{LesionClasses, instances};
+    use crate::dataset::lesions::{LesionTargets, instances};
     use crate::detection::Mask;
     use crate::detection::mask::connected_components::bounding_box;
     use crate::image::phantom::{Phantom, draw};
@@ -277,7 +277,7 @@ mod tests {
         static DRAWN: LazyLock<LesionSlice> = LazyLock::new(|| {
             let Phantom { slice, mask, .. } = draw(SliceClass::Covid19, 2);
             let size = (slice.width, slice.height);
-            let instances = instances(&mask, size, LesionClasses::Merge, 100);
+            let instances = instances(&mask, size, LesionTargets::Merge, 100);
             LesionSlice { slice, instances, ignored: Vec::new() }
         });
         DRAWN.clone()

@@ -70,7 +70,7 @@ impl ClassHeads<'_> {
         let padded = (input.height, input.width);
         let anchors = &self.architecture.anchors;
         let proposals = filter_proposals(&maps, anchors, padded, image, ProposalCounts::TEST);
-        let classes = self.architecture.masks.classes();
+        let classes = self.architecture.masks.num_classes();
         let (mut logits, mut deltas) = (Vec::new(), Vec::new());
         for boxes in proposals.chunks(CHUNK) {
             let (chunk_logits, chunk_deltas) = self.boxes(levels, boxes, input);
@@ -226,16 +226,16 @@ impl ClassHeads<'_> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::classes::SliceClass;
+    use crate::classes::{LesionClasses, SliceClass};
     use crate::image::phantom::draw;
     use crate::inference::{LoadedModel, ModelFile, NoProgress, Predictor, Settings};
-    use crate::network::{MaskRcnnConfig, Masks, Task, Variant};
+    use crate::network::{MaskRcnnConfig, Task, Variant};
 
     #[test]
     fn what_is_trained_is_what_is_predicted() {
         let device = Device::flex();
         let variant: Variant = "resnet18t2".parse().unwrap();
-        let paper = Architecture::paper(variant, Task::Classification, Masks::Merge);
+        let paper = Architecture::paper(variant, Task::Classification, LesionClasses::Merge);
         let architecture = Architecture { feature_module: true, mask_branch: true, ..paper };
         device.seed(5);
         let mut state = MaskRcnnConfig::new(architecture.clone()).init(&device).state();

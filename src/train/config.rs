@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::dataset::lesions::{DataRecord, LesionClasses, LesionRules, MINIMUM_AREA};
+use crate::dataset::lesions::{DataRecord, LesionRules, LesionTargets, MINIMUM_AREA};
 use crate::detection::AnchorGenerator;
 use crate::detection::matcher::MatchThresholds;
 use crate::image::preprocess::Resize;
@@ -137,7 +137,7 @@ pub struct SegmentationConfig {
     /// Network.
     pub variant: Variant,
     /// Which lesions, and whether they are told apart.
-    pub classes: LesionClasses,
+    pub classes: LesionTargets,
     /// Anchors; stored with the model.
     pub anchors: AnchorGenerator,
     /// Anchors against lesions. Default: 0.7 and 0.3
@@ -228,7 +228,7 @@ impl SegmentationConfig {
     pub fn paper(slices: u64) -> Self {
         Self {
             variant: Variant::new(Backbone::ResNet18, Truncation::T1),
-            classes: LesionClasses::Merge,
+            classes: LesionTargets::Merge,
             anchors: AnchorGenerator::default(),
             rpn: MatchThresholds { foreground: 0.7, background: 0.3 },
             roi: MatchThresholds { foreground: 0.75, background: 0.5 },

@@ -185,20 +185,20 @@ fn blurred(values: &[f32], (width, height): (usize, usize), radius: usize) -> Ve
 mod tests {
     use super::*;
     use crate::classes::SliceClass;
-    use crate::dataset::lesions::{LesionClasses, instances};
+    use crate::dataset::lesions::{LesionTargets, instances};
     use crate::detection::mask::connected_components::bounding_box;
     use crate::image::phantom::{Phantom, draw};
     use crate::train::rng::{RngStream, rng};
 
     fn phantom(class: SliceClass, seed: u64) -> LesionSlice {
         let Phantom { slice, mask, .. } = draw(class, seed);
-        let instances = instances(&mask, (slice.width, slice.height), LesionClasses::Merge, 100);
+        let instances = instances(&mask, (slice.width, slice.height), LesionTargets::Merge, 100);
         LesionSlice { slice, instances, ignored: Vec::new() }
     }
 
     #[test]
     fn copies_lie_in_the_lungs_and_nothing_else_changes() {
-        let rules = LesionRules::paper(LesionClasses::Merge);
+        let rules = LesionRules::paper(LesionTargets::Merge);
         let donor = phantom(SliceClass::Covid19, 3);
         assert!(!donor.instances.is_empty());
         let mut copied = 0;
@@ -229,7 +229,7 @@ mod tests {
 
     #[test]
     fn copies_are_brighter_than_the_lung_and_the_same_draw_is_the_same() {
-        let rules = LesionRules::paper(LesionClasses::Merge);
+        let rules = LesionRules::paper(LesionTargets::Merge);
         let (donor, target) = (phantom(SliceClass::Covid19, 3), phantom(SliceClass::Control, 9));
         let draw = |number| {
             let mut rng = rng(7, RngStream::CopyPaste, number);
@@ -247,7 +247,7 @@ mod tests {
 
     #[test]
     fn without_lungs_or_lesions_nothing_changes() {
-        let rules = LesionRules::paper(LesionClasses::Merge);
+        let rules = LesionRules::paper(LesionTargets::Merge);
         let (ill, healthy) = (phantom(SliceClass::Covid19, 3), phantom(SliceClass::Control, 9));
         let mut grey = healthy.clone();
         grey.slice.pixels.fill(90);

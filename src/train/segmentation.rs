@@ -24,7 +24,7 @@ use crate::train::run::{
 };
 
 pub(super) fn architecture(config: &SegmentationConfig) -> Architecture {
-    let masks = config.classes.masks();
+    let masks = config.classes.lesion_classes();
     let paper = Architecture::paper(config.variant, Task::Segmentation, masks);
     Architecture { anchors: config.anchors.clone(), ..paper }
 }

@@ -13,7 +13,7 @@ use crate::cli::files;
 use crate::cli::model::{predictor, read_weights};
 use crate::cli::outputs::Paths;
 use crate::cli::predict::{ReferenceOptions, parse_mask_threshold};
-use crate::dataset::lesions::{LesionClasses, LesionDataset, LesionRules, MINIMUM_AREA};
+use crate::dataset::lesions::{LesionDataset, LesionRules, LesionTargets, MINIMUM_AREA};
 use crate::evaluate::coco::{self, CocoSlice, Overlap};
 use crate::evaluate::segmentation;
 use crate::evaluate::tables::Evaluation;
@@ -32,7 +32,7 @@ pub struct EvaluateSegmentation {
     data: PathBuf,
     /// Which lesions of the masks count: merge, ggo, both
     #[arg(long, default_value = "merge")]
-    masks: LesionClasses,
+    masks: LesionTargets,
     /// Score and NMS thresholds, SCORE,NMS; several are evaluated in turn. Default: the paper's
     /// strict and loose pair
     #[arg(long, num_args = 1.., default_values = ["0.75,0.75", "0.05,0.5"], value_parser = parse_pair)]

@@ -8,7 +8,7 @@ use clap::{Args, ValueEnum};
 
 use crate::cli::model::{read_state, read_weights};
 use crate::cli::train::{Display, FoldArguments, RunArguments, read_config, serde_value, set};
-use crate::dataset::lesions::{LesionClasses, LesionDataset, LesionFile};
+use crate::dataset::lesions::{LesionDataset, LesionFile, LesionTargets};
 use crate::dataset::source::DataSource;
 use crate::evaluate::segmentation;
 use crate::image::preprocess::Resize;
@@ -73,7 +73,7 @@ pub struct TrainSegmentation {
     variant: Option<Variant>,
     /// Which lesions: merge (all as one class), ggo (ground glass alone), both (two classes) [paper: merge]
     #[arg(long)]
-    masks: Option<LesionClasses>,
+    masks: Option<LesionTargets>,
     /// Passes over the slices with lesions [paper: 100]
     #[arg(long, conflicts_with = "steps")]
     epochs: Option<u64>,
@@ -291,7 +291,7 @@ impl TrainSegmentation {
         config.variant = detector.variant;
         config.anchors = detector.anchors.clone();
         config.from = Some(from.info.sha256.clone());
-        let (masks, wanted) = (detector.masks, config.classes.masks());
+        let (masks, wanted) = (detector.masks, config.classes.lesion_classes());
         ensure!(masks == wanted, "--from has other classes ({masks}) than --masks");
         Ok(Some(from.state))
     }

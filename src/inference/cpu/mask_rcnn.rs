@@ -42,7 +42,7 @@ impl CpuMaskRcnn {
     pub fn new(architecture: &Architecture, state: &StateDict) -> Result<Self, WeightsError> {
         let loader = Loader::new(state);
         let anchors = architecture.anchors.anchors_per_location();
-        let classes = architecture.masks.classes();
+        let classes = architecture.masks.num_classes();
         let heads = |part: &str| format!("roi_heads.{part}");
         let representation = [BOX_HEAD_FEATURES, BOX_HEAD_FEATURES];
         Ok(Self {
@@ -162,7 +162,7 @@ fn mask_branch(
         loader.conv(&name, [inputs, width], 3)
     };
     let predictor = |part: &str| format!("roi_heads.mask_predictor.{part}");
-    let classes = architecture.masks.classes();
+    let classes = architecture.masks.num_classes();
     Ok(MaskBranch {
         convs: (0..depth).map(conv).collect::<Result<_, _>>()?,
         upscale: loader.upscale(&predictor("conv5_mask"), [width; 2])?,
@@ -188,8 +188,9 @@ fn repeat_twice(map: &FeatureMap, [_, height, width, _]: [usize; 4]) -> FeatureM
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::classes::LesionClasses;
     use crate::network::cpu_values::to_cpu_vec;
-    use crate::network::{MaskRcnnConfig, Masks, Task, Variant};
+    use crate::network::{MaskRcnnConfig, Task, Variant};
     use burn::tensor::{Device, Tensor, TensorData};
 
     fn close(name: &str, actual: &[f32], expected: &[f32]) {
@@ -204,7 +205,8 @@ mod tests {
     fn every_variant_computes_what_the_network_on_burn_computes() {
         let device = Device::flex();
         for variant in Variant::LIGHTWEIGHT.into_iter().chain([Variant::RESNET50]) {
-            let architecture = Architecture::paper(variant, Task::Segmentation, Masks::Both);
+            let architecture =
+                Architecture::paper(variant, Task::Segmentation, LesionClasses::Both);
             let network = MaskRcnnConfig::new(architecture.clone()).init(&device);
             let host = CpuMaskRcnn::new(&architecture, &network.state()).unwrap();
             let [height, width] = [96, 64];
@@ -234,8 +236,11 @@ mod tests {
 
     #[test]
     fn a_missing_a_misshapen_and_a_broken_weight_are_named() {
-        let architecture =
-            Architecture::paper("resnet18t2".parse().unwrap(), Task::Segmentation, Masks::Merge);
+        let architecture = Architecture::paper(
+            "resnet18t2".parse().unwrap(),
+            Task::Segmentation,
+            LesionClasses::Merge,
+        );
         let state = MaskRcnnConfig::new(architecture.clone()).init(&Device::flex()).state();
         let name = "backbone.body.layer2.1.bn2.running_var";
         let load = |state: &StateDict| CpuMaskRcnn::new(&architecture, state).unwrap_err();

@@ -86,7 +86,7 @@ impl GpuBackend {
     }
 
     fn classes(&self) -> usize {
-        self.architecture.masks.classes()
+        self.architecture.masks.num_classes()
     }
 
     /// Rows and masks of the boxes expected to become lesions.

@@ -9,7 +9,7 @@ mod im2col;
 
 use self::im2col::append_patch;
 use crate::kernels::epilogue::Epilogue;
-use crate::kernels::matmul::matmul;
+use crate::kernels::matmul::PackedMatrices;
 use crate::kernels::winograd::{self, Tiling};
 use crate::kernels::{FeatureMap, parallel};
 #[cfg(not(target_arch = "wasm32"))]
@@ -18,7 +18,7 @@ pub use gradient::ConvGradient;
 /// A convolution with its weights in the layout its algorithm expects.
 #[derive(Clone, Debug)]
 pub struct CpuConv2d {
-    weights: Vec<f32>,
+    weights: PackedMatrices,
     bias: Vec<f32>,
     shape: ConvShape,
 }
@@ -56,7 +56,8 @@ impl CpuConv2d {
         let weights = if shape.uses_winograd() {
             winograd::transform_weights(weight, shape.inputs, shape.outputs)
         } else {
-            channels_last_weights(weight, &shape)
+            let inner = shape.kernel * shape.kernel * shape.inputs;
+            PackedMatrices::new(channels_last_weights(weight, &shape), [inner, shape.outputs])
         };
         Self { weights, bias, shape }
     }
@@ -141,7 +142,7 @@ impl CpuConv2d {
                 }
                 &columns
             };
-            matmul(out, left, &self.weights, [pixels, inner, outputs]);
+            self.weights.multiply(0, left, out);
             for (pixel, values) in out.chunks_exact_mut(outputs).enumerate() {
                 epilogue.apply(values, index * stripe + pixel * outputs);
             }

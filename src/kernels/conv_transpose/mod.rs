@@ -5,7 +5,8 @@
 #[cfg(not(target_arch = "wasm32"))]
 mod gradient;
 
-use crate::kernels::matmul::matmul;
+use crate::kernels::lanes::{self, SumThenRelu};
+use crate::kernels::matmul::PackedMatrices;
 use crate::kernels::{FeatureMap, parallel};
 #[cfg(not(target_arch = "wasm32"))]
 pub use gradient::ConvTransposeGradient;
@@ -13,14 +14,17 @@ pub use gradient::ConvTransposeGradient;
 /// The layer, its weights in the order of the product.
 #[derive(Clone, Debug)]
 pub struct CpuConvTranspose2d {
-    weights: Vec<f32>,
+    weights: PackedMatrices,
     bias: Vec<f32>,
 }
 
 impl CpuConvTranspose2d {
     /// From `weight` `[in, out, 2, 2]`.
     pub fn new(weight: &[f32], bias: Vec<f32>) -> Self {
-        Self { weights: taps_before_outputs(weight, bias.len()), bias }
+        let outputs = bias.len();
+        let inputs = weight.len() / (4 * outputs);
+        let weights = taps_before_outputs(weight, outputs);
+        Self { weights: PackedMatrices::new(weights, [inputs, 4 * outputs]), bias }
     }
 
     /// Doubles a map.
@@ -42,16 +46,14 @@ impl CpuConvTranspose2d {
         parallel::for_each_chunk(&mut output, 4 * image * outputs, |index, out| {
             let pixels = &input[index * image * channels..][..image * channels];
             let mut products = vec![0.0; image * 4 * outputs];
-            matmul(&mut products, pixels, &self.weights, [image, channels, 4 * outputs]);
+            self.weights.multiply(0, pixels, &mut products);
             for (pixel, values) in products.chunks_exact(4 * outputs).enumerate() {
                 let (row, column) = (pixel / width, pixel % width);
                 for (tap, values) in values.chunks_exact(2 * outputs).enumerate() {
                     let start = output_start(row, tap, width, outputs) + 2 * column * outputs;
                     let places = out[start..][..2 * outputs].chunks_exact_mut(outputs);
                     for (place, values) in places.zip(values.chunks_exact(outputs)) {
-                        for c in 0..outputs {
-                            place[c] = (values[c] + self.bias[c]).max(0.0);
-                        }
+                        lanes::map([values, &self.bias], [place], &SumThenRelu);
                     }
                 }
             }

@@ -6,9 +6,11 @@ use crate::kernels::parallel;
 /// Pools `[batch, height, width, channels]` values: the largest of each window, its tap (row by row), and the size.
 pub fn max_pool_with_taps(input: &[f32], dims: [usize; 4]) -> (Vec<f32>, Vec<u8>, [usize; 4]) {
     let start = (f32::NEG_INFINITY, 0u8);
-    let (found, dims) = fold_windows(input, dims, start, |best: &mut (f32, u8), value, tap| {
-        if value > best.0 {
-            *best = (value, tap);
+    let (found, dims) = fold_windows(input, dims, start, |best: &mut [(f32, u8)], pixel, tap| {
+        for (best, value) in best.iter_mut().zip(pixel) {
+            if *value > best.0 {
+                *best = (*value, tap);
+            }
         }
     });
     let values = found.iter().map(|(value, _)| *value).collect();

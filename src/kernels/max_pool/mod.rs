@@ -3,6 +3,7 @@
 #[cfg(not(target_arch = "wasm32"))]
 mod gradient;
 
+use crate::kernels::lanes::{Max, update};
 use crate::kernels::{FeatureMap, parallel};
 #[cfg(not(target_arch = "wasm32"))]
 pub use gradient::{max_pool_gradient, max_pool_with_taps};
@@ -15,19 +16,19 @@ const STRIDE: usize = 2;
 /// Pools a map.
 pub fn max_pool(input: &FeatureMap) -> FeatureMap {
     let (values, dims) =
-        fold_windows(&input.values, input.dims, f32::NEG_INFINITY, |best: &mut f32, value, _| {
-            *best = best.max(value)
+        fold_windows(&input.values, input.dims, f32::NEG_INFINITY, |best, pixel, _| {
+            update(best, pixel, &Max);
         });
     FeatureMap { values, dims }
 }
 
 /// Folds each window of `[batch, height, width, channels]` values, channel by channel, from `start`
-/// by `take(result, value, tap)`; taps are numbered row by row. Padding is in no window.
+/// by `take(results, pixel, tap)`; taps are numbered row by row. Padding is in no window.
 fn fold_windows<T: Copy + Send + Sync>(
     values: &[f32],
     [batch, height, width, channels]: [usize; 4],
     start: T,
-    take: impl Fn(&mut T, f32, u8) + Sync + Send,
+    take: impl Fn(&mut [T], &[f32], u8) + Sync + Send,
 ) -> (Vec<T>, [usize; 4]) {
     let (rows, columns) = (height.div_ceil(STRIDE), width.div_ceil(STRIDE));
     let mut found = vec![start; batch * rows * columns * channels];
@@ -40,9 +41,7 @@ fn fold_windows<T: Copy + Send + Sync>(
                 let x = (column * STRIDE + tap % KERNEL).wrapping_sub(1);
                 if y < height && x < width {
                     let pixel = &image[(y * width + x) * channels..][..channels];
-                    for (result, value) in results.iter_mut().zip(pixel) {
-                        take(result, *value, tap as u8);
-                    }
+                    take(results, pixel, tap as u8);
                 }
             }
         }

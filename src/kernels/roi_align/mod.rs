@@ -6,6 +6,7 @@ mod gradient;
 
 use crate::detection::BBox;
 use crate::detection::roi_align::bins::{BinTaps, bin_taps, level_of};
+use crate::kernels::lanes::{AddMultiple, update};
 use crate::kernels::{FeatureMap, parallel};
 #[cfg(not(target_arch = "wasm32"))]
 pub use gradient::RoiAlignGradient;
@@ -29,9 +30,7 @@ pub fn pool_region(map: &[f32], taps: &BinTaps, out: &mut [f32], channels: usize
     for (bin, sums) in out.chunks_exact_mut(channels).enumerate() {
         taps.for_each(bin, |cell, weight| {
             let cell = &map[cell * channels..][..channels];
-            for (sum, value) in sums.iter_mut().zip(cell) {
-                *sum += weight * value;
-            }
+            update(sums, cell, &AddMultiple(weight));
         });
     }
 }

@@ -9,6 +9,7 @@
 use super::{ENTRIES, PATCH, TILE, Tiling, forward, gather_patches, split_front, transform_taps};
 use crate::kernels::conv::ConvShape;
 use crate::kernels::epilogue::Epilogue;
+use crate::kernels::lanes::{self, Formula, Number};
 use crate::kernels::matmul::add_transposed_matmul;
 use crate::kernels::parallel;
 
@@ -33,7 +34,7 @@ pub fn input_gradient(
             }
         }
     }
-    let weights = transform_taps(&taps, inputs * outputs);
+    let weights = transform_taps(&taps, [outputs, inputs]);
     let turned = ConvShape { inputs: outputs, outputs: inputs, ..*shape };
     let bias = vec![0.0; inputs];
     let epilogue = Epilogue { bias: &bias, residual: None, activate: false };
@@ -96,7 +97,8 @@ fn gather_gradients(
         for j in 0..TILE {
             let column: [&[f32]; TILE] = std::array::from_fn(|i| pixel(i, j));
             let mut rest = &mut scratch[j * PATCH * channels..][..PATCH * channels];
-            output_adjoint(column, std::array::from_fn(|_| split_front(&mut rest, channels)));
+            let out = std::array::from_fn(|_| split_front(&mut rest, channels));
+            lanes::map(column, out, &OutputAdjoint);
         }
         let mut rest = &mut transformed[..];
         for i in 0..PATCH {
@@ -105,31 +107,21 @@ fn gather_gradients(
             let out: [&mut [f32]; PATCH] = std::array::from_fn(|_| {
                 &mut split_front(&mut rest, tiles * channels)[tile * channels..][..channels]
             });
-            output_adjoint(row, out);
+            lanes::map(row, out, &OutputAdjoint);
         }
     }
     transformed
 }
 
 /// `A y` along one axis.
-fn output_adjoint(y: [&[f32]; TILE], out: [&mut [f32]; PATCH]) {
-    let [y0, y1, y2, y3] = y;
-    let [o0, o1, o2, o3, o4, o5] = out;
-    let n = y0.len();
-    let (y1, y2, y3) = (&y1[..n], &y2[..n], &y3[..n]);
-    let (o0, o1, o2) = (&mut o0[..n], &mut o1[..n], &mut o2[..n]);
-    let (o3, o4, o5) = (&mut o3[..n], &mut o4[..n], &mut o5[..n]);
-    for c in 0..n {
-        let even = y0[c] + y2[c];
-        let odd = y1[c] + y3[c];
-        let far_even = y0[c] + 4.0 * y2[c];
-        let far_odd = 2.0 * y1[c] + 8.0 * y3[c];
-        o0[c] = y0[c];
-        o1[c] = even + odd;
-        o2[c] = even - odd;
-        o3[c] = far_even + far_odd;
-        o4[c] = far_even - far_odd;
-        o5[c] = y3[c];
+struct OutputAdjoint;
+
+impl Formula<TILE, PATCH> for OutputAdjoint {
+    #[inline(always)]
+    fn apply<N: Number>(&self, [y0, y1, y2, y3]: [N; TILE]) -> [N; PATCH] {
+        let (even, odd) = (y0 + y2, y1 + y3);
+        let (even_far, odd_far) = (y0 + y2.times(4.0), y1.times(2.0) + y3.times(8.0));
+        [y0, even + odd, even - odd, even_far + odd_far, even_far - odd_far, y3]
     }
 }
 

@@ -10,7 +10,8 @@ mod gradient;
 
 use crate::kernels::conv::ConvShape;
 use crate::kernels::epilogue::Epilogue;
-use crate::kernels::matmul::matmul;
+use crate::kernels::lanes::{self, Formula, Number};
+use crate::kernels::matmul::PackedMatrices;
 use crate::kernels::parallel;
 #[cfg(not(target_arch = "wasm32"))]
 pub use gradient::{input_gradient, weight_gradient};
@@ -22,8 +23,8 @@ pub const PATCH: usize = TILE + 2;
 /// Entries of a transformed patch.
 pub const ENTRIES: usize = PATCH * PATCH;
 
-/// `G g G^T` for every kernel: `[out, in, 3, 3]` to `[36, in, out]`.
-pub fn transform_weights(weight: &[f32], inputs: usize, outputs: usize) -> Vec<f32> {
+/// `G g G^T` for every kernel: `[out, in, 3, 3]` to 36 matrices `[in, out]`.
+pub fn transform_weights(weight: &[f32], inputs: usize, outputs: usize) -> PackedMatrices {
     let mut taps = vec![0.0; 9 * inputs * outputs];
     for (output, kernels) in weight.chunks_exact(inputs * 9).enumerate() {
         for (input, kernel) in kernels.chunks_exact(9).enumerate() {
@@ -32,11 +33,12 @@ pub fn transform_weights(weight: &[f32], inputs: usize, outputs: usize) -> Vec<f
             }
         }
     }
-    transform_taps(&taps, inputs * outputs)
+    transform_taps(&taps, [inputs, outputs])
 }
 
-/// The same for kernels that lie tap by tap: `[9, n]` to `[36, n]`.
-pub fn transform_taps(taps: &[f32], length: usize) -> Vec<f32> {
+/// The same for kernels that lie tap by tap, `[9, in, out]`.
+pub fn transform_taps(taps: &[f32], [inputs, outputs]: [usize; 2]) -> PackedMatrices {
+    let length = inputs * outputs;
     let mut half = vec![0.0; PATCH * 3 * length];
     for column in 0..3 {
         let taps = [0, 3, 6].map(|row| &taps[(row + column) * length..][..length]);
@@ -49,7 +51,7 @@ pub fn transform_taps(taps: &[f32], length: usize) -> Vec<f32> {
         let mut rest = out;
         kernel_transform(taps, std::array::from_fn(|_| split_front(&mut rest, length)));
     }
-    transformed
+    PackedMatrices::new(transformed, [inputs, outputs])
 }
 
 /// `G g` along one axis.
@@ -114,7 +116,7 @@ impl Tiling {
 
 /// Convolves a batch of images, channels last, with padding 1.
 pub fn forward(
-    weights: &[f32],
+    weights: &PackedMatrices,
     shape: &ConvShape,
     input: &[f32],
     tiling: &Tiling,
@@ -143,7 +145,7 @@ struct Part {
 }
 
 fn forward_part(
-    weights: &[f32],
+    weights: &PackedMatrices,
     shape: &ConvShape,
     input: &[f32],
     tiling: &Tiling,
@@ -162,12 +164,9 @@ fn forward_part(
     let patches = gather_patches(input, inputs, tiling, part.first..part.first + tiles);
     let mut products = vec![0.0; ENTRIES * tiles * outputs];
     for entry in 0..ENTRIES {
-        matmul(
-            &mut products[entry * tiles * outputs..][..tiles * outputs],
-            &patches[entry * tiles * inputs..][..tiles * inputs],
-            &weights[entry * inputs * outputs..][..inputs * outputs],
-            [tiles, inputs, outputs],
-        );
+        let patches = &patches[entry * tiles * inputs..][..tiles * inputs];
+        let products = &mut products[entry * tiles * outputs..][..tiles * outputs];
+        weights.multiply(entry, patches, products);
     }
     let mut scratch = vec![0.0; ENTRIES * outputs];
     let (first_image, first_row, _) = tiling.place(part.first);
@@ -225,7 +224,7 @@ fn transform_patch<'a>(
         let mut rest = &mut scratch[j * PATCH * channels..][..PATCH * channels];
         let column: [&[f32]; PATCH] = std::array::from_fn(|i| pixel(i, j));
         let out: [&mut [f32]; PATCH] = std::array::from_fn(|_| split_front(&mut rest, channels));
-        input_transform(column, out);
+        lanes::map(column, out, &InputTransform);
     }
     let mut slots: Vec<&mut [f32]> = Vec::with_capacity(ENTRIES);
     let mut rest = patches;
@@ -238,7 +237,7 @@ fn transform_patch<'a>(
         let row: [&[f32]; PATCH] =
             std::array::from_fn(|j| &scratch[(j * PATCH + i) * channels..][..channels]);
         let out: [&mut [f32]; PATCH] = std::array::from_fn(|_| slots.next().unwrap_or_default());
-        input_transform(row, out);
+        lanes::map(row, out, &InputTransform);
     }
 }
 
@@ -250,24 +249,21 @@ pub fn split_front<'a>(rest: &mut &'a mut [f32], length: usize) -> &'a mut [f32]
 }
 
 /// `B^T d` along one axis.
-fn input_transform(d: [&[f32]; PATCH], out: [&mut [f32]; PATCH]) {
-    let [d0, d1, d2, d3, d4, d5] = d;
-    let [o0, o1, o2, o3, o4, o5] = out;
-    let n = d0.len();
-    let (d1, d2, d3, d4, d5) = (&d1[..n], &d2[..n], &d3[..n], &d4[..n], &d5[..n]);
-    let (o0, o1, o2) = (&mut o0[..n], &mut o1[..n], &mut o2[..n]);
-    let (o3, o4, o5) = (&mut o3[..n], &mut o4[..n], &mut o5[..n]);
-    for c in 0..n {
-        let even = d4[c] - 4.0 * d2[c];
-        let odd = d3[c] - 4.0 * d1[c];
-        let even_far = d4[c] - d2[c];
-        let odd_far = 2.0 * (d3[c] - d1[c]);
-        o0[c] = 4.0 * d0[c] - 5.0 * d2[c] + d4[c];
-        o1[c] = even + odd;
-        o2[c] = even - odd;
-        o3[c] = even_far + odd_far;
-        o4[c] = even_far - odd_far;
-        o5[c] = 4.0 * d1[c] - 5.0 * d3[c] + d5[c];
+struct InputTransform;
+
+impl Formula<PATCH, PATCH> for InputTransform {
+    #[inline(always)]
+    fn apply<N: Number>(&self, [d0, d1, d2, d3, d4, d5]: [N; PATCH]) -> [N; PATCH] {
+        let (even, odd) = (d4 - d2.times(4.0), d3 - d1.times(4.0));
+        let (even_far, odd_far) = (d4 - d2, (d3 - d1).times(2.0));
+        [
+            d0.times(4.0) - d2.times(5.0) + d4,
+            even + odd,
+            even - odd,
+            even_far + odd_far,
+            even_far - odd_far,
+            d1.times(4.0) - d3.times(5.0) + d5,
+        ]
     }
 }
 
@@ -295,7 +291,7 @@ fn store_tile<'a>(
         let mut rest = &mut scratch[j * TILE * channels..][..TILE * channels];
         let column: [&[f32]; PATCH] = std::array::from_fn(|i| product(i * PATCH + j));
         let half: [&mut [f32]; TILE] = std::array::from_fn(|_| split_front(&mut rest, channels));
-        output_transform(column, half);
+        lanes::map(column, half, &OutputTransform);
     }
     let across = TILE.min(place.width - place.column);
     let mut spill = vec![0.0; (TILE - across) * channels];
@@ -308,7 +304,7 @@ fn store_tile<'a>(
         let cells: [&mut [f32]; TILE] = std::array::from_fn(|j| {
             split_front(if j < across { &mut inside } else { &mut outside }, channels)
         });
-        output_transform(row, cells);
+        lanes::map(row, cells, &OutputTransform);
         for j in 0..across {
             let pixel = start + j * channels;
             epilogue.apply(&mut out[pixel..][..channels], place.offset + pixel);
@@ -317,20 +313,18 @@ fn store_tile<'a>(
 }
 
 /// `A^T m` along one axis.
-fn output_transform(m: [&[f32]; PATCH], out: [&mut [f32]; TILE]) {
-    let [m0, m1, m2, m3, m4, m5] = m;
-    let [o0, o1, o2, o3] = out;
-    let n = m0.len();
-    let (m1, m2, m3, m4, m5) = (&m1[..n], &m2[..n], &m3[..n], &m4[..n], &m5[..n]);
-    let (o0, o1, o2, o3) = (&mut o0[..n], &mut o1[..n], &mut o2[..n], &mut o3[..n]);
-    for c in 0..n {
-        let near_sum = m1[c] + m2[c];
-        let near_difference = m1[c] - m2[c];
-        let far_sum = m3[c] + m4[c];
-        let far_difference = m3[c] - m4[c];
-        o0[c] = m0[c] + near_sum + far_sum;
-        o1[c] = near_difference + 2.0 * far_difference;
-        o2[c] = near_sum + 4.0 * far_sum;
-        o3[c] = near_difference + 8.0 * far_difference + m5[c];
+struct OutputTransform;
+
+impl Formula<PATCH, TILE> for OutputTransform {
+    #[inline(always)]
+    fn apply<N: Number>(&self, [m0, m1, m2, m3, m4, m5]: [N; PATCH]) -> [N; TILE] {
+        let (near_sum, near_difference) = (m1 + m2, m1 - m2);
+        let (far_sum, far_difference) = (m3 + m4, m3 - m4);
+        [
+            m0 + near_sum + far_sum,
+            near_difference + far_difference.times(2.0),
+            near_sum + far_sum.times(4.0),
+            near_difference + far_difference.times(8.0) + m5,
+        ]
     }
 }

@@ -183,7 +183,7 @@ pub fn regions(architecture: &Architecture, state: &StateDict) -> Result<Vec<u8>
     if variant.is_bottleneck() {
         return Err(OnnxError::Levels(variant));
     }
-    let (classes, stride) = (architecture.masks.classes(), stride(variant));
+    let (classes, stride) = (architecture.masks.num_classes(), stride(variant));
     let mut graph = GraphBuilder::new("regions", state);
     let pyramid = graph.input(
         "pyramid",

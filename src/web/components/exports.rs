@@ -34,27 +34,27 @@ fn label(format: Format) -> AttrValue {
     }
 }
 
-/// What of the findings goes into a file, the slices' numbers, and what to call it after.
-fn extract(state: &State, format: Format) -> (Report, Vec<usize>, String) {
+/// What of the findings goes into a file, the slices' numbers, and what to call it after; nothing if what is shown has
+/// no findings yet.
+fn extract(state: &State, format: Format) -> Option<(Report, Vec<usize>, String)> {
     let (report, numbers) = state.whole_report();
     let name = state.contents.name(state.shown).to_owned();
-    let shown = numbers.iter().position(|number| *number == state.shown);
-    match format {
+    Some(match format {
         Format::MaskPng | Format::OverlayPng => {
-            let report = report.only_slice(shown.unwrap_or(usize::MAX));
-            (report, shown.map(|_| state.shown).into_iter().collect(), name)
+            let index = numbers.iter().position(|number| *number == state.shown)?;
+            (report.only_slice(index), vec![state.shown], name)
         }
         Format::NiftiMask | Format::DicomSeg | Format::DicomSr => {
             let in_series =
                 |number: usize| state.contents.series_of(number).map(|(_, first)| first);
-            let own = report.series.iter().position(|series| {
+            let index = report.series.iter().position(|series| {
                 in_series(numbers[series.first_slice]) == in_series(state.shown)
-            });
-            let range = own.map(|index| report.series[index].range()).unwrap_or_default();
-            (report.only_series(own.unwrap_or(usize::MAX)), numbers[range].to_vec(), name)
+            })?;
+            let range = report.series[index].range();
+            (report.only_series(index), numbers[range].to_vec(), name)
         }
         _ => (report, numbers, name),
-    }
+    })
 }
 
 /// A button for every kind of file.
@@ -92,7 +92,9 @@ pub fn Exports(props: &Props) -> Html {
         let on_click = Callback::from(move |_: MouseEvent| {
             let identity = if keeps { Identity::Retained } else { Identity::default() };
             let card = state.card.as_ref().map(ToString::to_string);
-            session.export(format, extract(&state, format), identity, card);
+            if let Some(extract) = extract(&state, format) {
+                session.export(format, extract, identity, card);
+            }
         });
         html! {
             <button type="button" disabled={!is_possible} onclick={on_click}>{label(format)}</button>

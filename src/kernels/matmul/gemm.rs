@@ -1,4 +1,4 @@
-//! Dense matrix product on the CPU: a safe face for the `gemm` crate.
+//! A safe face for the `gemm` crate, which packs its operands itself.
 
 /// `out = left * right`, all row-major and contiguous: `out` is `rows` x `columns`, `left` is
 /// `rows` x `inner`, `right` is `inner` x `columns`.
@@ -17,10 +17,36 @@ pub fn matmul(out: &mut [f32], left: &[f32], right: &[f32], sizes: [usize; 3]) {
 ///
 /// # Panics
 /// If a slice has another length.
-#[cfg(not(target_arch = "wasm32"))]
 pub fn add_transposed_matmul(out: &mut [f32], left: &[f32], right: &[f32], sizes: [usize; 3]) {
     let [rows, _, _] = sizes;
     product(out, (left, [1, rows]), right, sizes, true);
+}
+
+/// Right operands of matrix products, all of one shape; here simply row-major.
+#[derive(Clone, Debug)]
+pub struct PackedMatrices {
+    values: Vec<f32>,
+    inner: usize,
+    columns: usize,
+}
+
+impl PackedMatrices {
+    /// From row-major matrices of `inner` x `columns`, one after the other.
+    pub fn new(values: Vec<f32>, [inner, columns]: [usize; 2]) -> Self {
+        Self { values, inner, columns }
+    }
+
+    /// `out = left * matrix` for the matrix of this index; `left` is `rows` x `inner`, `out` is `rows` x `columns`.
+    ///
+    /// Runs on the calling thread: callers split their work by [`crate::kernels::parallel`].
+    ///
+    /// # Panics
+    /// If the slices do not fit each other.
+    pub fn multiply(&self, index: usize, left: &[f32], out: &mut [f32]) {
+        let size = self.inner * self.columns;
+        let right = &self.values[index * size..][..size];
+        matmul(out, left, right, [out.len() / self.columns, self.inner, self.columns]);
+    }
 }
 
 /// The product; `left` comes with its row and column strides.

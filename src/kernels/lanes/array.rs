@@ -1,0 +1,56 @@
+//! Stands for the vectors of WebAssembly where their code is tested natively.
+
+use std::ops::{Add, Sub};
+
+use super::Number;
+
+/// Four numbers.
+#[derive(Clone, Copy)]
+pub struct F32x4([f32; 4]);
+
+impl F32x4 {
+    /// From memory.
+    pub fn load(values: &[f32; 4]) -> Self {
+        Self(*values)
+    }
+
+    /// Into memory.
+    pub fn store(self, values: &mut [f32; 4]) {
+        *values = self.0;
+    }
+
+    /// `self * factor + other`.
+    pub fn mul_add(self, factor: Self, other: Self) -> Self {
+        Self(std::array::from_fn(|lane| self.0[lane] * factor.0[lane] + other.0[lane]))
+    }
+}
+
+impl Add for F32x4 {
+    type Output = Self;
+
+    fn add(self, other: Self) -> Self {
+        Self(std::array::from_fn(|lane| self.0[lane] + other.0[lane]))
+    }
+}
+
+impl Sub for F32x4 {
+    type Output = Self;
+
+    fn sub(self, other: Self) -> Self {
+        Self(std::array::from_fn(|lane| self.0[lane] - other.0[lane]))
+    }
+}
+
+impl Number for F32x4 {
+    fn splat(value: f32) -> Self {
+        Self([value; 4])
+    }
+
+    fn times(self, factor: f32) -> Self {
+        Self(self.0.map(|value| value * factor))
+    }
+
+    fn max(self, other: Self) -> Self {
+        Self(std::array::from_fn(|lane| Number::max(self.0[lane], other.0[lane])))
+    }
+}

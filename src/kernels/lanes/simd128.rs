@@ -1,0 +1,71 @@
+//! The vectors of WebAssembly.
+
+use std::arch::wasm32::{
+    f32x4_add, f32x4_mul, f32x4_pmax, f32x4_splat, f32x4_sub, v128, v128_load, v128_store,
+};
+use std::ops::{Add, Sub};
+
+use super::Number;
+
+/// Four numbers.
+#[derive(Clone, Copy)]
+pub struct F32x4(v128);
+
+impl F32x4 {
+    /// From memory.
+    #[inline(always)]
+    #[expect(unsafe_code, reason = "the instruction takes a pointer")]
+    pub fn load(values: &[f32; 4]) -> Self {
+        // SAFETY: the array has the sixteen bytes that are read; they need not be aligned.
+        Self(unsafe { v128_load(std::ptr::from_ref(values).cast()) })
+    }
+
+    /// Into memory.
+    #[inline(always)]
+    #[expect(unsafe_code, reason = "the instruction takes a pointer")]
+    pub fn store(self, values: &mut [f32; 4]) {
+        // SAFETY: the array has the sixteen bytes that are written; they need not be aligned.
+        unsafe { v128_store(std::ptr::from_mut(values).cast(), self.0) }
+    }
+
+    /// `self * factor + other`.
+    #[inline(always)]
+    pub fn mul_add(self, factor: Self, other: Self) -> Self {
+        Self(f32x4_add(f32x4_mul(self.0, factor.0), other.0))
+    }
+}
+
+impl Add for F32x4 {
+    type Output = Self;
+
+    #[inline(always)]
+    fn add(self, other: Self) -> Self {
+        Self(f32x4_add(self.0, other.0))
+    }
+}
+
+impl Sub for F32x4 {
+    type Output = Self;
+
+    #[inline(always)]
+    fn sub(self, other: Self) -> Self {
+        Self(f32x4_sub(self.0, other.0))
+    }
+}
+
+impl Number for F32x4 {
+    #[inline(always)]
+    fn splat(value: f32) -> Self {
+        Self(f32x4_splat(value))
+    }
+
+    #[inline(always)]
+    fn times(self, factor: f32) -> Self {
+        Self(f32x4_mul(self.0, f32x4_splat(factor)))
+    }
+
+    #[inline(always)]
+    fn max(self, other: Self) -> Self {
+        Self(f32x4_pmax(self.0, other.0))
+    }
+}

@@ -1,0 +1,156 @@
+//! Matrix products for wasm.
+//!
+//! An engine has sixteen vector registers for four numbers each. A tile of four rows and eight columns keeps eight of
+//! them for its sums and needs three more for operands; larger tiles spill. The right operand lies in panels of eight
+//! columns, so that it is read from front to back; the left one needs no order of its own, since one value of a row is
+//! read at a time.
+
+use crate::kernels::lanes::{F32x4, Number};
+
+/// A row of a panel: its eight columns, as two vectors.
+type PanelRow = [[f32; 4]; 2];
+/// Columns of a tile, and of a panel.
+const WIDTH: usize = 8;
+/// Rows of a tile.
+const ROWS: usize = 4;
+/// Products summed before the sums go back to memory: a panel of this depth stays in the first-level cache.
+const DEPTH: usize = 256;
+
+/// Right operands of matrix products, all of one shape, in panels.
+#[derive(Clone, Debug)]
+pub struct PackedMatrices {
+    /// `[matrix, panel, inner]` rows of a panel; what is beyond the last column is zero.
+    rows: Vec<PanelRow>,
+    inner: usize,
+    columns: usize,
+}
+
+impl PackedMatrices {
+    /// From row-major matrices of `inner` x `columns`, one after the other.
+    pub fn new(values: Vec<f32>, [inner, columns]: [usize; 2]) -> Self {
+        let mut rows = Vec::with_capacity(values.len().div_ceil(WIDTH));
+        for matrix in values.chunks_exact(inner * columns) {
+            for first in (0..columns).step_by(WIDTH) {
+                let width = WIDTH.min(columns - first);
+                rows.extend(matrix.chunks_exact(columns).map(|row| {
+                    let mut padded = PanelRow::default();
+                    padded.as_flattened_mut()[..width].copy_from_slice(&row[first..][..width]);
+                    padded
+                }));
+            }
+        }
+        Self { rows, inner, columns }
+    }
+
+    /// `out = left * matrix` for the matrix of this index; `left` is `rows` x `inner`, `out` is `rows` x `columns`.
+    ///
+    /// # Panics
+    /// If the slices do not fit each other.
+    pub fn multiply(&self, index: usize, left: &[f32], out: &mut [f32]) {
+        let (inner, columns) = (self.inner, self.columns);
+        assert_eq!(left.len() * columns, out.len() * inner);
+        let size = columns.div_ceil(WIDTH) * inner;
+        let matrix = &self.rows[index * size..][..size];
+        for start in (0..inner).step_by(DEPTH) {
+            let depth = DEPTH.min(inner - start);
+            for (panel, first) in matrix.chunks_exact(inner).zip((0..columns).step_by(WIDTH)) {
+                let panel = &panel[start..][..depth];
+                let place = Place { inner, columns, start, first };
+                for (left, out) in left.chunks(ROWS * inner).zip(out.chunks_mut(ROWS * columns)) {
+                    match out.len() / columns {
+                        ROWS => multiply_tile::<ROWS>(left, panel, out, &place),
+                        3 => multiply_tile::<3>(left, panel, out, &place),
+                        2 => multiply_tile::<2>(left, panel, out, &place),
+                        _ => multiply_tile::<1>(left, panel, out, &place),
+                    }
+                }
+            }
+        }
+    }
+}
+
+/// Where a tile lies in its product.
+struct Place {
+    inner: usize,
+    columns: usize,
+    /// First of the products that are summed.
+    start: usize,
+    /// First column.
+    first: usize,
+}
+
+/// Adds a panel's products with `N` rows of the left operand to what lies in the output; the first ones replace it.
+#[inline(always)]
+fn multiply_tile<const N: usize>(left: &[f32], panel: &[PanelRow], out: &mut [f32], place: &Place) {
+    let Place { inner, columns, start, first } = *place;
+    let width = WIDTH.min(columns - first);
+    let mut sums = [[F32x4::splat(0.0); 2]; N];
+    if start > 0 {
+        for (row, sums) in sums.iter_mut().enumerate() {
+            let mut values = PanelRow::default();
+            let out = &out[row * columns + first..][..width];
+            values.as_flattened_mut()[..width].copy_from_slice(out);
+            *sums = values.each_ref().map(F32x4::load);
+        }
+    }
+    let left = std::array::from_fn(|row| &left[row * inner + start..][..panel.len()]);
+    add_products(left, panel, &mut sums);
+    for (row, [near, far]) in sums.into_iter().enumerate() {
+        let mut values = PanelRow::default();
+        near.store(&mut values[0]);
+        far.store(&mut values[1]);
+        out[row * columns + first..][..width].copy_from_slice(&values.as_flattened()[..width]);
+    }
+}
+
+/// Adds the products of rows of the left operand with a panel of the same depth.
+#[inline(always)]
+fn add_products<const N: usize>(left: [&[f32]; N], panel: &[PanelRow], sums: &mut [[F32x4; 2]; N]) {
+    assert!(left.iter().all(|row| row.len() == panel.len()));
+    // A copy that stays in registers.
+    let mut totals = *sums;
+    for (index, row) in panel.iter().enumerate() {
+        let right = row.each_ref().map(F32x4::load);
+        for (left, totals) in left.iter().zip(&mut totals) {
+            #[expect(unsafe_code, reason = "checked indices cost a third of the speed")]
+            // SAFETY: every row is as long as the panel, which is asserted above.
+            let value = F32x4::splat(*unsafe { left.get_unchecked(index) });
+            for (total, right) in totals.iter_mut().zip(right) {
+                *total = value.mul_add(right, *total);
+            }
+        }
+    }
+    *sums = totals;
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    proptest! {
+        #![proptest_config(ProptestConfig::with_cases(64))]
+        #[test]
+        fn products_of_any_size_are_sums_of_products(
+            count in 1usize..3, rows in 1usize..10, inner in 1usize..600, columns in 1usize..30,
+        ) {
+            // Small whole numbers: every order of summing gives the same.
+            let numbers = |length: usize, seed: usize| -> Vec<f32> {
+                (0..length).map(|index| ((index + seed) * 7919 % 13) as f32 - 6.0).collect()
+            };
+            let (left, right) = (numbers(rows * inner, 1), numbers(count * inner * columns, 2));
+            let packed = PackedMatrices::new(right.clone(), [inner, columns]);
+            for index in 0..count {
+                let mut out = vec![f32::NAN; rows * columns];
+                packed.multiply(index, &left, &mut out);
+                for (place, value) in out.iter().enumerate() {
+                    let (row, column) = (place / columns, place % columns);
+                    let right = &right[index * inner * columns..];
+                    let expected: f32 =
+                        (0..inner).map(|k| left[row * inner + k] * right[k * columns + column]).sum();
+                    prop_assert_eq!(*value, expected);
+                }
+            }
+        }
+    }
+}
