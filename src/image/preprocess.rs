@@ -83,11 +83,11 @@ fn resized((height, width): (usize, usize), short_side: usize, long_side: usize)
     (side(rows), side(columns))
 }
 
-/// The normalised, resized and padded slice.
+/// The resized and padded slice.
 #[derive(Clone, Debug, PartialEq)]
 pub struct NetworkInput {
-    /// `[3, height, width]`, row-major.
-    pub values: Vec<f32>,
+    /// Intensities from 0 to 1, `[height, width]`, row-major; what is padding has no meaning.
+    pub grey: Vec<f32>,
     /// Rows, a multiple of 32.
     pub height: usize,
     /// Columns, a multiple of 32.
@@ -126,17 +126,13 @@ impl NetworkInput {
     fn of_size(slice: &CtSlice, (image_height, image_width): (usize, usize)) -> Self {
         let (height, width) =
             (image_height.next_multiple_of(MULTIPLE), image_width.next_multiple_of(MULTIPLE));
-        let grey = resize_bilinear(slice, image_height, image_width);
-        let mut values = vec![0.0; 3 * height * width];
-        for (channel, plane) in values.chunks_exact_mut(height * width).enumerate() {
-            let normalise = |value: f32| (value - MEAN[channel]) / DEVIATION[channel];
-            let rows = plane.chunks_exact_mut(width).zip(grey.chunks_exact(image_width));
-            for (row, source) in rows {
-                row.iter_mut().zip(source).for_each(|(out, value)| *out = normalise(*value));
-            }
+        let resized = resize_bilinear(slice, image_height, image_width);
+        let mut grey = vec![0.0; height * width];
+        for (row, source) in grey.chunks_exact_mut(width).zip(resized.chunks_exact(image_width)) {
+            row[..image_width].copy_from_slice(source);
         }
         Self {
-            values,
+            grey,
             height,
             width,
             image_height,
@@ -146,6 +142,21 @@ impl NetworkInput {
                 slice.height as f32 / image_height as f32,
             ],
         }
+    }
+
+    /// What the network's first convolution sees: each channel normalised by its own mean and deviation, `[3, height,
+    /// width]`, with zeros as padding.
+    pub fn normalised(&self) -> Vec<f32> {
+        let mut values = vec![0.0; 3 * self.grey.len()];
+        for (channel, plane) in values.chunks_exact_mut(self.grey.len()).enumerate() {
+            let normalise = |value: f32| (value - MEAN[channel]) / DEVIATION[channel];
+            let rows = plane.chunks_exact_mut(self.width).zip(self.grey.chunks_exact(self.width));
+            for (row, source) in rows.take(self.image_height) {
+                let inside = row[..self.image_width].iter_mut().zip(source);
+                inside.for_each(|(out, value)| *out = normalise(*value));
+            }
+        }
+        values
     }
 }
 
@@ -230,7 +241,7 @@ mod tests {
         let slice = slice(512, 512);
         let input = NetworkInput::new(&slice);
         assert_eq!((input.height, input.width, input.to_slice), (512, 512, [1.0, 1.0]));
-        for (value, pixel) in input.values.iter().zip(&slice.pixels) {
+        for (value, pixel) in input.normalised().iter().zip(&slice.pixels) {
             assert_eq!(*value, (f32::from(*pixel) / 255.0 - 0.485) / 0.229);
         }
     }
@@ -246,7 +257,7 @@ mod tests {
             let input = NetworkInput::new(&slice(width, height));
             assert_eq!((input.image_width, input.image_height), image, "{width} x {height}");
             assert_eq!((input.width, input.height), padded, "{width} x {height}");
-            assert_eq!(input.values.len(), 3 * padded.0 * padded.1);
+            assert_eq!(input.grey.len(), padded.0 * padded.1);
         }
     }
 
@@ -280,6 +291,6 @@ mod tests {
     #[test]
     fn padding_is_zero_after_normalisation() {
         let input = NetworkInput::new(&slice(100, 700));
-        assert_eq!(input.values[input.width - 1], 0.0);
+        assert_eq!(input.normalised()[input.width - 1], 0.0);
     }
 }

@@ -7,7 +7,6 @@ use crate::image::{CtSlice, NetworkInput};
 use crate::inference::cpu::{CpuFeatureModule, CpuImageClassifier, CpuScoreModule};
 use crate::inference::error::PredictError;
 use crate::inference::model::ModelFile;
-use crate::kernels::FeatureMap;
 use crate::network::WeightsError;
 use crate::report::verdict::Calibration;
 
@@ -107,12 +106,9 @@ pub(super) fn checked(logits: [f32; CLASSES]) -> Result<[f32; CLASSES], PredictE
 /// special.
 pub fn image_logits(network: &CpuImageClassifier, slice: &CtSlice, side: usize) -> [f32; CLASSES] {
     let input = NetworkInput::unscaled(&letterbox(slice, side));
-    let mut values = input.values;
-    let mirrored: Vec<f32> =
-        values.chunks_exact(side).flat_map(|row| row.iter().rev().copied()).collect();
-    values.extend(mirrored);
-    let images = FeatureMap::from_channels_first(&values, [2, 3, side, side]);
-    let logits = network.forward(&images);
+    let mut mirrored = input.clone();
+    mirrored.grey.chunks_exact_mut(input.width).for_each(<[f32]>::reverse);
+    let logits = network.forward(&[input, mirrored]);
     let mut mean = [0.0; CLASSES];
     for logits in logits.chunks_exact(CLASSES) {
         mean.iter_mut().zip(logits).for_each(|(sum, logit)| *sum += logit / 2.0);

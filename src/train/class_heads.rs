@@ -59,7 +59,7 @@ pub struct Dropout {
 impl ClassHeads<'_> {
     /// The body's maps, layer by layer.
     fn maps(&self, input: &NetworkInput) -> Vec<Tensor<4>> {
-        let data = TensorData::new(input.values.clone(), [1, 3, input.height, input.width]);
+        let data = TensorData::new(input.normalised(), [1, 3, input.height, input.width]);
         self.network.backbone.maps(Tensor::from_data(data, self.device))
     }
 

@@ -122,7 +122,7 @@ impl Objective for Classification<'_> {
         self.source = Some(read_ahead(order, move |index, number| {
             let change = Transform::draw_whole(augmentation, seed, number);
             let picture = change.apply_square(pictures[index].clone(), network_side);
-            Ok((index, NetworkInput::unscaled(&picture).values))
+            Ok((index, NetworkInput::unscaled(&picture).normalised()))
         }));
         Ok(())
     }

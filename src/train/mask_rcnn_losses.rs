@@ -107,7 +107,7 @@ pub fn losses(
 ) -> Losses {
     let mut rng = rng(config.seed, RngStream::Sampling, step);
     let input = &slice.input;
-    let data = TensorData::new(input.values.clone(), [1, 3, input.height, input.width]);
+    let data = TensorData::new(input.normalised(), [1, 3, input.height, input.width]);
     let levels = network.features(Tensor::from_data(data, device));
     let heads = network.rpn.forward(&levels);
     let maps: Vec<RpnMaps> = heads.iter().map(read_maps).collect();

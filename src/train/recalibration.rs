@@ -38,7 +38,7 @@ pub fn recalibrate(
     let mut sums: Option<StateDict> = None;
     for (index, number) in order(dataset, config).from(0).take(count) {
         let input = TrainingSlice::read(dataset, config, index, number)?.input;
-        let data = TensorData::new(input.values, [1, 3, input.height, input.width]);
+        let data = TensorData::new(input.normalised(), [1, 3, input.height, input.width]);
         network.features(Tensor::from_data(data, &device));
         let found = network.state().filtered(is_statistic);
         match &mut sums {

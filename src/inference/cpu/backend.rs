@@ -57,10 +57,8 @@ impl Backend for CpuBackend {
         input: &NetworkInput,
         progress: &mut impl Progress,
     ) -> Result<(CpuPyramid, Vec<RpnMaps>), PredictError> {
-        let dims = [1, 3, input.height, input.width];
-        let image = FeatureMap::from_channels_first(&input.values, dims);
         let body = self.network.body();
-        let stem = body.stem(&image);
+        let stem = body.stem(std::slice::from_ref(input));
         let mut outputs: Vec<FeatureMap> = Vec::with_capacity(body.layers());
         for index in 0..body.layers() {
             progress.enter(Stage::Features).await?;

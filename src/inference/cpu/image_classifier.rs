@@ -1,9 +1,9 @@
 //! The whole-slice classifier (see [`crate::network::image_classifier`]).
 
 use crate::classes::CLASSES;
+use crate::image::NetworkInput;
 use crate::inference::cpu::load::Loader;
 use crate::inference::cpu::resnet::CpuResNet;
-use crate::kernels::FeatureMap;
 use crate::kernels::linear::CpuLinear;
 use crate::network::Variant;
 use crate::network::image_classifier::{PREFIX, features};
@@ -29,9 +29,9 @@ impl CpuImageClassifier {
         })
     }
 
-    /// Normalised images `[batch, side, side, 3]` to logits `[batch, 3]`.
-    pub fn forward(&self, images: &FeatureMap) -> Vec<f32> {
-        let mut hidden = self.body.stem(images);
+    /// Pictures of one size to logits `[pictures, 3]`.
+    pub fn forward(&self, pictures: &[NetworkInput]) -> Vec<f32> {
+        let mut hidden = self.body.stem(pictures);
         for index in 0..self.body.layers() {
             hidden = self.body.layer(index, &hidden);
         }
@@ -42,6 +42,7 @@ impl CpuImageClassifier {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::inference::cpu::resnet::tests::noise;
     use crate::network::cpu_values::to_cpu_vec;
     use crate::network::image_classifier::ImageClassifierConfig;
     use burn::tensor::{Device, Tensor, TensorData};
@@ -53,12 +54,12 @@ mod tests {
             let variant: Variant = name.parse().unwrap();
             let network = ImageClassifierConfig { variant }.init(&device);
             let host = CpuImageClassifier::new(&network.state(), variant).unwrap();
-            let dims = [2, 3, 64, 64];
-            let images: Vec<f32> =
-                (0..2 * 3 * 64 * 64).map(|i| ((i * 7919) % 1009) as f32 / 504.5 - 1.0).collect();
-            let tensor = Tensor::<4>::from_data(TensorData::new(images.clone(), dims), &device);
+            let pictures = [(64, 64), (50, 61)].map(|size| NetworkInput::unscaled(&noise(size, 7)));
+            let images: Vec<f32> = pictures.iter().flat_map(NetworkInput::normalised).collect();
+            let data = TensorData::new(images, [2, 3, 64, 64]);
+            let tensor = Tensor::<4>::from_data(data, &device);
             let expected = to_cpu_vec(network.forward(tensor));
-            let found = host.forward(&FeatureMap::from_channels_first(&images, dims));
+            let found = host.forward(&pictures);
             for (found, expected) in found.iter().zip(&expected) {
                 assert!((found - expected).abs() < 1e-3 * expected.abs().max(1.0), "{name}");
             }

@@ -1,5 +1,6 @@
 //! Layers from the weights of a file.
 
+use crate::image::preprocess::{DEVIATION, MEAN};
 use crate::kernels::conv::{ConvShape, CpuConv2d};
 use crate::kernels::conv_transpose::CpuConvTranspose2d;
 use crate::kernels::linear::CpuLinear;
@@ -40,6 +41,39 @@ impl<'a> Loader<'a> {
         (conv, norm): (&str, &str),
         shape: ConvShape,
     ) -> Result<CpuConv2d, WeightsError> {
+        let (kernels, shift) = self.folded((conv, norm), shape)?;
+        Ok(CpuConv2d::new(&kernels, shift, shape))
+    }
+
+    /// The first convolution with its batch norm, of grey pictures.
+    ///
+    /// A normalised channel is `(grey - mean) / deviation` inside the picture and zero in the padding: a multiple of the
+    /// intensity plus a multiple of "inside". So two channels, with the sums of the kernels' multiples, say all that
+    /// three do.
+    pub fn grey_stem(&self, conv: &str, norm: &str) -> Result<CpuConv2d, WeightsError> {
+        let rgb = ConvShape { inputs: 3, outputs: 64, kernel: 7, stride: 2, padding: 3 };
+        let (kernels, shift) = self.folded((conv, norm), rgb)?;
+        let area = rgb.kernel * rgb.kernel;
+        let mut grey_kernels = Vec::with_capacity(2 * rgb.outputs * area);
+        for kernels in kernels.chunks_exact(rgb.inputs * area) {
+            let sum = |factors: [f32; 3]| {
+                (0..area).map(move |tap| {
+                    (0..3).map(|channel| kernels[channel * area + tap] * factors[channel]).sum()
+                })
+            };
+            grey_kernels.extend::<Vec<f32>>(sum(DEVIATION.map(f32::recip)).collect());
+            let offsets = std::array::from_fn(|channel| -MEAN[channel] / DEVIATION[channel]);
+            grey_kernels.extend::<Vec<f32>>(sum(offsets).collect());
+        }
+        Ok(CpuConv2d::new(&grey_kernels, shift, ConvShape { inputs: 2, ..rgb }))
+    }
+
+    /// Weights and biases of a convolution with the batch norm after it.
+    fn folded(
+        &self,
+        (conv, norm): (&str, &str),
+        shape: ConvShape,
+    ) -> Result<(Vec<f32>, Vec<f32>), WeightsError> {
         let ConvShape { inputs, outputs, kernel, .. } = shape;
         let vector = |part: &str| self.values(format!("{norm}.{part}"), &[outputs]);
         let (weight, bias) = (vector("weight")?, vector("bias")?);
@@ -53,7 +87,7 @@ impl<'a> Loader<'a> {
             .zip(&scale)
             .flat_map(|(values, scale)| values.iter().map(move |value| value * scale))
             .collect();
-        Ok(CpuConv2d::new(&folded, shift.collect(), shape))
+        Ok((folded, shift.collect()))
     }
 
     /// Scale and shift of a layer norm.

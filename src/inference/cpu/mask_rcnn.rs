@@ -189,6 +189,8 @@ fn repeat_twice(map: &FeatureMap, [_, height, width, _]: [usize; 4]) -> FeatureM
 mod tests {
     use super::*;
     use crate::classes::LesionClasses;
+    use crate::image::NetworkInput;
+    use crate::inference::cpu::resnet::tests::noise;
     use crate::network::cpu_values::to_cpu_vec;
     use crate::network::{MaskRcnnConfig, Task, Variant};
     use burn::tensor::{Device, Tensor, TensorData};
@@ -209,14 +211,12 @@ mod tests {
                 Architecture::paper(variant, Task::Segmentation, LesionClasses::Both);
             let network = MaskRcnnConfig::new(architecture.clone()).init(&device);
             let host = CpuMaskRcnn::new(&architecture, &network.state()).unwrap();
-            let [height, width] = [96, 64];
-            let image: Vec<f32> =
-                (0..3 * height * width).map(|i| ((i * 7919) % 1009) as f32 / 504.5 - 1.0).collect();
-            let dims = [1, 3, height, width];
-            let tensor = Tensor::<4>::from_data(TensorData::new(image.clone(), dims), &device);
+            let input = NetworkInput::unscaled(&noise((60, 81), 3));
+            let data = TensorData::new(input.normalised(), [1, 3, input.height, input.width]);
+            let tensor = Tensor::<4>::from_data(data, &device);
             let expected = network.features(tensor);
 
-            let mut hidden = host.body().stem(&FeatureMap::from_channels_first(&image, dims));
+            let mut hidden = host.body().stem(&[input]);
             let mut outputs = Vec::new();
             for index in 0..host.body().layers() {
                 hidden = host.body().layer(index, &hidden);

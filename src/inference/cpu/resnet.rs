@@ -1,5 +1,6 @@
 //! ResNet without its classifier, cut after the last layer that is needed (docs/method.md, 1.1).
 
+use crate::image::NetworkInput;
 use crate::inference::cpu::load::Loader;
 use crate::kernels::FeatureMap;
 use crate::kernels::conv::{ConvShape, CpuConv2d};
@@ -27,17 +28,15 @@ impl CpuResNet {
     /// # Errors
     /// If a weight is missing, misshapen or not finite.
     pub fn new(loader: &Loader<'_>, prefix: &str, variant: Variant) -> Result<Self, WeightsError> {
-        let shape = ConvShape { inputs: 3, outputs: 64, kernel: 7, stride: 2, padding: 3 };
-        let names = (format!("{prefix}conv1"), format!("{prefix}bn1"));
         Ok(Self {
-            stem: loader.normalised((&names.0, &names.1), shape)?,
+            stem: loader.grey_stem(&format!("{prefix}conv1"), &format!("{prefix}bn1"))?,
             layers: layers(loader, prefix, variant)?,
         })
     }
 
-    /// Normalised image `[1, height, width, 3]` to `[1, height / 4, width / 4, 64]`.
-    pub fn stem(&self, image: &FeatureMap) -> FeatureMap {
-        max_pool(&self.stem.forward(image, None, true))
+    /// Pictures of one size to `[pictures, height / 4, width / 4, 64]`.
+    pub fn stem(&self, pictures: &[NetworkInput]) -> FeatureMap {
+        max_pool(&self.stem.forward(&grey_and_inside(pictures), None, true))
     }
 
     /// Number of layers after the stem.
@@ -51,6 +50,21 @@ impl CpuResNet {
         let first = blocks.next().map_or_else(|| input.clone(), |block| block.forward(input));
         blocks.fold(first, |hidden, block| block.forward(&hidden))
     }
+}
+
+/// `[pictures, height, width, 2]`: intensity, and one inside the picture. Both are zero in the padding, as the three
+/// normalised channels are: they are sums of multiples of these two.
+fn grey_and_inside(pictures: &[NetworkInput]) -> FeatureMap {
+    let (height, width) = pictures.first().map_or((0, 0), |first| (first.height, first.width));
+    let mut values = vec![0.0; 2 * pictures.len() * height * width];
+    for (picture, values) in pictures.iter().zip(values.chunks_exact_mut(2 * height * width)) {
+        let rows = values.chunks_exact_mut(2 * width).zip(picture.grey.chunks_exact(width));
+        for (row, grey) in rows.take(picture.image_height) {
+            let inside = row.chunks_exact_mut(2).zip(grey).take(picture.image_width);
+            inside.for_each(|(pair, grey)| pair.copy_from_slice(&[*grey, 1.0]));
+        }
+    }
+    FeatureMap { values, dims: [pictures.len(), height, width, 2] }
 }
 
 impl Block {
@@ -117,4 +131,22 @@ fn block(
         None
     };
     Ok(Block { convs, downsample })
+}
+
+#[cfg(test)]
+pub(super) mod tests {
+    use crate::image::CtSlice;
+
+    /// A picture of noise.
+    pub fn noise((width, height): (usize, usize), seed: usize) -> CtSlice {
+        CtSlice {
+            source: "noise".into(),
+            width,
+            height,
+            pixels: (0..width * height).map(|i| ((i + seed) * 7919 % 1009 / 4) as u8).collect(),
+            spacing_mm: None,
+            not_chest_ct: None,
+            warnings: Vec::new(),
+        }
+    }
 }

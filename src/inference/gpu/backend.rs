@@ -127,7 +127,7 @@ impl Backend for GpuBackend {
         input: &NetworkInput,
         progress: &mut impl Progress,
     ) -> Result<(GpuPyramid, Vec<RpnMaps>), PredictError> {
-        let data = TensorData::new(input.values.clone(), [1, 3, input.height, input.width]);
+        let data = TensorData::new(input.normalised(), [1, 3, input.height, input.width]);
         let body = &self.network.backbone.body;
         let mut hidden = body.stem(Tensor::from_data(data, &self.device));
         let mut outputs = Vec::new();
