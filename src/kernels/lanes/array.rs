@@ -9,14 +9,14 @@ use super::Number;
 pub struct F32x4([f32; 4]);
 
 impl F32x4 {
-    /// From memory.
-    pub fn load(values: &[f32; 4]) -> Self {
-        Self(*values)
+    /// From a slice of four.
+    pub fn load(values: &[f32]) -> Self {
+        Self(std::array::from_fn(|lane| values[lane]))
     }
 
-    /// Into memory.
-    pub fn store(self, values: &mut [f32; 4]) {
-        *values = self.0;
+    /// Into a slice of four.
+    pub fn store(self, values: &mut [f32]) {
+        values.copy_from_slice(&self.0);
     }
 
     /// `self * factor + other`.

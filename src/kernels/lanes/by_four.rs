@@ -1,28 +1,93 @@
 //! Four channels at a time, and the rest one by one.
+//!
+//! Where a program is built for size, an array that a loop fills stays in memory instead of registers. So loading and
+//! storing are written out, by a macro, for the numbers of inputs and outputs that formulas have.
 
 use super::{F32x4, Formula};
 
-/// Applies a formula to every channel; all slices are as long as the first.
+/// What a formula reads: slices of one length.
+pub trait Inputs<const COUNT: usize>: Sized {
+    /// All cut to the length of the first, and that length.
+    fn cut(self) -> (Self, usize);
+    /// Of four channels from this one on.
+    fn load(&self, channel: usize) -> [F32x4; COUNT];
+    /// Of one channel.
+    fn get(&self, channel: usize) -> [f32; COUNT];
+}
+
+/// What a formula writes.
+pub trait Outputs<const COUNT: usize>: Sized {
+    /// All cut to a length.
+    fn cut(self, length: usize) -> Self;
+    /// Of four channels from this one on.
+    fn store(&mut self, channel: usize, results: [F32x4; COUNT]);
+    /// Of one channel.
+    fn set(&mut self, channel: usize, results: [f32; COUNT]);
+}
+
+macro_rules! slices {
+    ($($count:literal: $($index:literal)+;)+) => {$(
+        impl Inputs<$count> for [&[f32]; $count] {
+            #[inline(always)]
+            fn cut(self) -> (Self, usize) {
+                let length = self[0].len();
+                ([$(&self[$index][..length]),+], length)
+            }
+
+            #[inline(always)]
+            fn load(&self, channel: usize) -> [F32x4; $count] {
+                [$(F32x4::load(&self[$index][channel..channel + 4])),+]
+            }
+
+            #[inline(always)]
+            fn get(&self, channel: usize) -> [f32; $count] {
+                [$(self[$index][channel]),+]
+            }
+        }
+
+        impl Outputs<$count> for [&mut [f32]; $count] {
+            #[inline(always)]
+            fn cut(mut self, length: usize) -> Self {
+                [$(&mut std::mem::take(&mut self[$index])[..length]),+]
+            }
+
+            #[inline(always)]
+            fn store(&mut self, channel: usize, results: [F32x4; $count]) {
+                $(results[$index].store(&mut self[$index][channel..channel + 4]);)+
+            }
+
+            #[inline(always)]
+            fn set(&mut self, channel: usize, results: [f32; $count]) {
+                $(self[$index][channel] = results[$index];)+
+            }
+        }
+    )+};
+}
+
+slices! {
+    1: 0;
+    2: 0 1;
+    4: 0 1 2 3;
+    6: 0 1 2 3 4 5;
+}
+
+/// Applies a formula to every channel; all slices are at least as long as the first.
 #[inline(always)]
 pub fn map<const INPUTS: usize, const OUTPUTS: usize>(
-    inputs: [&[f32]; INPUTS],
-    outputs: [&mut [f32]; OUTPUTS],
+    inputs: impl Inputs<INPUTS>,
+    outputs: impl Outputs<OUTPUTS>,
     formula: &impl Formula<INPUTS, OUTPUTS>,
 ) {
-    let channels = inputs[0].len();
-    let inputs = inputs.map(|values| values[..channels].as_chunks::<4>());
-    let mut outputs = outputs.map(|values| values[..channels].as_chunks_mut::<4>());
-    for chunk in 0..channels / 4 {
-        let results = formula.apply(inputs.map(|(chunks, _)| F32x4::load(&chunks[chunk])));
-        for ((chunks, _), result) in outputs.iter_mut().zip(results) {
-            result.store(&mut chunks[chunk]);
-        }
+    let (inputs, channels) = inputs.cut();
+    let mut outputs = outputs.cut(channels);
+    let mut channel = 0;
+    while channel + 4 <= channels {
+        outputs.store(channel, formula.apply(inputs.load(channel)));
+        channel += 4;
     }
-    for channel in 0..channels % 4 {
-        let results = formula.apply(inputs.map(|(_, rest)| rest[channel]));
-        for ((_, rest), result) in outputs.iter_mut().zip(results) {
-            rest[channel] = result;
-        }
+    while channel < channels {
+        outputs.set(channel, formula.apply(inputs.get(channel)));
+        channel += 1;
     }
 }
 

@@ -12,20 +12,22 @@ use super::Number;
 pub struct F32x4(v128);
 
 impl F32x4 {
-    /// From memory.
+    /// From a slice of four.
     #[inline(always)]
     #[expect(unsafe_code, reason = "the instruction takes a pointer")]
-    pub fn load(values: &[f32; 4]) -> Self {
-        // SAFETY: the array has the sixteen bytes that are read; they need not be aligned.
-        Self(unsafe { v128_load(std::ptr::from_ref(values).cast()) })
+    pub fn load(values: &[f32]) -> Self {
+        assert_eq!(values.len(), 4);
+        // SAFETY: the slice has the sixteen bytes that are read; they need not be aligned.
+        Self(unsafe { v128_load(values.as_ptr().cast()) })
     }
 
-    /// Into memory.
+    /// Into a slice of four.
     #[inline(always)]
     #[expect(unsafe_code, reason = "the instruction takes a pointer")]
-    pub fn store(self, values: &mut [f32; 4]) {
-        // SAFETY: the array has the sixteen bytes that are written; they need not be aligned.
-        unsafe { v128_store(std::ptr::from_mut(values).cast(), self.0) }
+    pub fn store(self, values: &mut [f32]) {
+        assert_eq!(values.len(), 4);
+        // SAFETY: the slice has the sixteen bytes that are written; they need not be aligned.
+        unsafe { v128_store(values.as_mut_ptr().cast(), self.0) }
     }
 
     /// `self * factor + other`.

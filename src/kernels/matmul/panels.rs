@@ -58,10 +58,10 @@ impl PackedMatrices {
                 let place = Place { inner, columns, start, first };
                 for (left, out) in left.chunks(ROWS * inner).zip(out.chunks_mut(ROWS * columns)) {
                     match out.len() / columns {
-                        ROWS => multiply_tile::<ROWS>(left, panel, out, &place),
-                        3 => multiply_tile::<3>(left, panel, out, &place),
-                        2 => multiply_tile::<2>(left, panel, out, &place),
-                        _ => multiply_tile::<1>(left, panel, out, &place),
+                        ROWS => four_rows(left, panel, out, &place),
+                        3 => three_rows(left, panel, out, &place),
+                        2 => two_rows(left, panel, out, &place),
+                        _ => one_row(left, panel, out, &place),
                     }
                 }
             }
@@ -79,48 +79,65 @@ struct Place {
     first: usize,
 }
 
-/// Adds a panel's products with `N` rows of the left operand to what lies in the output; the first ones replace it.
-#[inline(always)]
-fn multiply_tile<const N: usize>(left: &[f32], panel: &[PanelRow], out: &mut [f32], place: &Place) {
-    let Place { inner, columns, start, first } = *place;
-    let width = WIDTH.min(columns - first);
-    let mut sums = [[F32x4::splat(0.0); 2]; N];
-    if start > 0 {
-        for (row, sums) in sums.iter_mut().enumerate() {
-            let mut values = PanelRow::default();
-            let out = &out[row * columns + first..][..width];
-            values.as_flattened_mut()[..width].copy_from_slice(out);
-            *sums = values.each_ref().map(F32x4::load);
+/// Defines a tile of some rows: adds a panel's products with rows of the left operand to what lies in the output; the
+/// first ones replace it. Written out row by row, for an array that a loop fills would stay in memory.
+macro_rules! tile {
+    ($name:ident, $($row:literal: $left:ident $near:ident $far:ident)+) => {
+        fn $name(left: &[f32], panel: &[PanelRow], out: &mut [f32], place: &Place) {
+            let Place { inner, columns, start, first } = *place;
+            let width = WIDTH.min(columns - first);
+            let depth = panel.len();
+            $(
+                let $left = &left[$row * inner + start..][..depth];
+                let [mut $near, mut $far] = if start > 0 {
+                    load_row(&out[$row * columns + first..][..width])
+                } else {
+                    [F32x4::splat(0.0); 2]
+                };
+            )+
+            for (index, [near, far]) in panel.iter().enumerate() {
+                let (near, far) = (F32x4::load(near), F32x4::load(far));
+                $(
+                    #[expect(unsafe_code, reason = "checked indices cost a third of the speed")]
+                    // SAFETY: every row has been cut to the length of the panel.
+                    let value = F32x4::splat(unsafe { *$left.get_unchecked(index) });
+                    $near = value.mul_add(near, $near);
+                    $far = value.mul_add(far, $far);
+                )+
+            }
+            $(store_row([$near, $far], &mut out[$row * columns + first..][..width]);)+
         }
-    }
-    let left = std::array::from_fn(|row| &left[row * inner + start..][..panel.len()]);
-    add_products(left, panel, &mut sums);
-    for (row, [near, far]) in sums.into_iter().enumerate() {
-        let mut values = PanelRow::default();
-        near.store(&mut values[0]);
-        far.store(&mut values[1]);
-        out[row * columns + first..][..width].copy_from_slice(&values.as_flattened()[..width]);
-    }
+    };
 }
 
-/// Adds the products of rows of the left operand with a panel of the same depth.
+tile!(four_rows, 0: a a0 a1  1: b b0 b1  2: c c0 c1  3: d d0 d1);
+tile!(three_rows, 0: a a0 a1  1: b b0 b1  2: c c0 c1);
+tile!(two_rows, 0: a a0 a1  1: b b0 b1);
+tile!(one_row, 0: a a0 a1);
+
+/// A row of a tile, which may be narrower.
 #[inline(always)]
-fn add_products<const N: usize>(left: [&[f32]; N], panel: &[PanelRow], sums: &mut [[F32x4; 2]; N]) {
-    assert!(left.iter().all(|row| row.len() == panel.len()));
-    // A copy that stays in registers.
-    let mut totals = *sums;
-    for (index, row) in panel.iter().enumerate() {
-        let right = row.each_ref().map(F32x4::load);
-        for (left, totals) in left.iter().zip(&mut totals) {
-            #[expect(unsafe_code, reason = "checked indices cost a third of the speed")]
-            // SAFETY: every row is as long as the panel, which is asserted above.
-            let value = F32x4::splat(*unsafe { left.get_unchecked(index) });
-            for (total, right) in totals.iter_mut().zip(right) {
-                *total = value.mul_add(right, *total);
-            }
-        }
+fn load_row(values: &[f32]) -> [F32x4; 2] {
+    if values.len() == WIDTH {
+        return [F32x4::load(&values[..4]), F32x4::load(&values[4..])];
     }
-    *sums = totals;
+    let mut padded = [0.0; WIDTH];
+    padded[..values.len()].copy_from_slice(values);
+    [F32x4::load(&padded[..4]), F32x4::load(&padded[4..])]
+}
+
+/// Writes a row of a tile, which may be narrower.
+#[inline(always)]
+fn store_row([near, far]: [F32x4; 2], values: &mut [f32]) {
+    if values.len() == WIDTH {
+        near.store(&mut values[..4]);
+        far.store(&mut values[4..]);
+        return;
+    }
+    let mut padded = [0.0; WIDTH];
+    near.store(&mut padded[..4]);
+    far.store(&mut padded[4..]);
+    values.copy_from_slice(&padded[..values.len()]);
 }
 
 #[cfg(test)]
