@@ -5,7 +5,8 @@ set -eu
 cd "$TRUNK_STAGING_DIR"
 [ "${TRUNK_PROFILE:-release}" = release ] && sh "$TRUNK_SOURCE_DIR/www/optimise.sh"
 programs="app.js app_bg.wasm start.js style.css reader.js reader_bg.wasm
-  reader_pictures.js reader_pictures_bg.wasm worker_cpu.js worker_cpu_bg.wasm worker_gpu.js worker_gpu_bg.wasm"
+  reader_pictures.js reader_pictures_bg.wasm worker_cpu.js worker_cpu_bg.wasm
+  worker_cpu_fma.js worker_cpu_fma_bg.wasm worker_gpu.js worker_gpu_bg.wasm"
 # Half of what JavaScript costs a user are names and blanks.
 if [ "${TRUNK_PROFILE:-release}" = release ] && command -v esbuild >/dev/null 2>&1; then
   for script in ./*.js; do

@@ -9,7 +9,7 @@ fi
 # Named one by one: "all features" would write encodings that browsers do not read yet.
 flags="-O2 --strip-producers --enable-simd --enable-bulk-memory --enable-bulk-memory-opt
   --enable-nontrapping-float-to-int --enable-sign-ext --enable-mutable-globals
-  --enable-reference-types --enable-multivalue"
+  --enable-reference-types --enable-multivalue --enable-relaxed-simd"
 cache="$TRUNK_SOURCE_DIR/target/wasm-opt-cache"
 mkdir -p "$cache"
 for wasm in "$TRUNK_STAGING_DIR"/*_bg.wasm; do

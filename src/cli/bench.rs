@@ -152,7 +152,10 @@ fn print(measurement: &Measurement, site: &Path) {
 
 /// What users download besides weights: page and style, and programs by the beginning of their names.
 const VISITS: [(&str, &[&str]); 4] = [
-    ("pictures on the CPU", &["index", "app", "start", "style", "reader_pictures", "worker_cpu"]),
+    (
+        "pictures on the CPU",
+        &["index", "app", "start", "style", "reader_pictures", "worker_cpu_fma"],
+    ),
     ("pictures on a GPU", &["index", "app", "start", "style", "reader_pictures", "worker_gpu"]),
     ("other formats, in addition", &["reader.", "reader_bg"]),
     ("the package for other pages", &["groundglass"]),

@@ -13,11 +13,13 @@ pub enum Device {
 }
 
 impl Device {
-    /// Names of its worker's script and program.
-    pub fn files(self) -> [&'static str; 2] {
-        match self {
-            Self::Gpu => ["worker_gpu.js", "worker_gpu_bg.wasm"],
-            Self::Cpu => ["worker_cpu.js", "worker_cpu_bg.wasm"],
+    /// Names of its worker's script and program; which of the two for CPUs depends on whether the browser multiplies and
+    /// adds in one step.
+    pub fn files(self, fuses_multiply_add: bool) -> [&'static str; 2] {
+        match (self, fuses_multiply_add) {
+            (Self::Gpu, _) => ["worker_gpu.js", "worker_gpu_bg.wasm"],
+            (Self::Cpu, false) => ["worker_cpu.js", "worker_cpu_bg.wasm"],
+            (Self::Cpu, true) => ["worker_cpu_fma.js", "worker_cpu_fma_bg.wasm"],
         }
     }
 }

@@ -96,21 +96,21 @@ pub async fn updates() {
         move || async move { kept(visitor).await.contains(wanted) }
     };
     visitor
-        .until("the first version is kept", SOON, holds("app-111111111111/worker_cpu_bg.wasm"))
+        .until("the first version is kept", SOON, holds("app-111111111111/worker_cpu_fma_bg.wasm"))
         .await;
 
     // The second version, one visit.
     site.deploy(second.path());
     visitor.open(&address).await;
     visitor.wait_for("Ready.", SOON).await;
-    assert!(site.requests("app-222222222222/worker_cpu.js") > 0, "the new page runs");
+    assert!(site.requests("app-222222222222/worker_cpu_fma.js") > 0, "the new page runs");
     visitor
-        .until("the second version is kept", SOON, holds("app-222222222222/worker_cpu_bg.wasm"))
+        .until("the second version is kept", SOON, holds("app-222222222222/worker_cpu_fma_bg.wasm"))
         .await;
     visitor.until("and its reader", SOON, holds("app-222222222222/reader_pictures_bg.wasm")).await;
     let whole = kept(&visitor).await;
     assert!(
-        whole.contains("app-111111111111/worker_cpu_bg.wasm"),
+        whole.contains("app-111111111111/worker_cpu_fma_bg.wasm"),
         "nothing old is gone before: {whole}"
     );
     // The visitor leaves, so that the new one may take over, and comes back without a network.

@@ -25,6 +25,13 @@ impl F32x4 {
     }
 }
 
+impl F32x4 {
+    /// `self * factor + other`, rounded once.
+    pub fn fused_mul_add(self, factor: Self, other: Self) -> Self {
+        Self(std::array::from_fn(|lane| self.0[lane].mul_add(factor.0[lane], other.0[lane])))
+    }
+}
+
 impl Add for F32x4 {
     type Output = Self;
 

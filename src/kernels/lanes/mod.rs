@@ -108,7 +108,7 @@ mod tests {
             let (first, second) = (values(1), values(5));
             let (mut one, mut four) = (vec![0.0; channels], vec![0.0; channels]);
             by_one::map([&first, &second], [&mut one], &SumThenRelu);
-            by_four::map([&first, &second], [&mut four], &SumThenRelu);
+            by_four::map([&first[..], &second], [&mut four[..]], &SumThenRelu);
             assert_eq!(one, four);
             let (mut one, mut four) = (first.clone(), first);
             by_one::update(&mut one, &second, &AddMultiple(0.5));

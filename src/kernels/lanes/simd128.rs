@@ -1,7 +1,8 @@
 //! The vectors of WebAssembly.
 
 use std::arch::wasm32::{
-    f32x4_add, f32x4_mul, f32x4_pmax, f32x4_splat, f32x4_sub, v128, v128_load, v128_store,
+    f32x4_add, f32x4_mul, f32x4_pmax, f32x4_relaxed_madd, f32x4_splat, f32x4_sub, v128, v128_load,
+    v128_store,
 };
 use std::ops::{Add, Sub};
 
@@ -34,6 +35,16 @@ impl F32x4 {
     #[inline(always)]
     pub fn mul_add(self, factor: Self, other: Self) -> Self {
         Self(f32x4_add(f32x4_mul(self.0, factor.0), other.0))
+    }
+}
+
+impl F32x4 {
+    /// `self * factor + other`, rounded once where the machine can. An engine that does not know the instruction refuses
+    /// the whole module, so it must not be linked into a program for all.
+    #[inline]
+    #[target_feature(enable = "relaxed-simd")]
+    pub fn fused_mul_add(self, factor: Self, other: Self) -> Self {
+        Self(f32x4_relaxed_madd(self.0, factor.0, other.0))
     }
 }
 

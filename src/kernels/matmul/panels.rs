@@ -8,7 +8,7 @@
 use crate::kernels::lanes::{F32x4, Number};
 
 /// A row of a panel: its eight columns, as two vectors.
-type PanelRow = [[f32; 4]; 2];
+pub type PanelRow = [[f32; 4]; 2];
 /// Columns of a tile, and of a panel.
 const WIDTH: usize = 8;
 /// Rows of a tile.
@@ -42,35 +42,29 @@ impl PackedMatrices {
         Self { rows, inner, columns }
     }
 
-    /// `out = left * matrix` for the matrix of this index; `left` is `rows` x `inner`, `out` is `rows` x `columns`.
+    /// `out = left * matrix` for the matrix of this index, by this kernel; `left` is `rows` x `inner`, `out` is `rows` x
+    /// `columns`.
     ///
     /// # Panics
     /// If the slices do not fit each other.
-    pub fn multiply(&self, index: usize, left: &[f32], out: &mut [f32]) {
+    pub fn multiply_by(&self, kernel: Kernel, index: usize, left: &[f32], out: &mut [f32]) {
         let (inner, columns) = (self.inner, self.columns);
         assert_eq!(left.len() * columns, out.len() * inner);
         let size = columns.div_ceil(WIDTH) * inner;
         let matrix = &self.rows[index * size..][..size];
-        for start in (0..inner).step_by(DEPTH) {
-            let depth = DEPTH.min(inner - start);
-            for (panel, first) in matrix.chunks_exact(inner).zip((0..columns).step_by(WIDTH)) {
-                let panel = &panel[start..][..depth];
-                let place = Place { inner, columns, start, first };
-                for (left, out) in left.chunks(ROWS * inner).zip(out.chunks_mut(ROWS * columns)) {
-                    match out.len() / columns {
-                        ROWS => four_rows(left, panel, out, &place),
-                        3 => three_rows(left, panel, out, &place),
-                        2 => two_rows(left, panel, out, &place),
-                        _ => one_row(left, panel, out, &place),
-                    }
-                }
-            }
+        #[expect(
+            unsafe_code,
+            reason = "the fused kernel needs an engine that knows its instruction"
+        )]
+        // SAFETY: an engine that does not know it does not accept a program that has it.
+        unsafe {
+            kernel(matrix, [inner, columns], left, out);
         }
     }
 }
 
 /// Where a tile lies in its product.
-struct Place {
+pub struct Place {
     inner: usize,
     columns: usize,
     /// First of the products that are summed.
@@ -79,10 +73,14 @@ struct Place {
     first: usize,
 }
 
-/// Defines a tile of some rows: adds a panel's products with rows of the left operand to what lies in the output; the
-/// first ones replace it. Written out row by row, for an array that a loop fills would stay in memory.
+/// Multiplies rows by a matrix in panels, of `inner` x `columns`.
+pub type Kernel = unsafe fn(matrix: &[PanelRow], sizes: [usize; 2], left: &[f32], out: &mut [f32]);
+
+/// Defines a tile: adds a panel's products with rows of the left operand to what lies in the output; the first ones
+/// replace it. It is written out row by row, for an array that a loop fills would stay in memory.
 macro_rules! tile {
-    ($name:ident, $($row:literal: $left:ident $near:ident $far:ident)+) => {
+    ($(#[$attribute:meta])? $name:ident, $mul_add:ident, $($row:literal: $left:ident $near:ident $far:ident)+) => {
+        $(#[$attribute])?
         fn $name(left: &[f32], panel: &[PanelRow], out: &mut [f32], place: &Place) {
             let Place { inner, columns, start, first } = *place;
             let width = WIDTH.min(columns - first);
@@ -101,8 +99,8 @@ macro_rules! tile {
                     #[expect(unsafe_code, reason = "checked indices cost a third of the speed")]
                     // SAFETY: every row has been cut to the length of the panel.
                     let value = F32x4::splat(unsafe { *$left.get_unchecked(index) });
-                    $near = value.mul_add(near, $near);
-                    $far = value.mul_add(far, $far);
+                    $near = value.$mul_add(near, $near);
+                    $far = value.$mul_add(far, $far);
                 )+
             }
             $(store_row([$near, $far], &mut out[$row * columns + first..][..width]);)+
@@ -110,10 +108,49 @@ macro_rules! tile {
     };
 }
 
-tile!(four_rows, 0: a a0 a1  1: b b0 b1  2: c c0 c1  3: d d0 d1);
-tile!(three_rows, 0: a a0 a1  1: b b0 b1  2: c c0 c1);
-tile!(two_rows, 0: a a0 a1  1: b b0 b1);
-tile!(one_row, 0: a a0 a1);
+/// Defines a kernel from a way to multiply and add.
+macro_rules! kernel {
+    ($(#[$attribute:meta])? $name:ident, $mul_add:ident) => {
+        mod $name {
+            use super::*;
+
+            tile!($(#[$attribute])? one_row, $mul_add, 0: a a0 a1);
+            tile!($(#[$attribute])? two_rows, $mul_add, 0: a a0 a1  1: b b0 b1);
+            tile!($(#[$attribute])? three_rows, $mul_add, 0: a a0 a1  1: b b0 b1  2: c c0 c1);
+            tile!($(#[$attribute])? four_rows, $mul_add, 0: a a0 a1  1: b b0 b1  2: c c0 c1  3: d d0 d1);
+
+            $(#[$attribute])?
+            pub fn multiply(matrix: &[PanelRow], [inner, columns]: [usize; 2], left: &[f32], out: &mut [f32]) {
+                for start in (0..inner).step_by(DEPTH) {
+                    let depth = DEPTH.min(inner - start);
+                    for (panel, first) in matrix.chunks_exact(inner).zip((0..columns).step_by(WIDTH)) {
+                        let panel = &panel[start..][..depth];
+                        let place = Place { inner, columns, start, first };
+                        for (left, out) in left.chunks(ROWS * inner).zip(out.chunks_mut(ROWS * columns)) {
+                            match out.len() / columns {
+                                ROWS => four_rows(left, panel, out, &place),
+                                3 => three_rows(left, panel, out, &place),
+                                2 => two_rows(left, panel, out, &place),
+                                _ => one_row(left, panel, out, &place),
+                            }
+                        }
+                    }
+                }
+            }
+        }
+        pub use $name::multiply as $name;
+    };
+}
+
+kernel!(rounded_twice, mul_add);
+#[cfg(target_arch = "wasm32")]
+kernel!(
+    #[target_feature(enable = "relaxed-simd")]
+    fused,
+    fused_mul_add
+);
+#[cfg(not(target_arch = "wasm32"))]
+kernel!(fused, fused_mul_add);
 
 /// A row of a tile, which may be narrower.
 #[inline(always)]
@@ -158,14 +195,15 @@ mod tests {
             let (left, right) = (numbers(rows * inner, 1), numbers(count * inner * columns, 2));
             let packed = PackedMatrices::new(right.clone(), [inner, columns]);
             for index in 0..count {
-                let mut out = vec![f32::NAN; rows * columns];
-                packed.multiply(index, &left, &mut out);
-                for (place, value) in out.iter().enumerate() {
-                    let (row, column) = (place / columns, place % columns);
-                    let right = &right[index * inner * columns..];
-                    let expected: f32 =
-                        (0..inner).map(|k| left[row * inner + k] * right[k * columns + column]).sum();
-                    prop_assert_eq!(*value, expected);
+                let right = &right[index * inner * columns..];
+                for kernel in [rounded_twice as Kernel, fused as Kernel] {
+                    let mut out = vec![f32::NAN; rows * columns];
+                    packed.multiply_by(kernel, index, &left, &mut out);
+                    for (place, value) in out.iter().enumerate() {
+                        let (row, column) = (place / columns, place % columns);
+                        let products = (0..inner).map(|k| left[row * inner + k] * right[k * columns + column]);
+                        prop_assert_eq!(*value, products.sum::<f32>());
+                    }
                 }
             }
         }

@@ -258,7 +258,9 @@ impl Session {
             }
             Command::ModelIsReady { device, model } => {
                 let readers = [Reader::Raster, Reader::AllFormats].map(Reader::files);
-                let files = [&device.files()[..], readers.as_flattened()].concat();
+                let files =
+                    [&device.files(browser::fuses_multiply_add())[..], readers.as_flattened()]
+                        .concat();
                 browser::precache(&files, &model);
                 self.fetch_card(&model);
             }
@@ -273,7 +275,7 @@ impl Session {
         let failed = move |reason: &str| {
             failed.update(|scheduler| scheduler.worker_failed(number, reason));
         };
-        match WorkerHandle::start(device.files(), on_event, failed) {
+        match WorkerHandle::start(device.files(browser::fuses_multiply_add()), on_event, failed) {
             Ok(program) => {
                 self.inner.running.borrow_mut().workers.push((number, program));
             }
