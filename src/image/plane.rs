@@ -1,11 +1,13 @@
 //! Where a slice lies in the patient.
 
+use serde::{Deserialize, Serialize};
+
 /// Degrees from the patient's axes beyond which a slice counts as oblique.
 const OBLIQUE_DEGREES: f64 = 10.0;
 
 /// A slice's place in patient coordinates: millimetres towards the patient's left, back and head, as in
 /// DICOM.
-#[derive(Clone, Copy, Debug, PartialEq)]
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Plane {
     /// Centre of the first pixel.
     pub origin: [f64; 3],
@@ -42,6 +44,13 @@ impl Plane {
         })
     }
 
+    /// What lies beyond the slice's left, right, upper and lower edge, in the letters of DICOM's Patient Orientation.
+    pub fn edges(&self) -> [String; 4] {
+        let back = |direction: [f64; 3]| direction.map(|part| -part);
+        [back(self.along_row), self.along_row, back(self.along_column), self.along_column]
+            .map(letters)
+    }
+
     /// Whether two slices are parallel and turned alike.
     pub fn is_parallel_to(&self, other: &Self) -> bool {
         let alike = |a, b| dot(a, b) > 0.9999;
@@ -53,6 +62,20 @@ impl Plane {
         let way = [0, 1, 2].map(|k| other.origin[k] - self.origin[k]);
         dot(way, self.along_row).hypot(dot(way, self.along_column))
     }
+}
+
+/// Where a unit vector points: left or right, posterior or anterior, head or feet; what it points to most comes first,
+/// and what it hardly points to is left out.
+fn letters(direction: [f64; 3]) -> String {
+    let least = OBLIQUE_DEGREES.to_radians().sin();
+    let mut parts: Vec<(f64, char)> = direction
+        .into_iter()
+        .zip([['L', 'R'], ['P', 'A'], ['H', 'F']])
+        .map(|(part, [ahead, behind])| (part.abs(), if part > 0.0 { ahead } else { behind }))
+        .filter(|(length, _)| *length > least)
+        .collect();
+    parts.sort_by(|(a, _), (b, _)| b.total_cmp(a));
+    parts.into_iter().map(|(_, letter)| letter).collect()
 }
 
 /// Whether pixels are of one size, but for what writers round.
@@ -88,6 +111,23 @@ mod tests {
         assert_eq!(plane.normal(), [0.0, 0.0, 1.0]);
         assert_eq!(plane.offset(), 35.0);
         assert_eq!(plane.warning(), None);
+    }
+
+    #[test]
+    fn edges_are_called_by_what_lies_beyond_them() {
+        let plane = |along_row, along_column| Plane { origin: [0.0; 3], along_row, along_column };
+        let axial = plane([1.0, 0.0, 0.0], [0.0, 1.0, 0.0]);
+        assert_eq!(axial.edges(), ["R", "L", "A", "P"]);
+        let prone = plane([-1.0, 0.0, 0.0], [0.0, -1.0, 0.0]);
+        assert_eq!(prone.edges(), ["L", "R", "P", "A"]);
+        let coronal = plane([1.0, 0.0, 0.0], [0.0, 0.0, -1.0]);
+        assert_eq!(coronal.edges(), ["R", "L", "H", "F"]);
+        let (sin, cos) = 30f64.to_radians().sin_cos();
+        let turned = plane([cos, sin, 0.0], [-sin, cos, 0.0]);
+        assert_eq!(turned.edges(), ["RA", "LP", "AL", "PR"]);
+        let (sin, cos) = 5f64.to_radians().sin_cos();
+        let tilted = plane([1.0, 0.0, 0.0], [0.0, cos, sin]);
+        assert_eq!(tilted.edges(), ["R", "L", "A", "P"]);
     }
 
     #[test]

@@ -7,7 +7,9 @@ use std::sync::Arc;
 use crate::image::decode::dicom_source::DicomSource;
 use crate::image::decode::nifti::NiftiSlices;
 use crate::image::decode::wall::wall;
-use crate::image::decode::{AllFormats, Budget, DicomFile, Formats, Member, Opened, archive};
+use crate::image::decode::{
+    AllFormats, Budget, DicomFile, Formats, HeaderElement, Member, Opened, archive,
+};
 use crate::image::natural_order::natural;
 use crate::image::plane::is_same_spacing;
 use crate::image::slice::{RawSlice, SliceHeader};
@@ -107,6 +109,22 @@ impl<F: FileBytes> SeriesSlice<F> {
                 Source::Frames(file) => F::Formats::frame_source(file, frame),
                 Source::Unpacked(bytes) => F::Formats::dicom_source(bytes, frame),
                 Source::File(file) => F::Formats::dicom_source(&self.same_bytes(file)?, frame),
+            },
+            ImageError::broken,
+        )
+    }
+
+    /// All elements of its file's header.
+    ///
+    /// # Errors
+    /// If it comes from another format, or the file is gone, damaged, or not the one any more that was opened.
+    pub fn header_elements(&self) -> Result<Vec<HeaderElement>, ImageError> {
+        wall(
+            || match &self.source {
+                Source::Volume(_) => Err(ImageError::NotDicom),
+                Source::Frames(file) => F::Formats::frame_header(file),
+                Source::Unpacked(bytes) => F::Formats::dicom_header(bytes),
+                Source::File(file) => F::Formats::dicom_header(&self.same_bytes(file)?),
             },
             ImageError::broken,
         )

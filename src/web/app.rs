@@ -9,8 +9,8 @@ use yew::prelude::*;
 use crate::image::Window;
 use crate::web::browser;
 use crate::web::components::{
-    About, Bench, Exports, LesionList, Probabilities, Regions, SeriesPanel, SliceCanvas,
-    SliceInput, Status, Troubles,
+    About, Bench, Exports, FileHeader, LesionList, Probabilities, Regions, SeriesPanel,
+    SliceCanvas, SliceInput, Status, Troubles,
 };
 use crate::web::options::Theme;
 use crate::web::session::Session;
@@ -159,6 +159,7 @@ fn App() -> Html {
                     { findings(&state, on_highlight, on_threshold, on_force) }
                     if !state.reports.is_empty() {
                         <Exports state={state.clone()} session={(*session).clone()} />
+                        <FileHeader state={state.clone()} session={(*session).clone()} />
                     }
                     if !options.embed {
                         <About state={state.clone()} />

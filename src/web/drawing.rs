@@ -8,11 +8,14 @@ use crate::detection::mask::paste::paste_highest;
 use crate::export::overlay::score_colour;
 use crate::network::heads::MASK_SIDE;
 use crate::report::SliceReport;
+use crate::web::scale_bar::ScaleBar;
 use crate::web::state::{Display, RenderedSlice};
 use crate::web::view::View;
 
 /// Canvas pixels per slice pixel, so that lines and figures stay sharp.
 const DENSITY: f64 = 2.0;
+/// Pixels of a slice's longer side for which the sizes of annotations are given.
+const ANNOTATED: f64 = 512.0;
 /// Magnification over which single pixels are shown as squares.
 const SQUARES: f64 = 3.0;
 
@@ -48,10 +51,84 @@ pub fn draw(
     display: Display,
 ) -> Result<(), JsValue> {
     let context = draw_slice(canvas, picture, display.view)?;
-    match report.filter(|_| display.overlay) {
-        Some((report, outlines)) => draw_lesions(&context, report, outlines, highlighted, display),
-        None => Ok(()),
+    if let Some((report, outlines)) = report.filter(|_| display.overlay) {
+        draw_lesions(&context, report, outlines, highlighted, display)?;
     }
+    draw_orientation(&context, picture)?;
+    draw_scale_bar(&context, picture, display.view)
+}
+
+/// Draws what lies beyond each edge, if the file tells.
+fn draw_orientation(
+    context: &CanvasRenderingContext2d,
+    picture: &RenderedSlice,
+) -> Result<(), JsValue> {
+    let Some(plane) = picture.shown.plane else { return Ok(()) };
+    let (width, height, unit) = begin_annotations(context, picture)?;
+    let [left, right, upper, lower] = plane.edges();
+    let (margin, line) = (4.0 * unit, 11.0 * unit);
+    annotate(context, &left, "left", (margin, (height + line) / 2.0), unit)?;
+    annotate(context, &right, "right", (width - margin, (height + line) / 2.0), unit)?;
+    annotate(context, &upper, "center", (width / 2.0, margin + line), unit)?;
+    annotate(context, &lower, "center", (width / 2.0, height - margin), unit)
+}
+
+/// Draws a bar of a round length, if the file tells how large its pixels are.
+fn draw_scale_bar(
+    context: &CanvasRenderingContext2d,
+    picture: &RenderedSlice,
+    view: View,
+) -> Result<(), JsValue> {
+    let Some([_, between_columns]) = picture.shown.spacing_mm else { return Ok(()) };
+    let (width, height, unit) = begin_annotations(context, picture)?;
+    let Some(bar) = ScaleBar::new(picture.shown.width as f64 * between_columns, view) else {
+        return Ok(());
+    };
+    let (right, low, tick) = (width - 6.0 * unit, height - 6.0 * unit, 4.0 * unit);
+    let left = right - bar.share * width;
+    context.begin_path();
+    context.move_to(left, low - tick);
+    context.line_to(left, low);
+    context.line_to(right, low);
+    context.line_to(right, low - tick);
+    for (colour, thickness) in [("black", 3.0), ("white", 1.0)] {
+        context.set_stroke_style_str(colour);
+        context.set_line_width(thickness * unit);
+        context.stroke();
+    }
+    let label = format!("{} mm", bar.millimetres);
+    annotate(context, &label, "right", (right, low - tick - 2.0 * unit), unit)
+}
+
+/// From here on the whole of what is seen is as wide and high as the slice has pixels, whatever is magnified; returns
+/// that size and the unit that annotations are measured in.
+fn begin_annotations(
+    context: &CanvasRenderingContext2d,
+    picture: &RenderedSlice,
+) -> Result<(f64, f64, f64), JsValue> {
+    context.set_transform(DENSITY, 0.0, 0.0, DENSITY, 0.0, 0.0)?;
+    let (width, height) = (picture.shown.width as f64, picture.shown.height as f64);
+    let unit = width.max(height) / ANNOTATED;
+    context.set_font(&format!("600 {}px system-ui, sans-serif", 11.0 * unit));
+    Ok((width, height, unit))
+}
+
+/// Writes a word that stands out from any picture.
+fn annotate(
+    context: &CanvasRenderingContext2d,
+    word: &str,
+    align: &str,
+    (x, baseline): (f64, f64),
+    unit: f64,
+) -> Result<(), JsValue> {
+    context.set_text_align(align);
+    context.set_line_width(2.5 * unit);
+    context.set_stroke_style_str("black");
+    context.stroke_text(word, x, baseline)?;
+    context.set_fill_style_str("white");
+    context.fill_text(word, x, baseline)?;
+    context.set_text_align("start");
+    Ok(())
 }
 
 /// Draws the part of the mask scores that is shown of the slice: what each pixel's score is, where a lesion's

@@ -11,6 +11,7 @@ pub mod image_cache;
 pub mod options;
 pub mod protocol;
 pub mod read_out;
+pub mod scale_bar;
 pub mod scheduler;
 pub mod state;
 pub mod texts;

@@ -71,6 +71,7 @@ mod tests {
                 file_window: None,
                 spacing_mm: Some([2.0, 0.5]),
                 says_hounsfield: false,
+                plane: None,
             },
         }
     }

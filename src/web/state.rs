@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::rc::Rc;
 
 use crate::image::Window;
+use crate::image::decode::HeaderElement;
 use crate::inference::{Settings, Stage};
 use crate::report::regions::RegionReference;
 use crate::report::{ModelsInfo, Report, SliceReport};
@@ -155,6 +156,8 @@ pub struct State {
     /// What the shown file holds that identifies people, once asked for.
     /// Within it: `None` if it is no DICOM file.
     pub identifying: Option<Option<Elements>>,
+    /// The header of the shown file, once asked for. Within it: `None` if it is no DICOM file.
+    pub header: Option<Option<Rc<Vec<HeaderElement>>>>,
     /// The model's card, once there.
     pub card: Option<Rc<str>>,
     /// Whether the last job was cancelled.
@@ -184,6 +187,7 @@ impl Default for State {
             highlighted: None,
             display: Display::default(),
             identifying: None,
+            header: None,
             card: None,
             cancelled: false,
             paused: false,
@@ -255,6 +259,13 @@ pub enum Action {
         slice: usize,
         /// Names and values.
         elements: Option<Vec<(String, String)>>,
+    },
+    /// All elements of a file; `None` if it is no DICOM file.
+    Header {
+        /// The slice that was asked about.
+        slice: usize,
+        /// The elements.
+        elements: Option<Vec<HeaderElement>>,
     },
     /// Nothing is opened or runs any more.
     Settled,
@@ -379,7 +390,7 @@ impl State {
                 state.scores = Rc::default();
                 state.window = None;
                 state.display.view = View::default();
-                state.identifying = None;
+                (state.identifying, state.header) = (None, None);
                 state.error = None;
                 state.highlighted = None;
                 (state.cancelled, state.paused) = (false, false);
@@ -401,7 +412,7 @@ impl State {
             Action::Show { slice, window } => {
                 if slice != state.shown {
                     state.highlighted = None;
-                    state.identifying = None;
+                    (state.identifying, state.header) = (None, None);
                 }
                 state.shown = slice;
                 state.window = window;
@@ -440,6 +451,11 @@ impl State {
                 // Another slice's patient is none of this one's.
                 if slice == state.shown {
                     state.identifying = Some(elements.map(Rc::new));
+                }
+            }
+            Action::Header { slice, elements } => {
+                if slice == state.shown {
+                    state.header = Some(elements.map(Rc::new));
                 }
             }
             Action::Card(card) => state.card = Some(card),

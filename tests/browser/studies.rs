@@ -62,7 +62,25 @@ pub async fn a_series() {
     visitor.unfold("What identifies the patient").await;
     visitor.wait_for("Nobody^Drawn", SOON).await;
     visitor.picture("identity").await;
+    header_of_the_file(&visitor).await;
     visitor.leave().await;
+}
+
+/// The header is there in full, can be searched, and keeps names to itself until they are asked for.
+async fn header_of_the_file(visitor: &Visitor) {
+    visitor.unfold("Header of the file").await;
+    visitor.wait_for("PixelSpacing", SOON).await;
+    let shown = visitor.text("details.header").await.expect("the header");
+    assert!(shown.contains("(0010,0010)\tPatientName\thidden"), "{shown}");
+    assert!(!shown.contains("Nobody^Drawn"), "{shown}");
+    visitor.keys("details.header input[type=search]", "patientname").await;
+    visitor.wait_for("1 of ", SOON).await;
+    visitor.keys("details.header input[type=checkbox]", " ").await;
+    let is_named = || async {
+        visitor.text("details.header").await.unwrap_or_default().contains("Nobody^Drawn")
+    };
+    visitor.until("the name is shown", SOON, is_named).await;
+    visitor.picture("header").await;
 }
 
 pub async fn a_zip() {

@@ -1,6 +1,7 @@
 //! Which formats a program reads. A program of the page links only what it reads, so that a user with a
 //! picture does not download DICOM.
 
+use crate::image::decode::HeaderElement;
 use crate::image::decode::dicom_source::DicomSource;
 use crate::image::decode::nifti::NiftiSlices;
 use crate::image::decode::{
@@ -52,6 +53,18 @@ pub trait Formats {
     /// # Errors
     /// If it is no DICOM file, is damaged, or has no identifiers.
     fn dicom_source(bytes: &[u8], frame: usize) -> Result<DicomSource, ImageError>;
+
+    /// All elements of an opened file.
+    ///
+    /// # Errors
+    /// If these formats have none.
+    fn frame_header(file: &DicomFile) -> Result<Vec<HeaderElement>, ImageError>;
+
+    /// All elements of a DICOM file.
+    ///
+    /// # Errors
+    /// If it is no DICOM file or is damaged.
+    fn dicom_header(bytes: &[u8]) -> Result<Vec<HeaderElement>, ImageError>;
 }
 
 /// PNG, JPEG, DICOM, NIfTI and zip archives of them.
@@ -118,6 +131,17 @@ impl Formats for AllFormats {
         }
         DicomFile::open(bytes)?.source(frame)
     }
+
+    fn frame_header(file: &DicomFile) -> Result<Vec<HeaderElement>, ImageError> {
+        Ok(file.header())
+    }
+
+    fn dicom_header(bytes: &[u8]) -> Result<Vec<HeaderElement>, ImageError> {
+        if !dicom::is_dicom(bytes) {
+            return Err(ImageError::NotDicom);
+        }
+        Ok(DicomFile::open(bytes)?.header())
+    }
 }
 
 impl Formats for RasterOnly {
@@ -155,6 +179,14 @@ impl Formats for RasterOnly {
     }
 
     fn dicom_source(_: &[u8], _: usize) -> Result<DicomSource, ImageError> {
+        Err(ImageError::NotDicom)
+    }
+
+    fn frame_header(_: &DicomFile) -> Result<Vec<HeaderElement>, ImageError> {
+        Err(ImageError::NotDicom)
+    }
+
+    fn dicom_header(_: &[u8]) -> Result<Vec<HeaderElement>, ImageError> {
         Err(ImageError::NotDicom)
     }
 }

@@ -10,6 +10,7 @@ pub mod wall;
 
 use thiserror::Error;
 
+pub use self::dicom::header::HeaderElement;
 pub use self::dicom::{DicomFile, source as dicom_source};
 pub use self::formats::{AllFormats, Formats, RasterOnly};
 pub use self::limits::{Budget, MAX_SIDE, MIN_SIDE};

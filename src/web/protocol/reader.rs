@@ -4,8 +4,9 @@ use serde::{Deserialize, Serialize};
 
 use crate::export::Format;
 use crate::export::dicom::Identity;
+use crate::image::decode::HeaderElement;
 use crate::image::slice::Values;
-use crate::image::{CtSlice, Window};
+use crate::image::{CtSlice, Plane, Window};
 use crate::report::{FileError, Report};
 
 /// Page to reader.
@@ -52,6 +53,13 @@ pub enum Request {
         identity: Identity,
         /// The model card, for the report to read.
         card: Option<String>,
+    },
+    /// List all elements of the file of a slice.
+    ListHeader {
+        /// Number of the batch.
+        batch: u32,
+        /// Which, counted through all series.
+        slice: usize,
     },
     /// List what the file of a slice holds that identifies people.
     Identify {
@@ -172,6 +180,8 @@ pub struct ShownSlice {
     pub spacing_mm: Option<[f64; 2]>,
     /// Whether the values are Hounsfield units.
     pub says_hounsfield: bool,
+    /// Where it lies in the patient, if its file tells.
+    pub plane: Option<Plane>,
 }
 
 /// A slice's values as they travel behind its grey ones, if it has others: rounded, 16 bits, little endian.
@@ -267,8 +277,17 @@ pub enum Event {
         /// Name and value of each element; `None` for files other than DICOM.
         elements: Option<Vec<(String, String)>>,
     },
-    /// It cannot be said.
-    NotIdentified {
+    /// All elements of the file of a slice.
+    Header {
+        /// Number of the batch.
+        batch: u32,
+        /// Which slice was asked about.
+        slice: usize,
+        /// The elements; `None` for files other than DICOM.
+        elements: Option<Vec<HeaderElement>>,
+    },
+    /// What a file holds cannot be said.
+    NotListed {
         /// Why.
         message: String,
     },

@@ -122,21 +122,19 @@ impl<K: Kind> Reader<K> {
             Request::Show { batch, slice, window } => self.show(batch, slice, window),
             Request::Prepare { batch, slice } => self.prepare(batch, slice),
             Request::Identify { batch, slice } => {
-                let opened = self.opened.borrow();
-                let Some(place) = opened.slice_of(batch, slice) else {
-                    let message = NO_SLICE.into();
-                    return post(&Event::NotIdentified { message }, Transfer::Nothing);
+                let identifying = |place: &SeriesSlice<_>| Ok(place.dicom_source()?.identifying);
+                let answer = match self.list(batch, slice, identifying) {
+                    Ok(elements) => Event::Identified { batch, slice, elements },
+                    Err(message) => Event::NotListed { message },
                 };
-                let elements = match place.dicom_source() {
-                    Ok(source) => Some(source.identifying),
-                    Err(ImageError::NotDicom) => None,
-                    // That it cannot be read does not say that it names nobody.
-                    Err(error) => {
-                        let message = format!("{}: {error}", place.name);
-                        return post(&Event::NotIdentified { message }, Transfer::Nothing);
-                    }
+                post(&answer, Transfer::Nothing);
+            }
+            Request::ListHeader { batch, slice } => {
+                let answer = match self.list(batch, slice, SeriesSlice::header_elements) {
+                    Ok(elements) => Event::Header { batch, slice, elements },
+                    Err(message) => Event::NotListed { message },
                 };
-                post(&Event::Identified { batch, slice, elements }, Transfer::Nothing);
+                post(&answer, Transfer::Nothing);
             }
             Request::Export { batch, format, report, slices, name, identity, card } => {
                 let opened = self.opened.borrow();
@@ -156,6 +154,23 @@ impl<K: Kind> Reader<K> {
                     }
                 }
             }
+        }
+    }
+
+    /// Elements of the file of a slice; `None` for files other than DICOM. Else why they cannot be listed: that a file
+    /// cannot be read does not say that it holds nothing.
+    fn list<T>(
+        &self,
+        batch: u32,
+        slice: usize,
+        elements: impl Fn(&SeriesSlice<BrowserFile<K>>) -> Result<T, ImageError>,
+    ) -> Result<Option<T>, String> {
+        let opened = self.opened.borrow();
+        let place = opened.slice_of(batch, slice).ok_or(NO_SLICE)?;
+        match elements(place) {
+            Ok(elements) => Ok(Some(elements)),
+            Err(ImageError::NotDicom) => Ok(None),
+            Err(error) => Err(format!("{}: {error}", place.name)),
         }
     }
 
@@ -194,6 +209,7 @@ impl<K: Kind> Reader<K> {
                     file_window: raw.window,
                     spacing_mm: raw.spacing_mm,
                     says_hounsfield: raw.says_hounsfield,
+                    plane: place.header.plane,
                 };
                 let values = value_bytes(&raw.values);
                 let mut bytes = raw.windowed(&place.name, window).pixels;

@@ -129,6 +129,8 @@ pub struct Scheduler {
     has_chosen: bool,
     /// Whether the list of what identifies people is open.
     lists_identity: bool,
+    /// Whether the header of the shown file is open.
+    lists_header: bool,
     reading: Reading,
     workers: Vec<Worker>,
     pool: WorkerPool,
@@ -159,6 +161,7 @@ impl Scheduler {
             next_number: 1,
             has_chosen: false,
             lists_identity: false,
+            lists_header: false,
             reading: Reading::default(),
             workers: Vec::new(),
             pool,
@@ -228,6 +231,9 @@ impl Scheduler {
         if self.lists_identity {
             self.identify();
         }
+        if self.lists_header {
+            self.list_header();
+        }
     }
 
     /// The list of what in the shown file identifies people was opened or closed; while it is open, it is asked for
@@ -236,6 +242,14 @@ impl Scheduler {
         self.lists_identity = is_open;
         if is_open {
             self.identify();
+        }
+    }
+
+    /// The header of the shown file was opened or closed; while it is open, it is asked for anew with every slice.
+    pub fn show_header(&mut self, is_open: bool) {
+        self.lists_header = is_open;
+        if is_open {
+            self.list_header();
         }
     }
 

@@ -158,6 +158,11 @@ impl Session {
         self.update(|scheduler| scheduler.list_identity(is_open));
     }
 
+    /// The header of the shown file was opened or closed.
+    pub fn show_header(&self, is_open: bool) {
+        self.update(|scheduler| scheduler.show_header(is_open));
+    }
+
     /// Asks for a file with what a report says; see [`Scheduler::export`].
     pub fn export(
         &self,

@@ -1,5 +1,6 @@
 //! DICOM CT slices, of one frame or many.
 
+pub mod header;
 mod lengths;
 mod pixels;
 pub mod source;
@@ -12,6 +13,7 @@ use dicom_object::file::ReadPreamble;
 use dicom_object::{DefaultDicomObject, FileMetaTable, InMemDicomObject, OpenFileOptions, Tag};
 use dicom_transfer_syntax_registry::TransferSyntaxRegistry;
 
+use self::header::HeaderElement;
 use self::pixels::Layout;
 use self::source::DicomSource;
 use crate::image::Plane;
@@ -144,6 +146,11 @@ impl DicomFile {
     /// If the file has no identifiers.
     pub fn source(&self, frame: usize) -> Result<DicomSource, ImageError> {
         source::of_frame(&self.object, frame)
+    }
+
+    /// All elements of the file.
+    pub fn header(&self) -> Vec<HeaderElement> {
+        header::of(&self.object)
     }
 }
 

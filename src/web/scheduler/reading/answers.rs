@@ -152,7 +152,12 @@ impl Scheduler {
                     self.dispatch(Action::Identified { slice, elements });
                 }
             }
-            Event::NotIdentified { message } => self.dispatch(Action::Failed(message)),
+            Event::Header { batch, slice, elements } => {
+                if self.batch_number() == Some(batch) {
+                    self.dispatch(Action::Header { slice, elements });
+                }
+            }
+            Event::NotListed { message } => self.dispatch(Action::Failed(message)),
             Event::Exported { name, media_type } => {
                 self.reading.exporting = self.reading.exporting.saturating_sub(1);
                 self.commands.push(Command::Save { name, media_type, bytes });

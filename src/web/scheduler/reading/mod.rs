@@ -284,9 +284,17 @@ impl Scheduler {
 
     /// Asks what the shown file holds that identifies people.
     pub(super) fn identify(&mut self) {
+        self.ask_of_shown_file(|batch, slice| Request::Identify { batch, slice });
+    }
+
+    /// Asks for the header of the shown file.
+    pub(super) fn list_header(&mut self) {
+        self.ask_of_shown_file(|batch, slice| Request::ListHeader { batch, slice });
+    }
+
+    fn ask_of_shown_file(&mut self, request: impl Fn(u32, usize) -> Request) {
         if let Some(batch) = self.batch_number().filter(|_| self.has_opened()) {
-            let slice = self.reading.shown.0;
-            self.ask_reader(Request::Identify { batch, slice });
+            self.ask_reader(request(batch, self.reading.shown.0));
         }
     }
 

@@ -198,6 +198,7 @@ impl Page {
                         file_window: None,
                         spacing_mm: None,
                         says_hounsfield: false,
+                        plane: None,
                     };
                     self.read(Read::Shown { batch, slice, chosen: window, shown });
                 }

@@ -1,0 +1,56 @@
+//! A bar of a round length, to judge sizes by.
+
+use crate::web::view::View;
+
+/// Largest share of what is seen that a bar covers.
+const MOST: f64 = 0.25;
+
+/// A horizontal bar.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct ScaleBar {
+    /// Its length in millimetres: 1, 2 or 5, or ten, a hundred times as much, or a tenth.
+    pub millimetres: f64,
+    /// Its length as a share of the width of what is seen.
+    pub share: f64,
+}
+
+impl ScaleBar {
+    /// The longest that covers at most a quarter of what `view` shows of a slice of so many millimetres; `None` if its
+    /// width makes no sense.
+    pub fn new(width_mm: f64, view: View) -> Option<Self> {
+        let seen = width_mm / view.zoom;
+        if !(seen.is_finite() && seen > 0.0) {
+            return None;
+        }
+        let decade = 10f64.powf((seen * MOST).log10().floor());
+        let longest = [5.0, 2.0].into_iter().map(|factor| factor * decade);
+        let millimetres =
+            longest.into_iter().find(|length| *length <= seen * MOST).unwrap_or(decade);
+        Some(Self { millimetres, share: millimetres / seen })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    #[test]
+    fn a_whole_scan_has_a_bar_of_five_centimetres_and_a_magnified_one_a_shorter() {
+        let whole = ScaleBar::new(350.0, View::default()).map(|bar| bar.millimetres);
+        assert_eq!(whole, Some(50.0));
+        let view = View { zoom: 10.0, ..View::default() };
+        assert_eq!(ScaleBar::new(350.0, view).map(|bar| bar.millimetres), Some(5.0));
+        assert_eq!(ScaleBar::new(0.0, view), None);
+        assert_eq!(ScaleBar::new(f64::NAN, view), None);
+    }
+
+    proptest! {
+        #[test]
+        fn a_bar_covers_between_a_tenth_and_a_quarter(width in 1e-3f64..1e5, zoom in 1.0f64..16.0) {
+            let bar = ScaleBar::new(width, View { zoom, ..View::default() });
+            let share = bar.map_or(0.0, |bar| bar.share);
+            prop_assert!((0.1 - 1e-9..=MOST + 1e-9).contains(&share), "{share}");
+        }
+    }
+}
