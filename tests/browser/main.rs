@@ -56,6 +56,7 @@ fn main() -> ExitCode {
     arguments.test_threads = Some(1);
     let trials = vec![
         trial("a_sample_is_outlined_and_classified_as_natively", a_sample),
+        trial("a_browser_without_relaxed_simd_gets_the_worker_for_all", without_relaxed_simd),
         trial("an_own_picture_is_read_and_stays_here", an_own_picture),
         trial("a_dicom_slice_is_read_with_its_spacing", a_dicom_slice),
         trial("a_series_is_sorted_run_and_exported", studies::a_series),
@@ -229,7 +230,23 @@ async fn a_sample() {
     assert!(body.contains("Research use only, not a medical device."));
     assert!(body.contains("Your images stay on this machine"));
     assert!(body.contains("cpu (WebAssembly)"));
+    assert!(
+        site.requests("/worker_cpu_fma_bg.wasm") > 0,
+        "Chromium multiplies and adds in one step"
+    );
     visitor.picture("sample").await;
+    visitor.leave().await;
+}
+
+/// As Safari does, of which the page must not ask more.
+async fn without_relaxed_simd() {
+    let site = Site::with_program_after("start.js", "WebAssembly.validate = () => false;");
+    let visitor = ready_on_cpu(&site).await;
+    assert!(site.requests("/worker_cpu_bg.wasm") > 0, "the worker for all is fetched");
+    assert_eq!(site.requests("/worker_cpu_fma_bg.wasm"), 0, "the other one is not");
+    visitor.press("COVID-19 phantom").await;
+    visitor.wait_for("Done:", SOON).await;
+    assert_shows(&visitor, &native(&repository().join("www/samples/phantom-covid19.png"))).await;
     visitor.leave().await;
 }
 
