@@ -159,7 +159,7 @@ fn App() -> Html {
                     { findings(&state, on_highlight, on_threshold, on_force) }
                     if !state.reports.is_empty() {
                         <Exports state={state.clone()} session={(*session).clone()} />
-                        <FileHeader state={state.clone()} session={(*session).clone()} />
+                        <FileHeader header={state.header.clone()} session={(*session).clone()} />
                     }
                     if !options.embed {
                         <About state={state.clone()} />

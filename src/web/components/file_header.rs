@@ -1,5 +1,7 @@
 //! The header of the shown file: every element, searchable; what names somebody is hidden until it is asked for.
 
+use std::rc::Rc;
+
 use js_sys::Reflect;
 use wasm_bindgen::JsValue;
 use web_sys::HtmlInputElement;
@@ -7,14 +9,13 @@ use yew::prelude::*;
 
 use crate::image::decode::HeaderElement;
 use crate::web::session::Session;
-use crate::web::state::State;
 use crate::web::texts::text;
 
 /// What to show.
 #[derive(Properties, PartialEq)]
 pub struct Props {
-    /// Everything shown.
-    pub state: State,
+    /// The shown file's elements, once read. Within it: `None` if it is no DICOM file.
+    pub header: Option<Option<Rc<Vec<HeaderElement>>>>,
     /// What reads the file.
     pub session: Session,
 }
@@ -51,7 +52,7 @@ pub fn FileHeader(props: &Props) -> Html {
         let shows_names = shows_names.clone();
         Callback::from(move |_: Event| shows_names.set(!*shows_names))
     };
-    let content = match &props.state.header {
+    let content = match &props.header {
         None => html! { <p>{text!("export.identity.asked")}</p> },
         Some(None) => html! { <p>{text!("header.no_dicom")}</p> },
         Some(Some(elements)) => {
