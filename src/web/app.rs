@@ -3,7 +3,7 @@
 use std::rc::Rc;
 
 use wasm_bindgen_futures::spawn_local;
-use web_sys::{File, HtmlSelectElement};
+use web_sys::{File, HtmlInputElement, HtmlSelectElement};
 use yew::prelude::*;
 
 use crate::image::Window;
@@ -82,7 +82,9 @@ fn App() -> Html {
     let on_key = {
         let session = session.clone();
         Callback::from(move |event: KeyboardEvent| {
-            if event.key() == "Escape" {
+            // In a field it belongs to the field.
+            let is_in_field = event.target_dyn_into::<HtmlInputElement>().is_some();
+            if event.key() == "Escape" && !is_in_field {
                 session.cancel();
             }
         })
@@ -159,7 +161,13 @@ fn App() -> Html {
                     { findings(&state, on_highlight, on_threshold, on_force) }
                     if !state.reports.is_empty() {
                         <Exports state={state.clone()} session={(*session).clone()} />
-                        <FileHeader header={state.header.clone()} session={(*session).clone()} />
+                    }
+                    if state.picture.is_some() {
+                        <FileHeader
+                            header={state.header.clone()}
+                            series={state.contents.series_of(state.shown).map(|(_, first)| first)}
+                            session={(*session).clone()}
+                        />
                     }
                     if !options.embed {
                         <About state={state.clone()} />

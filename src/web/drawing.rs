@@ -16,6 +16,8 @@ use crate::web::view::View;
 const DENSITY: f64 = 2.0;
 /// Pixels of a slice's longer side for which the sizes of annotations are given.
 const ANNOTATED: f64 = 512.0;
+/// The same of the smallest picture that they are made for.
+const SMALLEST: f64 = 256.0;
 /// Magnification over which single pixels are shown as squares.
 const SQUARES: f64 = 3.0;
 
@@ -73,17 +75,14 @@ fn draw_orientation(
     annotate(context, &lower, "center", (width / 2.0, height - margin), unit)
 }
 
-/// Draws a bar of a round length, if the file tells how large its pixels are.
+/// Draws a bar of a round length, if the file tells how large its pixels are and they are square.
 fn draw_scale_bar(
     context: &CanvasRenderingContext2d,
     picture: &RenderedSlice,
     view: View,
 ) -> Result<(), JsValue> {
-    let Some([_, between_columns]) = picture.shown.spacing_mm else { return Ok(()) };
+    let Some(bar) = ScaleBar::of(&picture.shown, view) else { return Ok(()) };
     let (width, height, unit) = begin_annotations(context, picture)?;
-    let Some(bar) = ScaleBar::new(picture.shown.width as f64 * between_columns, view) else {
-        return Ok(());
-    };
     let (right, low, tick) = (width - 6.0 * unit, height - 6.0 * unit, 4.0 * unit);
     let left = right - bar.share * width;
     context.begin_path();
@@ -108,7 +107,10 @@ fn begin_annotations(
 ) -> Result<(f64, f64, f64), JsValue> {
     context.set_transform(DENSITY, 0.0, 0.0, DENSITY, 0.0, 0.0)?;
     let (width, height) = (picture.shown.width as f64, picture.shown.height as f64);
-    let unit = width.max(height) / ANNOTATED;
+    // On a small screen letters are larger than the slice asks for.
+    let shown_width = context.canvas().map_or(0, |canvas| canvas.client_width());
+    let readable = width / f64::from(shown_width.max(1));
+    let unit = (width.max(height) / ANNOTATED).max(readable.min(width.max(height) / SMALLEST));
     context.set_font(&format!("600 {}px system-ui, sans-serif", 11.0 * unit));
     Ok((width, height, unit))
 }

@@ -72,6 +72,8 @@ pub struct PageOptions {
     pub model: Option<String>,
     /// `?lang=`.
     pub language: Option<String>,
+    /// `?fma=0`: the CPU worker for all browsers.
+    pub avoids_fma: bool,
     /// `?theme=`; without it, as the system is set.
     pub theme: Option<Theme>,
     /// `?bench=1`.
@@ -94,6 +96,7 @@ impl PageOptions {
                 _ => None,
             },
             model: get("model"),
+            avoids_fma: get("fma").is_some_and(|value| value == "0"),
             language: get("lang"),
             theme: get("theme").and_then(|name| {
                 [Theme::Dark, Theme::Light].into_iter().find(|theme| theme.name() == name)

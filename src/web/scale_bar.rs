@@ -1,5 +1,7 @@
 //! A bar of a round length, to judge sizes by.
 
+use crate::image::plane::is_same_spacing;
+use crate::web::protocol::reader::ShownSlice;
 use crate::web::view::View;
 
 /// Largest share of what is seen that a bar covers.
@@ -15,6 +17,13 @@ pub struct ScaleBar {
 }
 
 impl ScaleBar {
+    /// That of what `view` shows of a slice; `None` if its pixels are not known to be square.
+    pub fn of(slice: &ShownSlice, view: View) -> Option<Self> {
+        let [between_rows, between_columns] = slice.spacing_mm?;
+        let is_square = is_same_spacing(Some([between_rows; 2]), Some([between_columns; 2]));
+        is_square.then(|| Self::new(slice.width as f64 * between_columns, view)).flatten()
+    }
+
     /// The longest that covers at most a quarter of what `view` shows of a slice of so many millimetres; `None` if its
     /// width makes no sense.
     pub fn new(width_mm: f64, view: View) -> Option<Self> {

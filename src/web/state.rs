@@ -117,6 +117,9 @@ pub struct ModelState {
     pub downloads: Vec<Download>,
 }
 
+/// The elements of a file, `None` if it is no DICOM file; else why they cannot be listed.
+pub type FileHeader = Result<Option<Rc<Vec<HeaderElement>>>, String>;
+
 /// Names and values of a file's elements.
 pub type Elements = Rc<Vec<(String, String)>>;
 
@@ -156,8 +159,8 @@ pub struct State {
     /// What the shown file holds that identifies people, once asked for.
     /// Within it: `None` if it is no DICOM file.
     pub identifying: Option<Option<Elements>>,
-    /// The header of the shown file, once asked for. Within it: `None` if it is no DICOM file.
-    pub header: Option<Option<Rc<Vec<HeaderElement>>>>,
+    /// The header of the shown file, once asked for.
+    pub header: Option<FileHeader>,
     /// The model's card, once there.
     pub card: Option<Rc<str>>,
     /// Whether the last job was cancelled.
@@ -260,12 +263,12 @@ pub enum Action {
         /// Names and values.
         elements: Option<Vec<(String, String)>>,
     },
-    /// All elements of a file; `None` if it is no DICOM file.
+    /// The elements of a file.
     Header {
         /// The slice that was asked about.
         slice: usize,
-        /// The elements.
-        elements: Option<Vec<HeaderElement>>,
+        /// The elements; `None` if it is no DICOM file. Else why they cannot be listed.
+        elements: Result<Option<Vec<HeaderElement>>, String>,
     },
     /// Nothing is opened or runs any more.
     Settled,
@@ -455,7 +458,7 @@ impl State {
             }
             Action::Header { slice, elements } => {
                 if slice == state.shown {
-                    state.header = Some(elements.map(Rc::new));
+                    state.header = Some(elements.map(|elements| elements.map(Rc::new)));
                 }
             }
             Action::Card(card) => state.card = Some(card),

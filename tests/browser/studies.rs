@@ -68,7 +68,7 @@ pub async fn a_series() {
 
 /// The header is there in full, can be searched, and keeps names to itself until they are asked for.
 async fn header_of_the_file(visitor: &Visitor) {
-    visitor.unfold("Header of the file").await;
+    visitor.unfold("File header").await;
     visitor.wait_for("PixelSpacing", SOON).await;
     let shown = visitor.text("details.header").await.expect("the header");
     let shown = shown.split_whitespace().collect::<Vec<_>>().join(" ");

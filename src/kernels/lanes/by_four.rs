@@ -91,9 +91,10 @@ pub fn map<const INPUTS: usize, const OUTPUTS: usize>(
     }
 }
 
-/// Replaces every channel's value by a formula of itself and another one.
+/// Replaces every channel's value by a formula of itself and that of another slice, which is at least as long.
 #[inline(always)]
 pub fn update(values: &mut [f32], others: &[f32], formula: &impl Formula<2, 1>) {
+    let others = &others[..values.len()];
     let (values, values_rest) = values.as_chunks_mut::<4>();
     let (others, others_rest) = others.as_chunks::<4>();
     for (value, other) in values.iter_mut().zip(others) {

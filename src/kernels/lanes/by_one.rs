@@ -20,7 +20,7 @@ pub fn map<const INPUTS: usize, const OUTPUTS: usize>(
     }
 }
 
-/// Replaces every channel's value by a formula of itself and another one.
+/// Replaces every channel's value by a formula of itself and that of another slice, which is at least as long.
 #[inline(always)]
 pub fn update(values: &mut [f32], others: &[f32], formula: &impl Formula<2, 1>) {
     for (value, other) in values.iter_mut().zip(others) {

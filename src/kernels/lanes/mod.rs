@@ -111,8 +111,10 @@ mod tests {
             by_four::map([&first[..], &second], [&mut four[..]], &SumThenRelu);
             assert_eq!(one, four);
             let (mut one, mut four) = (first.clone(), first);
-            by_one::update(&mut one, &second, &AddMultiple(0.5));
-            by_four::update(&mut four, &second, &AddMultiple(0.5));
+            // The other slice may be longer.
+            let longer = [&second[..], &[5.0; 9]].concat();
+            by_one::update(&mut one, &longer, &AddMultiple(0.5));
+            by_four::update(&mut four, &longer, &AddMultiple(0.5));
             assert_eq!(one, four);
         }
     }

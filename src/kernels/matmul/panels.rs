@@ -28,6 +28,7 @@ pub struct PackedMatrices {
 impl PackedMatrices {
     /// From row-major matrices of `inner` x `columns`, one after the other.
     pub fn new(values: Vec<f32>, [inner, columns]: [usize; 2]) -> Self {
+        assert_eq!(values.len() % (inner * columns), 0);
         let mut rows = Vec::with_capacity(values.len().div_ceil(WIDTH));
         for matrix in values.chunks_exact(inner * columns) {
             for first in (0..columns).step_by(WIDTH) {
@@ -49,7 +50,8 @@ impl PackedMatrices {
     /// If the slices do not fit each other.
     pub fn multiply_by(&self, kernel: Kernel, index: usize, left: &[f32], out: &mut [f32]) {
         let (inner, columns) = (self.inner, self.columns);
-        assert_eq!(left.len() * columns, out.len() * inner);
+        assert_eq!((left.len() % inner, out.len() % columns), (0, 0));
+        assert_eq!(left.len() / inner, out.len() / columns);
         let size = columns.div_ceil(WIDTH) * inner;
         let matrix = &self.rows[index * size..][..size];
         #[expect(

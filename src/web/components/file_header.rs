@@ -1,6 +1,4 @@
-//! The header of the shown file: every element, searchable; what names somebody is hidden until it is asked for.
-
-use std::rc::Rc;
+//! The header of the shown file, searchable; what may identify somebody is hidden until it is asked for.
 
 use js_sys::Reflect;
 use wasm_bindgen::JsValue;
@@ -9,20 +7,23 @@ use yew::prelude::*;
 
 use crate::image::decode::HeaderElement;
 use crate::web::session::Session;
+use crate::web::state;
 use crate::web::texts::text;
 
 /// What to show.
 #[derive(Properties, PartialEq)]
 pub struct Props {
-    /// The shown file's elements, once read. Within it: `None` if it is no DICOM file.
-    pub header: Option<Option<Rc<Vec<HeaderElement>>>>,
+    /// The shown file's elements, once read.
+    pub header: Option<state::FileHeader>,
+    /// The series of the shown file.
+    pub series: Option<usize>,
     /// What reads the file.
     pub session: Session,
 }
 
 /// Whether an element's tag, keyword or shown value has these letters in it.
-fn has(element: &HeaderElement, letters: &str, shows_names: bool) -> bool {
-    let value = (shows_names || !element.names_somebody).then_some(&element.value);
+fn has(element: &HeaderElement, letters: &str, shows_all: bool) -> bool {
+    let value = (shows_all || !element.may_identify).then_some(&element.value);
     let words = [Some(&element.tag), element.keyword.as_ref(), value];
     words.into_iter().flatten().any(|word| word.to_lowercase().contains(letters))
 }
@@ -31,7 +32,7 @@ fn has(element: &HeaderElement, letters: &str, shows_names: bool) -> bool {
 #[component]
 pub fn FileHeader(props: &Props) -> Html {
     let letters = use_state(String::new);
-    let shows_names = use_state(|| false);
+    let shows_all = use_state(|| false);
     let on_toggle = {
         let session = props.session.clone();
         Callback::from(move |event: Event| {
@@ -48,16 +49,26 @@ pub fn FileHeader(props: &Props) -> Html {
             }
         })
     };
-    let on_names = {
-        let shows_names = shows_names.clone();
-        Callback::from(move |_: Event| shows_names.set(!*shows_names))
+    let on_show_all = {
+        let shows_all = shows_all.clone();
+        Callback::from(move |_: Event| shows_all.set(!*shows_all))
     };
+    {
+        // Another series may be another patient's.
+        let shows_all = shows_all.clone();
+        use_effect_with(props.series, move |_| shows_all.set(false));
+    }
+    {
+        let session = props.session.clone();
+        use_effect_with((), move |()| move || session.show_header(false));
+    }
     let content = match &props.header {
         None => html! { <p>{text!("export.identity.asked")}</p> },
-        Some(None) => html! { <p>{text!("header.no_dicom")}</p> },
-        Some(Some(elements)) => {
+        Some(Err(message)) => html! { <p>{message}</p> },
+        Some(Ok(None)) => html! { <p>{text!("header.no_dicom")}</p> },
+        Some(Ok(Some(elements))) => {
             let found: Vec<_> =
-                elements.iter().filter(|element| has(element, &letters, *shows_names)).collect();
+                elements.iter().filter(|element| has(element, &letters, *shows_all)).collect();
             html! {
                 <>
                     <label>
@@ -65,7 +76,7 @@ pub fn FileHeader(props: &Props) -> Html {
                         <input type="search" value={(*letters).clone()} oninput={on_search} />
                     </label>
                     <label>
-                        <input type="checkbox" checked={*shows_names} onchange={on_names} />
+                        <input type="checkbox" checked={*shows_all} onchange={on_show_all} />
                         {text!("header.names")}
                     </label>
                     <p role="status">{text!("header.found", found = found.len(), all = elements.len())}</p>
@@ -73,7 +84,7 @@ pub fn FileHeader(props: &Props) -> Html {
                         <table>
                             <tbody>
                                 for element in found {
-                                    { row(element, *shows_names) }
+                                    { row(element, *shows_all) }
                                 }
                             </tbody>
                         </table>
@@ -90,10 +101,10 @@ pub fn FileHeader(props: &Props) -> Html {
     }
 }
 
-fn row(element: &HeaderElement, shows_names: bool) -> Html {
-    let is_hidden = element.names_somebody && !shows_names;
+fn row(element: &HeaderElement, shows_all: bool) -> Html {
+    let is_hidden = element.may_identify && !shows_all;
     html! {
-        <tr class={classes!(element.names_somebody.then_some("names"))}>
+        <tr class={classes!(element.may_identify.then_some("hidden"))}>
             <td class="tag">{&element.tag}</td>
             <th scope="row">{element.keyword.clone().unwrap_or_else(|| text!("header.unknown").to_string())}</th>
             <td>

@@ -15,6 +15,7 @@ use crate::web::browser;
 use crate::web::components::gestures::{Gesture, PointerTracker, key, place};
 use crate::web::drawing::{draw, draw_scores, outlines};
 use crate::web::read_out::{PixelValue, ReadOut};
+use crate::web::scale_bar::ScaleBar;
 use crate::web::state::{Display, RenderedSlice, Step};
 use crate::web::texts::{counted, text};
 
@@ -57,10 +58,19 @@ fn windows(picture: &RenderedSlice) -> Vec<(AttrValue, Option<Window>)> {
 fn summary(props: &Props) -> AttrValue {
     let source = &props.picture.source;
     let report = props.report.as_ref().filter(|report| report.segmented);
-    match report.map(|report| report.lesions.len()) {
+    let mut summary = match report.map(|report| report.lesions.len()) {
         None => text!("slice.alone", source = source),
         Some(count) => counted!("slice.lesions", count, source = source),
     }
+    .to_string();
+    if let Some(plane) = props.picture.shown.plane {
+        let [left, right, upper, lower] = plane.edges();
+        summary += &text!("slice.edges", left = left, right = right, upper = upper, lower = lower);
+    }
+    if let Some(bar) = ScaleBar::of(&props.picture.shown, props.display.view) {
+        summary += &text!("slice.bar", millimetres = bar.millimetres);
+    }
+    summary.into()
 }
 
 /// What lies under the pointer.

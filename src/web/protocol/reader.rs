@@ -288,6 +288,10 @@ pub enum Event {
     },
     /// What a file holds cannot be said.
     NotListed {
+        /// Number of the batch.
+        batch: u32,
+        /// Which slice was asked about.
+        slice: usize,
         /// Why.
         message: String,
     },

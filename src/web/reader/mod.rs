@@ -125,14 +125,14 @@ impl<K: Kind> Reader<K> {
                 let identifying = |place: &SeriesSlice<_>| Ok(place.dicom_source()?.identifying);
                 let answer = match self.list(batch, slice, identifying) {
                     Ok(elements) => Event::Identified { batch, slice, elements },
-                    Err(message) => Event::NotListed { message },
+                    Err(message) => Event::NotListed { batch, slice, message },
                 };
                 post(&answer, Transfer::Nothing);
             }
             Request::ListHeader { batch, slice } => {
                 let answer = match self.list(batch, slice, SeriesSlice::header_elements) {
                     Ok(elements) => Event::Header { batch, slice, elements },
-                    Err(message) => Event::NotListed { message },
+                    Err(message) => Event::NotListed { batch, slice, message },
                 };
                 post(&answer, Transfer::Nothing);
             }

@@ -228,12 +228,7 @@ impl Scheduler {
     pub fn show(&mut self, slice: usize, window: Option<Window>) {
         self.dispatch(Action::Show { slice, window });
         self.ask_for_picture(slice, window);
-        if self.lists_identity {
-            self.identify();
-        }
-        if self.lists_header {
-            self.list_header();
-        }
+        self.list_elements_of_kept();
     }
 
     /// The list of what in the shown file identifies people was opened or closed; while it is open, it is asked for

@@ -108,6 +108,11 @@ impl Session {
         session
     }
 
+    /// Whether CPU workers multiply and add in one step.
+    fn fuses_multiply_add(&self) -> bool {
+        !self.inner.options.avoids_fma && browser::fuses_multiply_add()
+    }
+
     /// The options of the address.
     pub fn options(&self) -> &PageOptions {
         &self.inner.options
@@ -264,8 +269,7 @@ impl Session {
             Command::ModelIsReady { device, model } => {
                 let readers = [Reader::Raster, Reader::AllFormats].map(Reader::files);
                 let files =
-                    [&device.files(browser::fuses_multiply_add())[..], readers.as_flattened()]
-                        .concat();
+                    [&device.files(self.fuses_multiply_add())[..], readers.as_flattened()].concat();
                 browser::precache(&files, &model);
                 self.fetch_card(&model);
             }
@@ -280,7 +284,7 @@ impl Session {
         let failed = move |reason: &str| {
             failed.update(|scheduler| scheduler.worker_failed(number, reason));
         };
-        match WorkerHandle::start(device.files(browser::fuses_multiply_add()), on_event, failed) {
+        match WorkerHandle::start(device.files(self.fuses_multiply_add()), on_event, failed) {
             Ok(program) => {
                 self.inner.running.borrow_mut().workers.push((number, program));
             }

@@ -143,11 +143,6 @@ fn unread_characters(object: &DefaultDicomObject) -> Option<String> {
     set.map(|set| set.trim().to_owned())
 }
 
-/// Whether an element names the patient or the people around, leads to them, or may hold anything.
-pub(super) fn names_somebody(tag: Tag) -> bool {
-    tag.group() % 2 == 1 || IDENTIFYING.iter().any(|(identifying, _)| *identifying == tag)
-}
-
 fn identifying(object: &DefaultDicomObject) -> Vec<(String, String)> {
     let unread = unread_characters(object);
     let named = IDENTIFYING.iter().filter_map(|(tag, name)| {

@@ -129,6 +129,7 @@ impl Scheduler {
                     }
                     self.reading.images.keep((slice, chosen), picture);
                     self.has_come();
+                    self.list_elements_of_kept();
                 }
             }
             Event::NotShown { batch, slice, message } => {
@@ -154,10 +155,15 @@ impl Scheduler {
             }
             Event::Header { batch, slice, elements } => {
                 if self.batch_number() == Some(batch) {
-                    self.dispatch(Action::Header { slice, elements });
+                    self.dispatch(Action::Header { slice, elements: Ok(elements) });
                 }
             }
-            Event::NotListed { message } => self.dispatch(Action::Failed(message)),
+            Event::NotListed { batch, slice, message } => {
+                if self.batch_number() == Some(batch) {
+                    self.dispatch(Action::Header { slice, elements: Err(message.clone()) });
+                    self.dispatch(Action::Failed(message));
+                }
+            }
             Event::Exported { name, media_type } => {
                 self.reading.exporting = self.reading.exporting.saturating_sub(1);
                 self.commands.push(Command::Save { name, media_type, bytes });

@@ -84,6 +84,8 @@ pub(super) struct Reading {
     failures_at: BTreeMap<usize, u32>,
     /// Slices that it was asked for, in order, and has not answered.
     asked: VecDeque<usize>,
+    /// Batch and slice whose lists of elements were asked for.
+    listed: Option<(u32, usize)>,
 }
 
 impl Scheduler {
@@ -96,6 +98,7 @@ impl Scheduler {
         reading.asked.clear();
         reading.is_cancelled = false;
         reading.is_there = true;
+        reading.listed = None;
         let reader = reading.reader;
         if std::mem::take(&mut reading.exporting) > 0 {
             let reason = text!("session.replaced");
@@ -290,6 +293,29 @@ impl Scheduler {
     /// Asks for the header of the shown file.
     pub(super) fn list_header(&mut self) {
         self.ask_of_shown_file(|batch, slice| Request::ListHeader { batch, slice });
+    }
+
+    /// Asks for the lists that are open, if the picture of the shown slice is there: what is scrolled past is not asked
+    /// for, and where one stays, the lists follow its picture.
+    pub(super) fn list_elements_of_kept(&mut self) {
+        if self.reading.images.get(self.reading.shown).is_some() {
+            self.list_elements();
+        }
+    }
+
+    /// Asks for the lists that are open, unless they were asked for of the shown slice.
+    fn list_elements(&mut self) {
+        let shown = self.batch_number().map(|batch| (batch, self.reading.shown.0));
+        if self.reading.listed == shown {
+            return;
+        }
+        self.reading.listed = shown;
+        if self.lists_identity {
+            self.identify();
+        }
+        if self.lists_header {
+            self.list_header();
+        }
     }
 
     fn ask_of_shown_file(&mut self, request: impl Fn(u32, usize) -> Request) {

@@ -190,20 +190,33 @@ impl Page {
                     };
                     self.read(Read::Prepared { batch, slice, prepared });
                 }
-                Ask::Show { batch, slice, window } => {
-                    let shown = ShownSlice {
-                        width: 1,
-                        height: 1,
-                        window,
-                        file_window: None,
-                        spacing_mm: None,
-                        says_hounsfield: false,
-                        plane: None,
-                    };
-                    self.read(Read::Shown { batch, slice, chosen: window, shown });
-                }
+                Ask::Show { batch, slice, window } => self.show(batch, slice, window),
                 _ => {}
             }
+        }
+    }
+
+    /// The reader sends a picture.
+    fn show(&mut self, batch: u32, slice: usize, window: Option<Window>) {
+        let shown = ShownSlice {
+            width: 1,
+            height: 1,
+            window,
+            file_window: None,
+            spacing_mm: None,
+            says_hounsfield: false,
+            plane: None,
+        };
+        self.read(Read::Shown { batch, slice, chosen: window, shown });
+    }
+
+    /// The reader sends the next picture that it was asked for, and nothing else.
+    fn show_next(&mut self) {
+        let is_show = |ask: &Ask| matches!(ask, Ask::Show { .. });
+        if let Some(place) = self.asked.iter().position(is_show)
+            && let Ask::Show { batch, slice, window } = self.asked.remove(place)
+        {
+            self.show(batch, slice, window);
         }
     }
 

@@ -106,3 +106,38 @@ fn a_reader_that_cannot_be_started_is_started_again_when_files_are_opened() {
     });
     assert_eq!(page.readers_started, started + 1);
 }
+
+#[test]
+fn an_open_header_is_asked_for_once_a_slice() {
+    let mut page = Page::new();
+    page.open(3);
+    page.settle();
+    let headers = |page: &Page| -> Vec<usize> {
+        let slice = |ask: &Ask| match ask {
+            Ask::ListHeader { slice, .. } => Some(*slice),
+            _ => None,
+        };
+        page.asked.iter().filter_map(slice).collect()
+    };
+    let shown = page.state.shown;
+    page.act(|scheduler, _| scheduler.show_header(true));
+    assert_eq!(headers(&page), [shown]);
+    page.asked.clear();
+    // Other windows of the slice change nothing; another slice does, once its picture is there.
+    page.act(|scheduler, _| scheduler.show(shown, Some(Window::LUNG)));
+    page.settle();
+    let other = (shown + 1) % 3;
+    page.act(|scheduler, _| scheduler.show(other, None));
+    assert!(headers(&page).is_empty());
+    let batch = page.batch();
+    let shows = page.asked.iter().any(|ask| matches!(ask, Ask::Show { .. }));
+    assert!(shows, "the picture is asked for: {:?}", page.asked);
+    page.show_next();
+    assert_eq!(headers(&page), [other]);
+    // What comes late, or of other files, is not this slice's.
+    page.read(Read::Header { batch, slice: shown, elements: Some(Vec::new()) });
+    page.read(Read::NotListed { batch: batch + 1, slice: other, message: "gone".into() });
+    assert_eq!((&page.state.header, &page.state.error), (&None, &None));
+    page.read(Read::NotListed { batch, slice: other, message: "gone".into() });
+    assert_eq!(page.state.header, Some(Err("gone".into())));
+}
