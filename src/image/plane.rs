@@ -68,14 +68,19 @@ impl Plane {
 /// and what it hardly points to is left out.
 fn letters(direction: [f64; 3]) -> String {
     let least = OBLIQUE_DEGREES.to_radians().sin();
-    let mut parts: Vec<(f64, char)> = direction
-        .into_iter()
-        .zip([['L', 'R'], ['P', 'A'], ['H', 'F']])
-        .map(|(part, [ahead, behind])| (part.abs(), if part > 0.0 { ahead } else { behind }))
-        .filter(|(length, _)| *length > least)
-        .collect();
-    parts.sort_by(|(a, _), (b, _)| b.total_cmp(a));
-    parts.into_iter().map(|(_, letter)| letter).collect()
+    let mut rest = direction;
+    let mut found = String::new();
+    for _ in 0..rest.len() {
+        let longest = (1..rest.len()).fold(0, |longest, axis| {
+            if rest[axis].abs() > rest[longest].abs() { axis } else { longest }
+        });
+        let part = std::mem::take(&mut rest[longest]);
+        if part.abs() > least {
+            let [ahead, behind] = [['L', 'R'], ['P', 'A'], ['H', 'F']][longest];
+            found.push(if part > 0.0 { ahead } else { behind });
+        }
+    }
+    found
 }
 
 /// Whether pixels are of one size, but for what writers round.

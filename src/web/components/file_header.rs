@@ -25,7 +25,7 @@ pub struct Props {
 fn has(element: &HeaderElement, letters: &str, shows_all: bool) -> bool {
     let value = (shows_all || !element.may_identify).then_some(&element.value);
     let words = [Some(&element.tag), element.keyword.as_ref(), value];
-    words.into_iter().flatten().any(|word| word.to_lowercase().contains(letters))
+    words.into_iter().flatten().any(|word| word.to_ascii_lowercase().contains(letters))
 }
 
 /// The header, folded until it is asked for.
@@ -45,7 +45,7 @@ pub fn FileHeader(props: &Props) -> Html {
         let letters = letters.clone();
         Callback::from(move |event: InputEvent| {
             if let Some(input) = event.target_dyn_into::<HtmlInputElement>() {
-                letters.set(input.value().to_lowercase());
+                letters.set(input.value().to_ascii_lowercase());
             }
         })
     };
