@@ -40,7 +40,10 @@ tools:
 	  || echo "wasm-opt, esbuild and axe-core were not found; skipping them"
 	@cargo fetch --locked
 
-test: fmt lint deny unit dist browser
+# The page is linked by one core at a time: meanwhile the other builds and runs the tests that need no page.
+test: fmt lint
+	$(MAKE) -j2 --output-sync=target unit dist deny
+	$(MAKE) browser
 
 fmt:
 	cargo fmt --check
