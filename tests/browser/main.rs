@@ -137,12 +137,30 @@ fn main() -> ExitCode {
     libtest_mimic::run(&arguments, trials).exit_code()
 }
 
+/// How often a trial is begun anew because the browser itself ended under it.
+const MOST_CRASHES: usize = 3;
+
 fn trial<F: Future<Output = ()> + Send + 'static>(name: &str, body: fn() -> F) -> Trial {
     Trial::test(name, move || {
-        let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
-        runtime.block_on(body());
+        for crashes in 1.. {
+            let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
+            let Err(panic) = std::panic::catch_unwind(|| runtime.block_on(body())) else { break };
+            let has_crashed = message(&*panic).contains("invalid session id");
+            if !has_crashed || crashes > MOST_CRASHES {
+                std::panic::resume_unwind(panic);
+            }
+            println!(
+                "Chromium ended by itself (seen where a service worker is replaced); once more"
+            );
+        }
         Ok(())
     })
+}
+
+/// What a panic says.
+fn message(panic: &(dyn std::any::Any + Send)) -> &str {
+    let owned = panic.downcast_ref::<String>().map(String::as_str);
+    owned.or_else(|| panic.downcast_ref::<&str>().copied()).unwrap_or_default()
 }
 
 fn repository() -> &'static Path {

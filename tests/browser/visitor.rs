@@ -122,7 +122,7 @@ impl Visitor {
     }
 
     pub async fn open(&self, url: &str) {
-        self.client.goto(url).await.expect("the page");
+        self.client.goto(url).await.unwrap_or_else(|error| panic!("{url}: {error}"));
     }
 
     /// What the page says in its status line.
