@@ -1,7 +1,7 @@
 //! Dense matrix products on the CPU.
 //!
 //! What a network multiplies by is known when it is loaded: [`PackedMatrices`] holds such right operands in the order in
-//! which the machine's kernel reads them. Natively that is the `gemm` crate; in wasm it is [`panels`], a kernel of our
+//! which the machine's kernel reads them. Natively that is the `gemm` crate; in wasm it is `panels`, a kernel of our
 //! own.
 
 #[cfg(target_arch = "wasm32")]
