@@ -13,6 +13,9 @@ TOOLS := $(CURDIR)/target/tools
 INSTALL := CARGO_PROFILE_DEV_DEBUG=false cargo install --locked --root $(TOOLS) --target-dir $(TOOLS)/build
 export PATH := $(TOOLS)/bin:$(TOOLS)/node_modules/.bin:$(HOME)/.cargo/bin:$(PATH)
 
+# Of make's two jobs each may use all cores: cargo would take them for a limit of its own.
+unexport MAKEFLAGS
+
 .PHONY: serve test dist package tools fmt lint deny unit browser fuzz
 
 serve: tools
