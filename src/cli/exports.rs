@@ -12,8 +12,7 @@ use crate::cli::reading;
 use crate::export::dicom::{self, Identity, Uids};
 use crate::export::names::Names;
 use crate::export::{ExportError, Format, Options, Slices, overlay, write};
-use crate::image::study::SeriesSlice;
-use crate::image::{CtSlice, Plane, Window};
+use crate::image::{CtSlice, Plane, SeriesSlice, Window};
 use crate::report::{Report, SliceReport};
 
 /// A slice where it can be read again.

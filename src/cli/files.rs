@@ -11,9 +11,9 @@ use anyhow::{Context, Result};
 use walkdir::{DirEntry, WalkDir};
 
 use crate::cli::reading::patience;
+use crate::image::FileBytes;
 use crate::image::ImageError;
 use crate::image::decode::{AllFormats, is_slice};
-use crate::image::study::FileBytes;
 use crate::whole_file::write_whole;
 
 /// Largest file read.

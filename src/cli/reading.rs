@@ -7,9 +7,10 @@ use std::sync::mpsc::{RecvTimeoutError, channel};
 use std::thread;
 use std::time::Duration;
 
+use crate::image::decode::limits::MAX_SECONDS;
 use crate::image::slice::RawSlice;
-use crate::image::study::{FileBytes, Opening, SeriesSlice, Study};
-use crate::image::{ImageError, decode::limits::MAX_SECONDS};
+use crate::image::study::{Opening, Study};
+use crate::image::{FileBytes, ImageError, SeriesSlice};
 
 /// What a decoder may take for a file of `bytes`: [`MAX_SECONDS`], and one more for each megabyte.
 pub fn patience(bytes: u64) -> Duration {

@@ -8,15 +8,17 @@
 mod attack;
 #[path = "../common/mod.rs"]
 mod common;
+mod devices;
 mod offline_and_access;
 mod policy;
 mod robustness;
 mod site;
 mod studies;
+mod trial;
 mod visitor;
+mod weights;
 
 use std::collections::BTreeMap;
-use std::future::Future;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
@@ -28,6 +30,7 @@ use groundglass::inference::{NoProgress, Predictor, Settings};
 use groundglass::report::SliceReport;
 use libtest_mimic::{Arguments, Trial};
 use site::Site;
+use trial::trial;
 use visitor::{Visitor, WebGpu};
 
 /// Patience for the CPU worker: starting, loading, one slice.
@@ -56,7 +59,10 @@ fn main() -> ExitCode {
     arguments.test_threads = Some(1);
     let trials = vec![
         trial("a_sample_is_outlined_and_classified_as_natively", a_sample),
-        trial("a_browser_without_relaxed_simd_gets_the_worker_for_all", without_relaxed_simd),
+        trial(
+            "a_browser_without_relaxed_simd_gets_the_worker_for_all",
+            devices::without_relaxed_simd,
+        ),
         trial("an_own_picture_is_read_and_stays_here", an_own_picture),
         trial("a_dicom_slice_is_read_with_its_spacing", a_dicom_slice),
         trial("a_series_is_sorted_run_and_exported", studies::a_series),
@@ -118,14 +124,17 @@ fn main() -> ExitCode {
             .with_ignored_flag(!common::reference().is_dir()),
         trial("a_running_slice_can_be_cancelled_and_the_page_goes_on", cancelling),
         trial("files_that_are_no_slices_are_named_and_the_page_goes_on", bad_files),
-        trial("without_webgpu_the_cpu_computes_and_the_page_says_so", without_web_gpu),
-        trial("webgpu_passes_the_start_up_check_and_a_lost_device_is_replaced", a_lost_device),
-        trial("a_graphics_card_emulated_in_software_is_left_alone", a_software_gpu),
-        trial("webgpu_gives_the_native_result_on_a_full_slice", a_full_slice_on_web_gpu),
-        trial("a_device_that_computes_wrong_values_is_not_believed", a_wrong_device),
-        trial("damaged_weights_are_refused", damaged_weights),
-        trial("an_unknown_model_is_named", an_unknown_model),
-        trial("weights_come_from_the_cache_the_second_time", cached_weights),
+        trial("without_webgpu_the_cpu_computes_and_the_page_says_so", devices::without_web_gpu),
+        trial(
+            "webgpu_passes_the_start_up_check_and_a_lost_device_is_replaced",
+            devices::a_lost_device,
+        ),
+        trial("a_graphics_card_emulated_in_software_is_left_alone", devices::a_software_gpu),
+        trial("webgpu_gives_the_native_result_on_a_full_slice", devices::a_full_slice_on_web_gpu),
+        trial("a_device_that_computes_wrong_values_is_not_believed", devices::a_wrong_device),
+        trial("damaged_weights_are_refused", weights::damaged_weights),
+        trial("an_unknown_model_is_named", weights::an_unknown_model),
+        trial("weights_come_from_the_cache_the_second_time", weights::cached_weights),
         trial("the_benchmark_shows_a_median_for_each_stage", the_benchmark),
         trial("the_page_fits_a_phone", a_phone),
     ];
@@ -135,32 +144,6 @@ fn main() -> ExitCode {
     };
     let trials = trials.into_iter().map(ignored).collect();
     libtest_mimic::run(&arguments, trials).exit_code()
-}
-
-/// How often a trial is begun anew because the browser itself ended under it.
-const MOST_CRASHES: usize = 3;
-
-fn trial<F: Future<Output = ()> + Send + 'static>(name: &str, body: fn() -> F) -> Trial {
-    Trial::test(name, move || {
-        for crashes in 1.. {
-            let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
-            let Err(panic) = std::panic::catch_unwind(|| runtime.block_on(body())) else { break };
-            let has_crashed = message(&*panic).contains("invalid session id");
-            if !has_crashed || crashes > MOST_CRASHES {
-                std::panic::resume_unwind(panic);
-            }
-            println!(
-                "Chromium ended by itself (seen where a service worker is replaced); once more"
-            );
-        }
-        Ok(())
-    })
-}
-
-/// What a panic says.
-fn message(panic: &(dyn std::any::Any + Send)) -> &str {
-    let owned = panic.downcast_ref::<String>().map(String::as_str);
-    owned.or_else(|| panic.downcast_ref::<&str>().copied()).unwrap_or_default()
 }
 
 fn repository() -> &'static Path {
@@ -253,18 +236,6 @@ async fn a_sample() {
         "Chromium multiplies and adds in one step"
     );
     visitor.picture("sample").await;
-    visitor.leave().await;
-}
-
-/// As Safari does, of which the page must not ask more.
-async fn without_relaxed_simd() {
-    let site = Site::with_program_after("start.js", "WebAssembly.validate = () => false;");
-    let visitor = ready_on_cpu(&site).await;
-    assert!(site.requests("/worker_cpu_bg.wasm") > 0, "the worker for all is fetched");
-    assert_eq!(site.requests("/worker_cpu_fma_bg.wasm"), 0, "the other one is not");
-    visitor.press("COVID-19 phantom").await;
-    visitor.wait_for("Done:", SOON).await;
-    assert_shows(&visitor, &native(&repository().join("www/samples/phantom-covid19.png"))).await;
     visitor.leave().await;
 }
 
@@ -374,120 +345,12 @@ async fn bad_files() {
     visitor.leave().await;
 }
 
-async fn without_web_gpu() {
-    let site = Site::serve(BTreeMap::new());
-    let visitor = Visitor::new(WebGpu::Off).await;
-    visitor.open(&site.url("?device=gpu")).await;
-    visitor.wait_for("Ready.", SOON).await;
-    let body = visitor.text("body").await.unwrap_or_default();
-    assert!(body.contains("no WebGPU adapter") && body.contains("cpu (WebAssembly)"), "{body}");
-    assert_eq!(site.requests("/worker_gpu_bg.wasm"), 0, "the large worker is not fetched");
-    visitor.picture("without-webgpu").await;
-    visitor.leave().await;
-}
-
-async fn a_lost_device() {
-    let site = Site::serve(BTreeMap::new());
-    let visitor = Visitor::new(WebGpu::On).await;
-    visitor.open(&site.url("?device=gpu")).await;
-    visitor.wait_for("Ready.", GPU_SOON).await;
-    // Ready means that WebGPU's answer on the self-test agrees with the stored values.
-    let body = visitor.text("body").await.unwrap_or_default();
-    assert!(body.contains("gpu (WebGPU"), "{body}");
-    visitor.picture("webgpu").await;
-    visitor.press("COVID-19 phantom").await;
-    visitor.wait_for("Working", SOON).await;
-    visitor.crash_graphics();
-    visitor.wait_for("The graphics card is no longer used", SOON).await;
-    visitor.wait_for("Done:", SOON).await;
-    let report = native(&repository().join("www/samples/phantom-covid19.png"));
-    assert_shows(&visitor, &report).await;
-    visitor.picture("lost-device").await;
-    visitor.leave().await;
-}
-
-/// SwiftShader is no graphics card: the CPU is faster by far.
-async fn a_software_gpu() {
-    let site = Site::serve(BTreeMap::new());
-    let visitor = Visitor::new(WebGpu::On).await;
-    visitor.open(&site.url("")).await;
-    visitor.wait_for("emulated in software", GPU_SOON).await;
-    visitor.wait_for("Ready.", SOON).await;
-    assert!(visitor.text(".device").await.unwrap_or_default().starts_with("cpu"));
-    visitor.leave().await;
-}
-
-/// About a minute on SwiftShader; the only full-size check of what a GPU visitor runs.
-async fn a_full_slice_on_web_gpu() {
-    let site = Site::serve(BTreeMap::new());
-    let visitor = Visitor::new(WebGpu::On).await;
-    visitor.open(&site.url("?device=gpu")).await;
-    visitor.wait_for("Ready.", GPU_SOON).await;
-    visitor.press("COVID-19 phantom").await;
-    visitor.wait_for("Done:", 2 * GPU_SOON).await;
-    assert!(visitor.text(".device").await.unwrap_or_default().starts_with("gpu (WebGPU"));
-    assert_shows(&visitor, &native(&repository().join("www/samples/phantom-covid19.png"))).await;
-    visitor.picture("webgpu-slice").await;
-    visitor.leave().await;
-}
-
 /// The site with another manifest.
 fn with_manifest(change: impl FnOnce(&mut Manifest)) -> Site {
     let mut manifest = manifest();
     change(&mut manifest);
     let text = serde_json::to_vec(&manifest).expect("JSON");
     Site::serve(BTreeMap::from([("models/manifest.json".to_owned(), text)]))
-}
-
-async fn a_wrong_device() {
-    // No device computes these values, so each is refused in turn.
-    let site = with_manifest(|manifest| {
-        for model in manifest.models.values_mut() {
-            model.self_test.boxes[0] += 5.0;
-        }
-    });
-    let visitor = Visitor::new(WebGpu::On).await;
-    visitor.open(&site.url("?device=gpu")).await;
-    visitor.wait_for("The graphics card is no longer used", GPU_SOON).await;
-    visitor.wait_for("Nothing can be computed here", SOON).await;
-    let alert = visitor.alert().await.expect("an alert");
-    assert!(alert.contains("wrong values"), "{alert}");
-    visitor.picture("wrong-device").await;
-    visitor.leave().await;
-}
-
-async fn damaged_weights() {
-    let file = default_weights();
-    let mut bytes = std::fs::read(repository().join("models").join(&file)).expect("the weights");
-    let middle = bytes.len() / 2;
-    bytes[middle] ^= 1;
-    let site = Site::serve(BTreeMap::from([(format!("models/{file}"), bytes)]));
-    let visitor = Visitor::new(WebGpu::Off).await;
-    visitor.open(&site.url("")).await;
-    visitor.wait_for("The model cannot be used", SOON).await;
-    let alert = visitor.alert().await.expect("an alert");
-    assert!(alert.contains(&file) && alert.contains("SHA-256"), "{alert}");
-    visitor.picture("damaged-weights").await;
-    visitor.leave().await;
-}
-
-async fn an_unknown_model() {
-    let site = Site::serve(BTreeMap::new());
-    let visitor = Visitor::new(WebGpu::Off).await;
-    visitor.open(&site.url("?model=resnet99")).await;
-    visitor.wait_for("there is no model `resnet99`", SOON).await;
-    visitor.leave().await;
-}
-
-async fn cached_weights() {
-    let site = Site::serve(BTreeMap::new());
-    let file = format!("models/{}", default_weights());
-    let visitor = ready_on_cpu(&site).await;
-    assert_eq!(site.requests(&file), 1);
-    visitor.open(&site.url("?device=cpu&again")).await;
-    visitor.wait_for("Ready.", SOON).await;
-    assert_eq!(site.requests(&file), 1);
-    visitor.leave().await;
 }
 
 async fn the_benchmark() {

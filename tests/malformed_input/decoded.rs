@@ -3,10 +3,10 @@
 use std::borrow::Cow;
 use std::cell::{Cell, RefCell};
 
+use groundglass::image::FileBytes;
 use groundglass::image::Study;
 use groundglass::image::decode::{AllFormats, Budget, Formats, ImageError};
 use groundglass::image::slice::Values;
-use groundglass::image::study::FileBytes;
 
 use crate::common::dicom::{SIDE, Small};
 use crate::samples::*;

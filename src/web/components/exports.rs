@@ -1,12 +1,11 @@
 //! Files to save.
 
-use js_sys::Reflect;
-use wasm_bindgen::JsValue;
 use yew::prelude::*;
 
 use crate::export::Format;
 use crate::export::dicom::Identity;
 use crate::report::Report;
+use crate::web::components::Details;
 use crate::web::session::Session;
 use crate::web::state::State;
 use crate::web::texts::text;
@@ -74,12 +73,7 @@ pub fn Exports(props: &Props) -> Html {
     };
     let on_list = {
         let session = props.session.clone();
-        Callback::from(move |event: Event| {
-            let list = event.target().map(JsValue::from).unwrap_or_default();
-            session.list_identity(
-                Reflect::get(&list, &"open".into()).is_ok_and(|open| open.is_truthy()),
-            );
-        })
+        Callback::from(move |is_open| session.list_identity(is_open))
     };
     let button = |format: Format| {
         let is_possible = match format {
@@ -108,8 +102,7 @@ pub fn Exports(props: &Props) -> Html {
                     { button(format) }
                 }
             </div>
-            <details class="identity" ontoggle={on_list}>
-                <summary>{text!("export.identity")}</summary>
+            <Details class="identity" summary={text!("export.identity")} on_toggle={on_list}>
                 {identity(state)}
                 if is_dicom {
                     <label>
@@ -117,7 +110,7 @@ pub fn Exports(props: &Props) -> Html {
                         {text!("export.identity.keep")}
                     </label>
                 }
-            </details>
+            </Details>
             <p class="hint">
                 {text!("export.what", notice = text!("notice"))}
             </p>

@@ -1,11 +1,10 @@
 //! The header of the shown file, searchable; what may identify somebody is hidden until it is asked for.
 
-use js_sys::Reflect;
-use wasm_bindgen::JsValue;
 use web_sys::HtmlInputElement;
 use yew::prelude::*;
 
 use crate::image::decode::HeaderElement;
+use crate::web::components::Details;
 use crate::web::session::Session;
 use crate::web::state;
 use crate::web::texts::text;
@@ -35,11 +34,7 @@ pub fn FileHeader(props: &Props) -> Html {
     let shows_all = use_state(|| false);
     let on_toggle = {
         let session = props.session.clone();
-        Callback::from(move |event: Event| {
-            let details = event.target().map(JsValue::from).unwrap_or_default();
-            let is_open = Reflect::get(&details, &"open".into());
-            session.show_header(is_open.is_ok_and(|open| open.is_truthy()));
-        })
+        Callback::from(move |is_open| session.show_header(is_open))
     };
     let on_search = {
         let letters = letters.clone();
@@ -94,10 +89,9 @@ pub fn FileHeader(props: &Props) -> Html {
         }
     };
     html! {
-        <details class="header" ontoggle={on_toggle}>
-            <summary>{text!("header.title")}</summary>
+        <Details class="header" summary={text!("header.title")} on_toggle={on_toggle}>
             {content}
-        </details>
+        </Details>
     }
 }
 

@@ -2,6 +2,7 @@
 
 mod about;
 mod bench;
+mod details;
 mod dropped;
 mod exports;
 mod file_header;
@@ -17,6 +18,7 @@ mod troubles;
 
 pub use about::About;
 pub use bench::Bench;
+pub use details::Details;
 pub use exports::Exports;
 pub use file_header::FileHeader;
 pub use lesion_list::LesionList;

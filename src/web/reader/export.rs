@@ -2,8 +2,7 @@
 
 use crate::export::dicom::Identity;
 use crate::export::{ExportError, Format, Options, Slices, needs_slices};
-use crate::image::study::SeriesSlice;
-use crate::image::{CtSlice, Plane};
+use crate::image::{CtSlice, Plane, SeriesSlice};
 use crate::report::{Report, SliceReport};
 use crate::web::protocol::Transfer;
 use crate::web::protocol::reader::Event;

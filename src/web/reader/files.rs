@@ -6,9 +6,9 @@ use std::marker::PhantomData;
 use js_sys::Uint8Array;
 use web_sys::{File, FileReaderSync};
 
+use crate::image::FileBytes;
 use crate::image::ImageError;
 use crate::image::decode::Formats;
-use crate::image::study::FileBytes;
 use crate::web::browser::describe;
 
 /// Bytes that tell a format.

@@ -3,7 +3,7 @@
 use crate::export::dicom::{self, Identity};
 use crate::export::{ExportError, Format};
 use crate::image::decode::{AllFormats, Formats, RasterOnly};
-use crate::image::study::{FileBytes, SeriesSlice};
+use crate::image::{FileBytes, SeriesSlice};
 use crate::report::{ModelsInfo, SliceReport};
 
 /// What a reader links beyond what all of them need.

@@ -11,8 +11,8 @@ pub use kind::Kind;
 use self::files::{BrowserFile, head};
 use crate::export::Options;
 use crate::image::slice::RawSlice;
-use crate::image::study::{Opening, SeriesSlice};
-use crate::image::{ImageError, Study, Window};
+use crate::image::study::Opening;
+use crate::image::{ImageError, SeriesSlice, Study, Window};
 use crate::report::FileError;
 use crate::web::protocol::reader::{
     Event, OpenedSeries, OpenedStudy, PreparedSlice, Request, ShownSlice, value_bytes,
