@@ -3,7 +3,7 @@
 use std::fs;
 use std::io::Write;
 use std::os::unix::fs::symlink;
-use std::process::{Command};
+use std::process::Command;
 
 use crate::common::dicom::{Small, write_phantom};
 use crate::{code, predict, report, run, said, sample, two_slices};

@@ -3,7 +3,7 @@
 use std::fs;
 use std::io::Write;
 use std::path::Path;
-use std::process::{Command};
+use std::process::Command;
 
 use crate::common::dicom::{Small, rle};
 use crate::{code, names, run, said, sample, two_slices};
