@@ -1,7 +1,7 @@
 # make serve   builds the page and serves it (installs what is missing first)
 # make test    runs every check there is
 # make dist    writes the optimised static site to dist/, with the JavaScript package in dist/package/
-# make fuzz    feeds every reader of strangers' files for FUZZ_SECONDS each (needs nightly Rust)
+# make fuzz    feeds every decoder of untrusted files for FUZZ_SECONDS each (needs nightly Rust)
 
 TRUNK_VERSION := 0.21.14
 BINDGEN_VERSION := $(shell sed -n '/^name = "wasm-bindgen"$$/{n;s/version = "\(.*\)"/\1/p;}' Cargo.lock)

@@ -133,7 +133,7 @@ fn print(measurement: &Measurement, site: &Path) {
     }
     match measurement.peak_memory_mib {
         Some(mib) => println!("peak memory       {mib:8.0} MiB"),
-        None => println!("peak memory: this system does not tell"),
+        None => println!("peak memory: not available on this system"),
     }
     if measurement.download.is_empty() {
         println!("download sizes: no site at {}; `make dist` builds it", site.display());

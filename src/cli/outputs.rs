@@ -14,7 +14,7 @@ pub fn say(text: &str) {
     writeln!(std::io::stderr(), "{}", plain(text)).ok();
 }
 
-/// Text of strangers' files without what a terminal would obey.
+/// Text from untrusted files without what a terminal would obey.
 pub fn plain(text: &str) -> String {
     text.replace(|c: char| c.is_control() && c != '\n', "?")
 }

@@ -161,7 +161,9 @@ impl Predict {
                 bar.set_message(slice.name.clone());
                 let looked_at = wall(
                     || self.look_at(&predictor, slice, &settings),
-                    |panic| anyhow!("the program broke on it ({panic}); please report it"),
+                    |panic| {
+                        anyhow!("internal error while processing it ({panic}); please report it")
+                    },
                 );
                 match looked_at {
                     Ok((picture, found)) => {

@@ -17,9 +17,9 @@ pub enum DatasetError {
     /// A file or folder that cannot be read.
     #[error("{path}: {source}; expected {expected}")]
     Read {
-        /// Which.
+        /// The file.
         path: PathBuf,
-        /// Why.
+        /// The reason.
         source: std::io::Error,
         /// What should be there.
         expected: &'static str,
@@ -37,13 +37,13 @@ pub enum DatasetError {
         "{path}: expected a folder with `imgs` and `masks`, one with `imagesTr` and `labelsTr` of NIfTI volumes, a COCO file (.json), or a COVIDx-CT list (.txt) whose healthy slices are taken"
     )]
     Unknown {
-        /// Where.
+        /// The path.
         path: PathBuf,
     },
     /// A file that contradicts itself or the files that it names.
     #[error("{path}: {what}")]
     Contents {
-        /// Which.
+        /// The file.
         path: PathBuf,
         /// What is wrong.
         what: String,
@@ -61,7 +61,7 @@ pub enum DatasetError {
     /// A file that was good when the run began and is no longer.
     #[error("{path}: {what}")]
     Changed {
-        /// Which.
+        /// The file.
         path: PathBuf,
         /// What is wrong.
         what: String,

@@ -5,6 +5,7 @@
 //! box is `(x1, y1, x2, y2)` with an exclusive far corner.
 
 pub mod anchors;
+pub mod bilinear;
 pub mod boxes;
 pub mod detections;
 pub mod mask;

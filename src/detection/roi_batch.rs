@@ -13,7 +13,7 @@ pub const SCORE_THRESHOLD: f32 = -0.01;
 /// IoU over which the weaker region is dropped.
 pub const NMS_THRESHOLD: f32 = 0.75;
 
-/// The regions that speak for a slice, strongest first.
+/// The ranked regions of a slice, strongest first.
 #[derive(Clone, Debug)]
 pub struct RoiBatch {
     /// Distinct regions, at most the batch size.

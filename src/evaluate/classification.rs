@@ -6,8 +6,10 @@ use std::collections::BTreeMap;
 use serde::{Deserialize, Serialize};
 
 use crate::classes::{CLASSES, SliceClass};
+use crate::dataset::classes::ClassFile;
 use crate::detection::detections::softmax;
 use crate::evaluate::bootstrap::{Estimate, estimate};
+use crate::report::SliceReport;
 
 /// Shares of control, common pneumonia and COVID-19 in the paper's "class-adjusted" F1.
 pub const F1_WEIGHTS: [f64; CLASSES] = [0.45, 0.35, 0.20];
@@ -89,6 +91,19 @@ pub struct Classified {
 }
 
 impl Classified {
+    /// What a report says of a slice whose class is known; `None` without a class.
+    pub fn of(file: &ClassFile, report: &SliceReport) -> Option<Self> {
+        let (logits, classes) = report.logits.zip(report.classes)?;
+        Some(Self {
+            name: file.name.clone(),
+            patient: file.patient_key(),
+            source: file.source.clone(),
+            class: file.class,
+            logits,
+            probabilities: classes.values(),
+        })
+    }
+
     /// The class of the highest probability; the first of equal ones.
     pub fn predicted(&self) -> SliceClass {
         SliceClass::of_highest(&self.probabilities)

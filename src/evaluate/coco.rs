@@ -103,7 +103,7 @@ fn corner_and_size(bbox: &BBox) -> [f32; 4] {
     [bbox.x1, bbox.y1, bbox.width(), bbox.height()]
 }
 
-/// Evaluates.
+/// Average precision by COCO's rules.
 ///
 /// # Errors
 /// If hotcoco does not take the data.

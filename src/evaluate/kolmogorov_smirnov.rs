@@ -12,7 +12,7 @@ pub enum Alternative {
     Less,
     /// It lies above.
     Greater,
-    /// Either.
+    /// Two-sided: either way.
     TwoSided,
 }
 

@@ -25,7 +25,7 @@ pub enum EvaluationError {
     Predict {
         /// Where.
         slice: String,
-        /// Why.
+        /// The reason.
         source: PredictError,
     },
     /// COCO's evaluation.
@@ -36,7 +36,7 @@ pub enum EvaluationError {
     Mask {
         /// Where.
         slice: String,
-        /// Why.
+        /// The reason.
         what: String,
     },
 }
@@ -64,7 +64,7 @@ pub struct SegmentationResult {
     pub ap75: Option<Estimate>,
     /// Mean over the ten thresholds.
     pub mean_ap: Option<Estimate>,
-    /// Mean over the ten thresholds, of the slices with lesions alone: the rule gives full marks for silence
+    /// Mean over the ten thresholds, of the slices with lesions alone: the rule gives 1 for no detection
     /// on the others.
     #[serde(default)]
     pub mean_ap_with_lesions: Option<Estimate>,

@@ -316,14 +316,14 @@ fn stroke(
 ) {
     let steps = length.ceil() as usize + 1;
     for step in 0..steps {
-        stamp(cover, x, y, radius * (1.0 - 0.5 * step as f32 / steps as f32));
+        draw_disc(cover, x, y, radius * (1.0 - 0.5 * step as f32 / steps as f32));
         heading += rng.random_range(-0.12f32..0.12);
         x += heading.cos();
         y += heading.sin();
     }
 }
 
-fn stamp(cover: &mut [f32], x: f32, y: f32, radius: f32) {
+fn draw_disc(cover: &mut [f32], x: f32, y: f32, radius: f32) {
     let reach = radius.ceil() as i32 + 1;
     for dy in -reach..=reach {
         for dx in -reach..=reach {

@@ -8,7 +8,7 @@ use std::str::FromStr;
 
 use serde::{Deserialize, Serialize};
 
-use crate::detection::mask::bilinear::{blend, sample};
+use crate::detection::bilinear::{blend, sample};
 use crate::image::CtSlice;
 use crate::unknown_name::UnknownName;
 

@@ -100,7 +100,7 @@ pub enum ManifestError {
     Weights {
         /// The file.
         file: String,
-        /// Why.
+        /// The reason.
         error: WeightsError,
     },
 }

@@ -1,7 +1,7 @@
 //! The networks: Mask R-CNN on a truncated ResNet, and COVID-CT-Mask-Net on top of it.
 //!
 //! Tensors in, tensors out: nothing here reads files or draws boxes. Parameter names follow the
-//! author's checkpoints (docs/method.md, 7.4), so a weight keeps its name from `.pth` to `.bpk`.
+//! author's checkpoints (docs/method.md, 7), so a weight keeps its name from `.pth` to `.bpk`.
 
 pub mod architecture;
 pub mod backbone;

@@ -8,7 +8,7 @@ use crate::network::weights::{Parameter, StateDict, WeightsError};
 
 /// The author's name for a parameter of ours.
 ///
-/// They differ where PyTorch numbers the parts of a sequence, and burn has other words for a layer norm (docs/method.md, 7.4).
+/// They differ where PyTorch numbers the parts of a sequence, and burn has other words for a layer norm (docs/method.md, 7).
 pub(crate) fn checkpoint_key(path: &[String]) -> String {
     let mut name = path.join(".");
     for (ours, theirs) in [("downsample.conv", "downsample.0"), ("downsample.bn", "downsample.1")] {

@@ -18,7 +18,7 @@ pub const SCHEMA: &str = "groundglass/report/1";
 /// Stands in every report.
 pub const NOTICE: &str = "Research use only. Not a medical device.";
 
-/// Which weights spoke.
+/// The weights that were used.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ModelInfo {
     /// Model or file name.

@@ -198,7 +198,7 @@ pub enum CalibrationError {
 }
 
 impl Calibration {
-    /// That it can be used, as files of strangers may say anything.
+    /// That it can be used, as untrusted files may say anything.
     ///
     /// # Errors
     /// If a number is out of its range.

@@ -4,7 +4,7 @@ use rand::RngExt;
 use rand_chacha::ChaCha8Rng;
 use rand_chacha::rand_core::SeedableRng;
 
-use crate::detection::mask::bilinear::{blend, sample};
+use crate::detection::bilinear::{blend, sample};
 
 /// Tiles along each side over which [`equalise`] works.
 const TILES: usize = 8;

@@ -23,15 +23,15 @@ pub enum CheckpointError {
     /// A file that cannot be written or read.
     #[error("{path}: {source}")]
     File {
-        /// Which.
+        /// The file.
         path: PathBuf,
-        /// Why.
+        /// The reason.
         source: io::Error,
     },
     /// Contents of no checkpoint.
     #[error("{path}: {source}")]
     Contents {
-        /// Which.
+        /// The file.
         path: PathBuf,
         /// What is wrong.
         source: WeightsError,
@@ -39,7 +39,7 @@ pub enum CheckpointError {
     /// Progress that cannot be understood.
     #[error("{path}: the checkpoint's progress is not that of this kind of run ({what})")]
     Progress {
-        /// Which.
+        /// The file.
         path: PathBuf,
         /// What is wrong.
         what: String,

@@ -146,7 +146,7 @@ impl ClassHeads<'_> {
     }
 
     /// Class logits `[1, 3]` of a slice, with the gradient of the feature module down to the stem, `share` of it.
-    /// Regions have none: what a class wants is not to move them.
+    /// Regions have none: gradients of the class do not reach the boxes.
     pub fn logits_with_trunk(
         &self,
         slice: &CtSlice,

@@ -9,7 +9,7 @@ use yew::prelude::*;
 use crate::image::Window;
 use crate::web::browser;
 use crate::web::components::{
-    About, Bench, Exports, FileHeader, LesionList, Probabilities, Regions, SeriesPanel,
+    About, Bench, Exports, FileHeader, InputError, LesionList, Probabilities, Regions, SeriesPanel,
     SliceCanvas, SliceInput, Status, Troubles,
 };
 use crate::web::options::Theme;
@@ -46,9 +46,9 @@ fn App() -> Html {
     };
     let on_files = {
         let (session, dispatch) = (session.clone(), state.dispatcher());
-        Callback::from(move |files: Result<Vec<(String, File)>, String>| match files {
+        Callback::from(move |files: Result<Vec<(String, File)>, InputError>| match files {
             Ok(files) => session.open(files),
-            Err(message) => dispatch.dispatch(Action::Failed(message)),
+            Err(error) => dispatch.dispatch(Action::Failed(error.to_string())),
         })
     };
     let on_cancel = {

@@ -7,8 +7,8 @@ use wasm_bindgen::{JsCast, JsValue};
 use wasm_bindgen_futures::JsFuture;
 use web_sys::{Blob, BlobPropertyBag, File, HtmlAnchorElement, Url, UrlSearchParams};
 
+use crate::web::messages::worker::Download;
 use crate::web::options::{PageOptions, Theme};
-use crate::web::protocol::worker::Download;
 
 /// Time that a graphics driver has to say whether it is there.
 const ADAPTER_PATIENCE_MS: u32 = 10_000;
@@ -232,7 +232,7 @@ pub fn languages() -> Vec<String> {
     languages.iter().filter_map(|language| language.as_string()).collect()
 }
 
-/// Tells readers of the page, above all those that speak, its language.
+/// Sets the language of the document, for screen readers above all.
 pub fn declare_language(language: &str) {
     let root = web_sys::window().and_then(|window| window.document());
     if let Some(root) = root.and_then(|document| document.document_element())

@@ -19,7 +19,7 @@ pub enum FetchError {
         /// What the browser said.
         reason: String,
     },
-    /// A refusal.
+    /// The server answered with an error.
     #[error("{url} could not be loaded: the server answered {status}")]
     Status {
         /// The address.

@@ -1,15 +1,15 @@
 //! The page (Yew) and its workers.
 //!
 //! The page itself decodes and computes nothing: it shows, and asks its programs. The reader knows files
-//! and no network; workers know the network and no files. There are two worker binaries with the same
-//! protocol, one on WebGPU and one on the CPU.
+//! and no network; workers know the network and no files. The workers are one program for three kinds of processor
+//! (a GPU, a CPU, a CPU that multiplies and adds in one instruction), the readers one for two sets of formats.
 //!
 //! What needs no browser is compiled and tested natively: what the page shows ([`state`]), who does what
-//! ([`scheduler`]), what is said ([`protocol`], [`texts`]), what the address asks for ([`options`]).
+//! ([`scheduler`]), what is said ([`messages`], [`texts`]), what the address asks for ([`options`]).
 
 pub mod image_cache;
+pub mod messages;
 pub mod options;
-pub mod protocol;
 pub mod read_out;
 pub mod scale_bar;
 pub mod scheduler;
@@ -28,7 +28,11 @@ mod diagnostics;
 #[cfg(target_arch = "wasm32")]
 mod drawing;
 #[cfg(target_arch = "wasm32")]
+mod dropped_files;
+#[cfg(target_arch = "wasm32")]
 pub mod fetch;
+#[cfg(target_arch = "wasm32")]
+mod gestures;
 #[cfg(target_arch = "wasm32")]
 pub mod reader;
 #[cfg(target_arch = "wasm32")]

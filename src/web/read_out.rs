@@ -56,7 +56,7 @@ mod tests {
     use std::rc::Rc;
 
     use super::*;
-    use crate::web::protocol::reader::ShownSlice;
+    use crate::web::messages::reader::ShownSlice;
 
     fn slice() -> RenderedSlice {
         RenderedSlice {

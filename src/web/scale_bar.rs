@@ -1,7 +1,7 @@
 //! A bar of a round length, to judge sizes by.
 
 use crate::image::plane::is_same_spacing;
-use crate::web::protocol::reader::ShownSlice;
+use crate::web::messages::reader::ShownSlice;
 use crate::web::view::View;
 
 /// Largest share of what is seen that a bar covers.

@@ -3,15 +3,20 @@
 use std::collections::BTreeMap;
 use std::rc::Rc;
 
+use thiserror::Error;
+
 use crate::image::Window;
 use crate::image::decode::HeaderElement;
 use crate::inference::{Settings, Stage};
 use crate::report::regions::RegionReference;
 use crate::report::{ModelsInfo, Report, SliceReport};
-use crate::web::protocol::reader::{OpenedStudy, ShownSlice};
-use crate::web::protocol::worker::Download;
+use crate::web::messages::reader::{OpenedStudy, ShownSlice};
+use crate::web::messages::worker::Download;
 use crate::web::texts::{self, counted};
 use crate::web::view::View;
+
+/// The lowest score computed: the slider leaves out more without asking the network again.
+pub const LOWEST_SCORE: f32 = 0.05;
 
 /// A slice on the canvas.
 #[derive(Clone, Debug, PartialEq)]
@@ -67,9 +72,9 @@ pub enum Phase {
     Starting,
     /// Weights arrive: bytes so far, bytes in all.
     Loading {
-        /// So far.
+        /// Bytes received so far.
         received: f64,
-        /// In all.
+        /// Bytes in all.
         total: f64,
     },
     /// The device computes the start-up check.
@@ -78,7 +83,7 @@ pub enum Phase {
     Idle,
     /// Files are being opened.
     Opening {
-        /// How many.
+        /// Number of files.
         files: usize,
         /// How many of them are behind the reader.
         done: usize,
@@ -117,8 +122,13 @@ pub struct ModelState {
     pub downloads: Vec<Download>,
 }
 
-/// The elements of a file, `None` if it is no DICOM file; else why they cannot be listed.
-pub type FileHeader = Result<Option<Rc<Vec<HeaderElement>>>, String>;
+/// A file's header cannot be listed, for a reason that its reader gave.
+#[derive(Clone, Debug, Error, PartialEq, Eq)]
+#[error("{0}")]
+pub struct NotListed(pub String);
+
+/// The elements of a file, `None` if it is no DICOM file.
+pub type FileHeader = Result<Option<Rc<Vec<HeaderElement>>>, NotListed>;
 
 /// Names and values of a file's elements.
 pub type Elements = Rc<Vec<(String, String)>>;
@@ -165,7 +175,7 @@ pub struct State {
     pub card: Option<Rc<str>>,
     /// Whether the last job was cancelled.
     pub cancelled: bool,
-    /// Whether the slices that waited wait for another word.
+    /// Whether the queue is paused.
     pub paused: bool,
     /// The language that is spoken.
     pub language: &'static str,
@@ -208,7 +218,7 @@ pub enum Action {
     Ready(Box<ModelState>),
     /// Files were chosen.
     Submitted {
-        /// How many.
+        /// Number of files.
         files: usize,
     },
     /// One of them is about to be opened.
@@ -222,7 +232,7 @@ pub enum Action {
     Opened(Rc<OpenedStudy>),
     /// Another slice, or another window, is wanted.
     Show {
-        /// Which.
+        /// Number of the slice.
         slice: usize,
         /// Through which window.
         window: Option<Window>,
@@ -233,7 +243,7 @@ pub enum Action {
     Queued,
     /// A slice is done.
     Done {
-        /// Which.
+        /// Number of the slice.
         slice: usize,
         /// What was found.
         report: Rc<SliceReport>,
@@ -267,8 +277,8 @@ pub enum Action {
     Header {
         /// The slice that was asked about.
         slice: usize,
-        /// The elements; `None` if it is no DICOM file. Else why they cannot be listed.
-        elements: Result<Option<Vec<HeaderElement>>, String>,
+        /// The elements; `None` if it is no DICOM file.
+        elements: Result<Option<Vec<HeaderElement>>, NotListed>,
     },
     /// Nothing is opened or runs any more.
     Settled,

@@ -7,7 +7,7 @@ use wasm_bindgen::prelude::Closure;
 use web_sys::{DedicatedWorkerGlobalScope, MessageEvent};
 
 use crate::web::browser;
-use crate::web::protocol::{self, Envelope, Transfer};
+use crate::web::messages::{self, Envelope, Transfer};
 
 /// The worker's global scope.
 fn scope() -> DedicatedWorkerGlobalScope {
@@ -16,7 +16,7 @@ fn scope() -> DedicatedWorkerGlobalScope {
 
 /// Sends an event; a page that is gone is no error.
 pub fn post<E: Serialize>(event: &E, transfer: Transfer<'_>) {
-    let sent = protocol::encode(event, transfer)
+    let sent = messages::encode(event, transfer)
         .and_then(|(envelope, moved)| scope().post_message_with_transfer(&envelope, &moved));
     if let Err(error) = sent {
         web_sys::console::error_1(&error);
@@ -39,7 +39,7 @@ pub fn listen<R: DeserializeOwned + 'static, E: Serialize + 'static>(
         web_sys::console::warn_1(&"a logger was installed already".into());
     }
     let listener = Closure::<dyn Fn(MessageEvent)>::new(move |event: MessageEvent| {
-        match protocol::decode::<R>(&event.data()) {
+        match messages::decode::<R>(&event.data()) {
             Ok(envelope) => on_message(envelope),
             Err(error) => {
                 let reason = browser::describe(&error);

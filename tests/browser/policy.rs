@@ -173,7 +173,7 @@ pub async fn a_hanging_file() {
     assert!(started.elapsed() < Duration::from_secs(20), "{:?}", started.elapsed());
     // Left alone, it is noticed.
     visitor.choose_all(&files).await;
-    visitor.wait_for("hang.dcm: its reader broke (it stopped responding)", 2 * SOON).await;
+    visitor.wait_for("hang.dcm: its decoder failed (it stopped responding)", 2 * SOON).await;
     visitor.wait_for("Done:", SOON).await;
     visitor.press("Run the other slice").await;
     visitor.wait_for("of 2 slices have lesions.", SOON).await;

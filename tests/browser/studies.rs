@@ -127,7 +127,7 @@ pub async fn resuming() {
     let site = Site::serve(BTreeMap::new());
     let visitor = with_opened(&site, &files).await;
     visitor.press("Run the other 13 slices").await;
-    for (stop, said) in [("Pause", "Paused."), ("Cancel", "Cancelled. What is done stays")] {
+    for (stop, said) in [("Pause", "Paused."), ("Cancel", "Cancelled. Finished slices are kept")] {
         let before = left(&visitor).await;
         visitor
             .until("another slice is done", SOON, || async { left(&visitor).await < before })

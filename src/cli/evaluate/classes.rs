@@ -127,15 +127,7 @@ impl EvaluateClassifier {
                 bar.inc(1);
                 continue;
             }
-            let (logits, classes) = report.logits.zip(report.classes).context("no classifier")?;
-            slices.push(Classified {
-                name: file.name.clone(),
-                patient: file.patient_key(),
-                source: file.source.clone(),
-                class: file.class,
-                logits,
-                probabilities: classes.values(),
-            });
+            slices.push(Classified::of(file, &report).context("no classifier")?);
             bar.inc(1);
         }
         bar.finish_and_clear();

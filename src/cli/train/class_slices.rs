@@ -106,15 +106,7 @@ pub fn classify(state: &StateDict, dataset: &ClassDataset) -> Result<Vec<Classif
     let classified = |file: &ClassFile| {
         let slice = dataset.read(file)?;
         let report = pollster::block_on(predictor.predict(&slice, &settings, &mut NoProgress))?;
-        let (logits, classes) = report.logits.zip(report.classes).context("no class came out")?;
-        Ok(Classified {
-            name: file.name.clone(),
-            patient: file.patient_key(),
-            source: file.source.clone(),
-            class: file.class,
-            logits,
-            probabilities: classes.values(),
-        })
+        Classified::of(file, &report).context("no class came out")
     };
     dataset.files.iter().map(classified).collect()
 }

@@ -1,4 +1,4 @@
-//! 8-connected connected_components of a mask (docs/method.md, 5.2).
+//! 8-connected components of a mask (docs/method.md, 5.2).
 
 use crate::detection::{BBox, Mask};
 
@@ -13,7 +13,7 @@ pub struct Component {
     pub area: usize,
 }
 
-/// The 8-connected connected_components of `mask` with more than `minimum_area` pixels, in the order of their
+/// The 8-connected components of `mask` with more than `minimum_area` pixels, in the order of their
 /// first pixel, row by row.
 pub fn connected_components(mask: &Mask, minimum_area: usize) -> Vec<Component> {
     let (width, height) = (mask.width as isize, mask.height as isize);

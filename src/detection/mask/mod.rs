@@ -1,6 +1,5 @@
 //! Binary masks.
 
-pub mod bilinear;
 pub mod connected_components;
 pub mod contour;
 pub mod paste;

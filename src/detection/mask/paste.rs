@@ -1,6 +1,6 @@
 //! Pasting the mask head's small map into the slice (docs/method.md, 1.6): torchvision's `paste_masks_in_image`.
 
-use crate::detection::mask::bilinear::{blend, sample};
+use crate::detection::bilinear::{blend, sample};
 use crate::detection::{BBox, Mask};
 
 /// Pastes a square `map` of `side` x `side` values (logits or probabilities) into a mask of

@@ -41,7 +41,7 @@ const COMMENT: Code = ("121106", "DCM", "Comment");
 const AREA: Code = ("42798000", "SCT", "Area");
 const SQUARE_MILLIMETRES: Code = ("mm2", "UCUM", "square millimeter");
 const NO_UNITS: Code = ("1", "UCUM", "no units");
-/// Neither DICOM nor SNOMED has codes for what a classifier thinks; these are ours.
+/// Neither DICOM nor SNOMED has codes for the class probabilities of a network; these are ours.
 const SCORE: Code = ("score", "99GROUNDGLASS", "Detection score");
 const CONTROL: Code = ("control", "99GROUNDGLASS", "Probability of Control");
 const PNEUMONIA: Code = ("pneumonia", "99GROUNDGLASS", "Probability of Common Pneumonia");

@@ -1,4 +1,4 @@
-//! What readers of strangers' files may take: one set of limits for every decoder, the inner ones too.
+//! What decoders of untrusted files may use: one set of limits for every decoder, the inner ones too.
 
 use crate::image::decode::ImageError;
 

@@ -61,13 +61,13 @@ pub enum ImageError {
     /// Many slices where one was expected.
     #[error("this holds {slices} slices; one was expected here")]
     ManySlices {
-        /// How many.
+        /// Number of slices.
         slices: usize,
     },
     /// A file that cannot be read, or is not the one any more that was opened.
     #[error("the file cannot be read: {reason}")]
     Gone {
-        /// Why.
+        /// The reason.
         reason: String,
     },
     /// A slice that no DICOM object can refer to.
@@ -93,7 +93,7 @@ pub enum ImageError {
         seconds: u64,
     },
     /// A reader that panicked.
-    #[error("its reader broke ({reason}); please report it")]
+    #[error("its decoder failed ({reason}); please report it")]
     Broken {
         /// What it said.
         reason: String,

@@ -7,7 +7,7 @@ use crate::kernels::linear::CpuLinear;
 use crate::network::batch_norm::EPSILON;
 use crate::network::weights::{StateDict, WeightsError};
 
-/// Builds layers by the author's names (docs/method.md, 7.4).
+/// Builds layers by the author's names (docs/method.md, 7).
 pub struct Loader<'a> {
     state: &'a StateDict,
 }

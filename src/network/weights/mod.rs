@@ -84,7 +84,7 @@ pub struct Parameter {
     pub values: Vec<f32>,
 }
 
-/// A network's parameters and buffers by the author's names (docs/method.md, 7.4).
+/// A network's parameters and buffers by the author's names (docs/method.md, 7).
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct StateDict {
     /// Name to values. Counters (`num_batches_tracked`) are left out.

@@ -3,12 +3,12 @@
 use wasm_bindgen_futures::spawn_local;
 use yew::prelude::*;
 
-use crate::web::components::gestures::help;
+use crate::web::gestures::help;
 use crate::web::state::State;
 use crate::web::texts::text;
 use crate::web::{browser, diagnostics};
 
-/// What to show.
+/// Properties of the component.
 #[derive(Properties, PartialEq)]
 pub struct Props {
     /// The page's state.

@@ -9,7 +9,7 @@ use yew::prelude::*;
 use crate::inference::Stage;
 use crate::report::SliceReport;
 use crate::report::regions::median;
-use crate::web::protocol::worker::Download;
+use crate::web::messages::worker::Download;
 use crate::web::session::Session;
 use crate::web::state::{Phase, State};
 use crate::web::texts::text;
@@ -24,7 +24,7 @@ const SAMPLE: &str = "samples/phantom-covid19.png";
 pub struct Props {
     /// The page's state.
     pub state: UseReducerHandle<State>,
-    /// The worker.
+    /// Connection to reader and workers.
     pub session: Session,
 }
 

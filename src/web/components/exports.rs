@@ -10,12 +10,12 @@ use crate::web::session::Session;
 use crate::web::state::State;
 use crate::web::texts::text;
 
-/// What to show.
+/// Properties of the component.
 #[derive(Properties, PartialEq)]
 pub struct Props {
     /// The page's state.
     pub state: UseReducerHandle<State>,
-    /// The worker.
+    /// Connection to reader and workers.
     pub session: Session,
 }
 
@@ -87,7 +87,7 @@ pub fn Exports(props: &Props) -> Html {
             let identity = if keeps { Identity::Retained } else { Identity::default() };
             let card = state.card.as_ref().map(ToString::to_string);
             if let Some(extract) = extract(&state, format) {
-                session.export(format, extract, identity, card);
+                session.export(format, extract, identity, card, state.window);
             }
         });
         html! {

@@ -9,7 +9,7 @@ use crate::web::session::Session;
 use crate::web::state;
 use crate::web::texts::text;
 
-/// What to show.
+/// Properties of the component.
 #[derive(Properties, PartialEq)]
 pub struct Props {
     /// The shown file's elements, once read.
@@ -59,7 +59,7 @@ pub fn FileHeader(props: &Props) -> Html {
     }
     let content = match &props.header {
         None => html! { <p>{text!("export.identity.asked")}</p> },
-        Some(Err(message)) => html! { <p>{message}</p> },
+        Some(Err(reason)) => html! { <p>{reason}</p> },
         Some(Ok(None)) => html! { <p>{text!("header.no_dicom")}</p> },
         Some(Ok(Some(elements))) => {
             let found: Vec<_> =

@@ -7,9 +7,10 @@ use yew::prelude::*;
 
 use crate::classes::LesionKind;
 use crate::report::{Lesion, SliceReport};
+use crate::web::state::LOWEST_SCORE;
 use crate::web::texts::text;
 
-/// What to show.
+/// Properties of the component.
 #[derive(Properties, PartialEq)]
 pub struct Props {
     /// The report with the lesions over the threshold.
@@ -58,7 +59,7 @@ pub fn LesionList(props: &Props) -> Html {
                 {text!("lesions.threshold")}
                 <input
                     type="range"
-                    min="0.05"
+                    min={LOWEST_SCORE.to_string()}
                     max="0.95"
                     step="0.05"
                     value={format!("{:.2}", props.threshold)}

@@ -3,10 +3,8 @@
 mod about;
 mod bench;
 mod details;
-mod dropped;
 mod exports;
 mod file_header;
-mod gestures;
 mod lesion_list;
 mod probabilities;
 mod regions;
@@ -26,6 +24,6 @@ pub use probabilities::Probabilities;
 pub use regions::Regions;
 pub use series_panel::SeriesPanel;
 pub use slice_canvas::SliceCanvas;
-pub use slice_input::SliceInput;
+pub use slice_input::{InputError, SliceInput};
 pub use status::Status;
 pub use troubles::Troubles;

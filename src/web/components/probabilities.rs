@@ -8,7 +8,7 @@ use crate::report::verdict::{Calibration, Finding, Measured};
 use crate::report::{ClassProbabilities, Contradiction, SliceReport};
 use crate::web::texts::text;
 
-/// What to show.
+/// Properties of the component.
 #[derive(Properties, PartialEq)]
 pub struct Props {
     /// The report of the slice.

@@ -12,7 +12,7 @@ use crate::web::texts::text;
 /// Bars of the histogram.
 const BARS: usize = 10;
 
-/// What to show.
+/// Properties of the component.
 #[derive(Properties, PartialEq)]
 pub struct Props {
     /// The slice's report.

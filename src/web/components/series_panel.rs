@@ -7,7 +7,7 @@ use yew::prelude::*;
 use crate::report::SliceReport;
 use crate::report::series::SeriesReport;
 use crate::web::components::probabilities::class_names;
-use crate::web::protocol::reader::OpenedSeries;
+use crate::web::messages::reader::OpenedSeries;
 use crate::web::session::Session;
 use crate::web::state::State;
 use crate::web::texts::{counted, text};
@@ -15,12 +15,12 @@ use crate::web::texts::{counted, text};
 /// Height of the strip of lesion areas.
 const STRIP: f64 = 20.0;
 
-/// What to show.
+/// Properties of the component.
 #[derive(Properties, PartialEq)]
 pub struct Props {
     /// The page's state.
     pub state: UseReducerHandle<State>,
-    /// The worker.
+    /// Connection to reader and workers.
     pub session: Session,
 }
 
@@ -130,11 +130,11 @@ fn summary(state: &State) -> String {
     let (report, numbers) = state.whole_report();
     let place = numbers.iter().position(|number| *number == state.shown).unwrap_or_default();
     let series = report.series.iter().find(|series| series.range().contains(&place));
-    series.map(in_words).unwrap_or_default()
+    series.map(verdict_text).unwrap_or_default()
 }
 
 /// What [`SeriesReport::summary`] says, in the user's language.
-fn in_words(series: &SeriesReport) -> String {
+fn verdict_text(series: &SeriesReport) -> String {
     let (with_lesions, slices) = (series.slices_with_lesions, series.slices);
     let mut parts = vec![text!("series.sum.lesions", with_lesions = with_lesions, slices = slices)];
     if let Some(volume) = series.lesion_volume_ml {

@@ -12,14 +12,14 @@ use yew::prelude::*;
 use crate::image::Window;
 use crate::report::SliceReport;
 use crate::web::browser;
-use crate::web::components::gestures::{Gesture, PointerTracker, key, place};
 use crate::web::drawing::{draw, draw_scores, outlines};
+use crate::web::gestures::{Gesture, PointerTracker, key, place};
 use crate::web::read_out::{PixelValue, ReadOut};
 use crate::web::scale_bar::ScaleBar;
 use crate::web::state::{Display, RenderedSlice, Step};
 use crate::web::texts::{counted, text};
 
-/// What to show.
+/// Properties of the component.
 #[derive(Properties, PartialEq)]
 pub struct Props {
     /// The slice.
@@ -74,7 +74,7 @@ fn summary(props: &Props) -> AttrValue {
 }
 
 /// What lies under the pointer.
-fn in_words(found: &ReadOut) -> String {
+fn read_out_text(found: &ReadOut) -> String {
     let mut words = match found.value {
         PixelValue::Hounsfield(value) => text!("slice.value.hounsfield", value = value).to_string(),
         PixelValue::Plain(value) => text!("slice.value.plain", value = value).to_string(),
@@ -275,7 +275,7 @@ pub fn SliceCanvas(props: &Props) -> Html {
                         onclick={press(Gesture::Scores)}
                     >{text!("slice.show_scores")}</button>
                 </div>
-                <span class="read-out">{read_out.as_ref().map(in_words).unwrap_or_default()}</span>
+                <span class="read-out">{read_out.as_ref().map(read_out_text).unwrap_or_default()}</span>
                 if has_scores {
                     <span class="scale">{"0 "}<span class="ramp" aria-hidden="true" />{" 1"}</span>
                 }

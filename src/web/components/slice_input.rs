@@ -1,6 +1,7 @@
 //! Ways to bring a slice: choose, drop, or take a sample.
 
 use std::cell::Cell;
+use std::fmt;
 
 use js_sys::Reflect;
 use wasm_bindgen::JsCast;
@@ -8,9 +9,10 @@ use wasm_bindgen_futures::spawn_local;
 use web_sys::{File, FileList, HtmlInputElement};
 use yew::prelude::*;
 
-use crate::web::components::dropped;
+use crate::web::browser;
+use crate::web::dropped_files::{self, DroppedError};
+use crate::web::fetch::{self, FetchError};
 use crate::web::texts::text;
-use crate::web::{browser, fetch};
 
 /// Phantoms that come with the site.
 fn samples() -> [(AttrValue, &'static str); 3] {
@@ -21,11 +23,32 @@ fn samples() -> [(AttrValue, &'static str); 3] {
     ]
 }
 
-/// Where files go.
+/// Why what was chosen is not there.
+#[derive(Debug)]
+pub enum InputError {
+    /// Of what was dropped.
+    Dropped(DroppedError),
+    /// A sample is not to be had.
+    Sample(FetchError),
+    /// The browser makes no file of a sample.
+    File(String),
+}
+
+impl fmt::Display for InputError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Dropped(error) => f.write_str(&text!("input.folder_not_read", error = error)),
+            Self::Sample(error) => error.fmt(f),
+            Self::File(reason) => f.write_str(reason),
+        }
+    }
+}
+
+/// Properties of the component.
 #[derive(Properties, PartialEq)]
 pub struct Props {
     /// Called with files and their names, or with what went wrong.
-    pub on_files: Callback<Result<Vec<(String, File)>, String>>,
+    pub on_files: Callback<Result<Vec<(String, File)>, InputError>>,
 }
 
 thread_local! {
@@ -83,19 +106,18 @@ pub fn SliceInput(props: &Props) -> Html {
             over.set(false);
             let Some(data) = event.data_transfer() else { return };
             // Entries are only there while the event is handled.
-            let (entries, files) = (dropped::entries(&data), all(data.files()));
+            let (entries, files) = (dropped_files::entries(&data), all(data.files()));
             let (take, on_files) = (take.clone(), on_files.clone());
             let own = choose();
             spawn_local(async move {
-                let found = dropped::files(entries).await;
+                let found = dropped_files::files(entries).await;
                 if LATEST.get() != own {
                     return;
                 }
                 match found {
                     Ok(found) if !found.is_empty() => take.emit(found),
                     Ok(_) => take.emit(files),
-                    Err(error) => on_files
-                        .emit(Err(text!("input.folder_not_read", error = error).to_string())),
+                    Err(error) => on_files.emit(Err(InputError::Dropped(error))),
                 }
             });
         })
@@ -113,10 +135,10 @@ pub fn SliceInput(props: &Props) -> Html {
             let (on_files, own) = (on_files.clone(), choose());
             spawn_local(async move {
                 let name = url.rsplit('/').next().unwrap_or(url).to_owned();
-                let file =
-                    fetch::bytes(url).await.map_err(|error| error.to_string()).and_then(|bytes| {
-                        browser::file(&name, &bytes).map_err(|error| browser::describe(&error))
-                    });
+                let file = fetch::bytes(url).await.map_err(InputError::Sample).and_then(|bytes| {
+                    let not_made = |error| InputError::File(browser::describe(&error));
+                    browser::file(&name, &bytes).map_err(not_made)
+                });
                 if LATEST.get() == own {
                     on_files.emit(file.map(|file| vec![(name, file)]));
                 }

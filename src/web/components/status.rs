@@ -6,7 +6,7 @@ use crate::inference::Stage;
 use crate::web::state::{Phase, State};
 use crate::web::texts::{counted, text};
 
-/// What to show.
+/// Properties of the component.
 #[derive(Properties, PartialEq)]
 pub struct Props {
     /// The page's state.

@@ -8,7 +8,7 @@ use yew::prelude::*;
 use crate::web::browser;
 use crate::web::texts::{counted, text};
 
-/// What to show.
+/// Properties of the component.
 #[derive(Properties, PartialEq)]
 pub struct Props {
     /// One line each.

@@ -2,10 +2,10 @@
 
 use crate::export::dicom::Identity;
 use crate::export::{ExportError, Format, Options, Slices, needs_slices};
-use crate::image::{CtSlice, Plane, SeriesSlice};
+use crate::image::{CtSlice, Plane, SeriesSlice, Window};
 use crate::report::{Report, SliceReport};
-use crate::web::protocol::Transfer;
-use crate::web::protocol::reader::Event;
+use crate::web::messages::Transfer;
+use crate::web::messages::reader::Event;
 use crate::web::reader::files::BrowserFile;
 use crate::web::reader::kind::Kind;
 use crate::web::worker_scope;
@@ -13,18 +13,22 @@ use crate::web::worker_scope;
 /// Slices of opened files.
 type SliceHandles<'a, K> = &'a [&'a SeriesSlice<BrowserFile<K>>];
 
-struct Opened<'a, K: Kind>(SliceHandles<'a, K>);
+/// Slices as exports show them: through the window that was chosen.
+struct Opened<'a, K: Kind> {
+    places: SliceHandles<'a, K>,
+    window: Option<Window>,
+}
 
 impl<K: Kind> Slices for Opened<'_, K> {
     fn plane(&self, index: usize) -> Option<Plane> {
-        self.0.get(index)?.header.plane
+        self.places.get(index)?.header.plane
     }
 
     fn read(&mut self, index: usize) -> Result<CtSlice, ExportError> {
         // Hundreds of pictures take their time.
         worker_scope::post(&Event::Busy, Transfer::Nothing);
-        let place = self.0.get(index).ok_or(ExportError::Empty)?;
-        Ok(place.read()?.windowed(&place.name, None))
+        let place = self.places.get(index).ok_or(ExportError::Empty)?;
+        Ok(place.read()?.windowed(&place.name, self.window))
     }
 
     fn dicom(
@@ -33,19 +37,19 @@ impl<K: Kind> Slices for Opened<'_, K> {
         report: &Report,
         identity: Identity,
     ) -> Result<Vec<u8>, ExportError> {
-        let slices: Vec<_> = report.slices.iter().zip(self.0.iter().copied()).collect();
+        let slices: Vec<_> = report.slices.iter().zip(self.places.iter().copied()).collect();
         K::dicom(format, &slices, &report.model, identity)
     }
 }
 
-/// Writes `report`, whose slices come from `places`, as a file.
+/// Writes `report`, whose slices come from `places`, as a file; pictures show CT through `window`.
 ///
 /// # Errors
 /// If a slice is gone or another than the report speaks of, or the format does not take the slices.
 pub fn write<K: Kind>(
     format: Format,
     report: &Report,
-    places: SliceHandles<'_, K>,
+    (places, window): (SliceHandles<'_, K>, Option<Window>),
     options: Options<'_>,
 ) -> Result<Vec<u8>, ExportError> {
     if report.slices.is_empty() {
@@ -63,5 +67,5 @@ pub fn write<K: Kind>(
             "the files are not those any more that the findings belong to; open them again".into(),
         ));
     }
-    crate::export::write(format, report, &mut Opened(places), options)
+    crate::export::write(format, report, &mut Opened { places, window }, options)
 }

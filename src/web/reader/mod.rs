@@ -6,6 +6,8 @@ mod kind;
 
 use std::cell::RefCell;
 
+use thiserror::Error;
+
 pub use kind::Kind;
 
 use self::files::{BrowserFile, head};
@@ -14,10 +16,10 @@ use crate::image::slice::RawSlice;
 use crate::image::study::Opening;
 use crate::image::{ImageError, SeriesSlice, Study, Window};
 use crate::report::FileError;
-use crate::web::protocol::reader::{
+use crate::web::messages::reader::{
     Event, OpenedSeries, OpenedStudy, PreparedSlice, Request, ShownSlice, value_bytes,
 };
-use crate::web::protocol::{Envelope, Transfer};
+use crate::web::messages::{Envelope, Transfer};
 use crate::web::worker_scope;
 
 /// Starts listening. `K` is what this binary reads.
@@ -67,6 +69,15 @@ impl<K: Kind> Opened<K> {
 }
 
 /// Said where a slice is asked for that is not there: every question has an answer.
+/// Why elements of a slice's file cannot be listed. That a file cannot be read does not say that it holds nothing.
+#[derive(Debug, Error)]
+enum ListError {
+    #[error("{NO_SLICE}")]
+    NoSlice,
+    #[error("{name}: {error}")]
+    File { name: String, error: ImageError },
+}
+
 const NO_SLICE: &str = "there is no such slice any more";
 
 /// Whether `K` reads all files. Even a head may never come, so each is announced.
@@ -125,24 +136,24 @@ impl<K: Kind> Reader<K> {
                 let identifying = |place: &SeriesSlice<_>| Ok(place.dicom_source()?.identifying);
                 let answer = match self.list(batch, slice, identifying) {
                     Ok(elements) => Event::Identified { batch, slice, elements },
-                    Err(message) => Event::NotListed { batch, slice, message },
+                    Err(error) => Event::NotListed { batch, slice, message: error.to_string() },
                 };
                 post(&answer, Transfer::Nothing);
             }
             Request::ListHeader { batch, slice } => {
                 let answer = match self.list(batch, slice, SeriesSlice::header_elements) {
                     Ok(elements) => Event::Header { batch, slice, elements },
-                    Err(message) => Event::NotListed { batch, slice, message },
+                    Err(error) => Event::NotListed { batch, slice, message: error.to_string() },
                 };
                 post(&answer, Transfer::Nothing);
             }
-            Request::Export { batch, format, report, slices, name, identity, card } => {
+            Request::Export { batch, format, report, slices, name, identity, card, window } => {
                 let opened = self.opened.borrow();
                 let places: Option<Vec<_>> =
                     slices.iter().map(|number| opened.slice_of(batch, *number)).collect();
                 let places = places.unwrap_or_default();
                 let options = Options { identity, card: card.as_deref() };
-                match export::write(format, &report, &places, options) {
+                match export::write(format, &report, (&places, window), options) {
                     Ok(bytes) => {
                         let name = format.file_name(&name);
                         let media_type = format.media_type().into();
@@ -157,20 +168,19 @@ impl<K: Kind> Reader<K> {
         }
     }
 
-    /// Elements of the file of a slice; `None` for files other than DICOM. Else why they cannot be listed: that a file
-    /// cannot be read does not say that it holds nothing.
+    /// Elements of the file of a slice; `None` for files other than DICOM.
     fn list<T>(
         &self,
         batch: u32,
         slice: usize,
         elements: impl Fn(&SeriesSlice<BrowserFile<K>>) -> Result<T, ImageError>,
-    ) -> Result<Option<T>, String> {
+    ) -> Result<Option<T>, ListError> {
         let opened = self.opened.borrow();
-        let place = opened.slice_of(batch, slice).ok_or(NO_SLICE)?;
+        let place = opened.slice_of(batch, slice).ok_or(ListError::NoSlice)?;
         match elements(place) {
             Ok(elements) => Ok(Some(elements)),
             Err(ImageError::NotDicom) => Ok(None),
-            Err(error) => Err(format!("{}: {error}", place.name)),
+            Err(error) => Err(ListError::File { name: place.name.clone(), error }),
         }
     }
 

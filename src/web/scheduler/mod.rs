@@ -19,9 +19,9 @@ use crate::export::dicom::Identity;
 use crate::image::Window;
 use crate::inference::Stage;
 use crate::report::{ModelsInfo, Report};
+use crate::web::messages::reader::{self, PreparedSlice};
+use crate::web::messages::worker;
 use crate::web::options::{Device, Reader};
-use crate::web::protocol::reader::{self, PreparedSlice};
-use crate::web::protocol::worker;
 use crate::web::scheduler::device_trial::DeviceTrial;
 use crate::web::scheduler::pool::WorkerPool;
 use crate::web::scheduler::reading::Reading;
@@ -193,7 +193,7 @@ impl Scheduler {
         self.start_worker(device);
     }
 
-    /// Nothing has been heard for too long.
+    /// A timer has expired.
     pub fn timer(&mut self, timer: Timer) {
         match timer {
             Timer::Worker(number) => self.worker_failed(number, &text!("session.silent")),
@@ -248,13 +248,14 @@ impl Scheduler {
         }
     }
 
-    /// Asks for a file with what `report` says; its slices are numbered by `slices`.
+    /// Asks for a file with what `report` says; its slices are numbered by `slices`, pictures show CT through `window`.
     pub fn export(
         &mut self,
         format: Format,
         (report, slices, name): (Report, Vec<usize>, String),
         identity: Identity,
         card: Option<String>,
+        window: Option<Window>,
     ) {
         let can_write = self.has_opened() || (self.is_stale() && self.has_reader());
         let Some(batch) = self.batch_number().filter(|_| can_write) else {
@@ -266,7 +267,7 @@ impl Scheduler {
         let slices = if self.is_stale() { Vec::new() } else { slices };
         let report = Box::new(report);
         let request =
-            reader::Request::Export { batch, format, report, slices, name, identity, card };
+            reader::Request::Export { batch, format, report, slices, name, identity, card, window };
         self.ask_reader(request);
     }
 

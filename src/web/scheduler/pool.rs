@@ -106,7 +106,7 @@ mod tests {
     }
 
     #[test]
-    fn a_fixed_crew_is_as_asked_for_and_a_limit_holds() {
+    fn a_fixed_pool_has_the_size_asked_for_and_a_limit_holds() {
         assert_eq!(WorkerPool::of(3).wanted(1, 5), 3);
         assert_eq!(WorkerPool::of(3).wanted(1, 0), 1);
         let mut pool = WorkerPool::growing_to(8);

@@ -3,10 +3,11 @@
 use std::collections::VecDeque;
 
 use crate::inference::Settings;
-use crate::web::options::{Device, LOWEST_SCORE};
-use crate::web::protocol::reader::PreparedSlice;
-use crate::web::protocol::worker::Request;
+use crate::web::messages::reader::PreparedSlice;
+use crate::web::messages::worker::Request;
+use crate::web::options::Device;
 use crate::web::scheduler::{Command, Job, Scheduler, Timer, Worker};
+use crate::web::state::LOWEST_SCORE;
 use crate::web::state::{Action, Phase};
 use crate::web::texts::text;
 

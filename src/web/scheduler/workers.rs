@@ -2,8 +2,8 @@
 
 use std::rc::Rc;
 
+use crate::web::messages::worker::Event;
 use crate::web::options::Device;
-use crate::web::protocol::worker::Event;
 use crate::web::scheduler::{Command, Scheduler, Timer, Worker};
 use crate::web::state::{Action, ModelState, Phase};
 use crate::web::texts::text;

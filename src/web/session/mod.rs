@@ -18,9 +18,9 @@ use crate::image::Window;
 use crate::report::Report;
 use crate::web::browser::{self, Adapter};
 use crate::web::fetch;
+use crate::web::messages::Transfer;
+use crate::web::messages::worker::Request;
 use crate::web::options::{Device, PageOptions, Reader};
-use crate::web::protocol::Transfer;
-use crate::web::protocol::worker::Request;
 use crate::web::scheduler::pool::WorkerPool;
 use crate::web::scheduler::{Command, Scheduler, Timer};
 use crate::web::state::{Action, State};
@@ -175,8 +175,9 @@ impl Session {
         what: (Report, Vec<usize>, String),
         identity: Identity,
         card: Option<String>,
+        window: Option<Window>,
     ) {
-        self.update(|scheduler| scheduler.export(format, what, identity, card));
+        self.update(|scheduler| scheduler.export(format, what, identity, card, window));
     }
 
     fn dispatch(&self, action: Action) {
@@ -289,7 +290,7 @@ impl Session {
                 self.inner.running.borrow_mut().workers.push((number, program));
             }
             Err(reason) => {
-                self.update(|scheduler| scheduler.worker_not_started(number, &reason));
+                self.update(|scheduler| scheduler.worker_not_started(number, &reason.to_string()));
             }
         }
     }
@@ -303,7 +304,7 @@ impl Session {
             Ok(program) => self.inner.running.borrow_mut().reader = Some(program),
             Err(reason) => {
                 self.inner.running.borrow_mut().reader = None;
-                self.update(|scheduler| scheduler.reader_not_started(&reason));
+                self.update(|scheduler| scheduler.reader_not_started(&reason.to_string()));
             }
         }
     }

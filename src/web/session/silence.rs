@@ -13,7 +13,7 @@ type Slot = Rc<RefCell<Option<Timeout>>>;
 
 /// Runs out after its time; dropping it stops it.
 ///
-/// A page that was frozen or asleep hears nothing meanwhile, and its timers may fire before the messages that
+/// A suspended page receives no messages, and its timers may fire before the messages that
 /// waited: a timer that fires late begins again.
 pub struct Silence {
     _slot: Slot,

@@ -4,18 +4,24 @@ use gloo::timers::callback::Timeout;
 use js_sys::{Array, JSON};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
+use thiserror::Error;
 use wasm_bindgen::prelude::Closure;
 use wasm_bindgen::{JsCast, JsValue};
 use web_sys::{Blob, BlobPropertyBag, ErrorEvent, MessageEvent, Url, Worker, WorkerOptions};
 
 use crate::web::browser;
-use crate::web::protocol::{self, Transfer};
+use crate::web::messages::{self, Transfer};
 use crate::web::session::silence::Silence;
 use crate::web::texts::text;
 
 /// A worker that has not answered this long after its start counts as failed. Its files may still be on
 /// their way, over a slow line.
 const START_PATIENCE_MS: u32 = 120_000;
+
+/// The browser does not start a worker.
+#[derive(Debug, Error)]
+#[error("{0}")]
+pub struct StartError(String);
 
 /// The worker; dropping it terminates it.
 pub struct WorkerHandle {
@@ -34,12 +40,12 @@ impl WorkerHandle {
         files: [&str; 2],
         on_event: impl Fn(E, Vec<u8>) + 'static,
         failed: impl Fn(&str) + Clone + 'static,
-    ) -> Result<Self, String> {
-        let worker = start(files).map_err(|error| browser::describe(&error))?;
+    ) -> Result<Self, StartError> {
+        let worker = start(files).map_err(|error| StartError(browser::describe(&error)))?;
         let not_understood = failed.clone();
         let on_message =
             Closure::<dyn Fn(MessageEvent)>::new(
-                move |event: MessageEvent| match protocol::decode::<E>(&event.data()) {
+                move |event: MessageEvent| match messages::decode::<E>(&event.data()) {
                     Ok(envelope) => on_event(envelope.message, envelope.bytes),
                     Err(error) => not_understood(&browser::describe(&error)),
                 },
@@ -63,7 +69,7 @@ impl WorkerHandle {
 
     /// Sends a request.
     pub fn send<R: Serialize>(&self, request: &R, transfer: Transfer<'_>) {
-        let sent = protocol::encode(request, transfer).and_then(|(envelope, moved)| {
+        let sent = messages::encode(request, transfer).and_then(|(envelope, moved)| {
             self.worker.post_message_with_transfer(&envelope, &moved)
         });
         if let Err(error) = sent {

@@ -51,7 +51,7 @@ mod gpu {
 
     use super::*;
     use crate::inference::GpuBackend;
-    use crate::web::protocol::worker::Event;
+    use crate::web::messages::worker::Event;
     use crate::web::worker::post;
 
     /// WebGPU.

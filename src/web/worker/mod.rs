@@ -15,8 +15,8 @@ use self::device::{StartError, WorkerDevice};
 use crate::detection::detections::sigmoid;
 use crate::image::CtSlice;
 use crate::inference::{Cancelled, PredictError, Prediction, Predictor, Progress, Settings, Stage};
-use crate::web::protocol::worker::{Event, Request};
-use crate::web::protocol::{Envelope, Transfer};
+use crate::web::messages::worker::{Event, Request};
+use crate::web::messages::{Envelope, Transfer};
 use crate::web::yielder::Yielder;
 use crate::web::{browser, weights, worker_scope};
 
@@ -89,7 +89,7 @@ impl<D: WorkerDevice> Worker<D> {
             return post(&Event::Failed { message: "no model is loaded yet".into() });
         };
         let mut progress =
-            JobMonitor { cancelled: &self.cancelled, id, yielder: Yielder::default() };
+            JobProgress { cancelled: &self.cancelled, id, yielder: Yielder::default() };
         post(&match predictor.predict_with_masks(slice, settings, &mut progress).await {
             Ok(Prediction { report, mask_logits }) => {
                 let score = |logit: &f32| (sigmoid(*logit) * 255.0).round() as u8;
@@ -104,13 +104,13 @@ impl<D: WorkerDevice> Worker<D> {
 }
 
 /// Tells the page of each stage and lets cancellations in.
-struct JobMonitor<'a> {
+struct JobProgress<'a> {
     cancelled: &'a Cell<u32>,
     id: u32,
     yielder: Yielder,
 }
 
-impl Progress for JobMonitor<'_> {
+impl Progress for JobProgress<'_> {
     async fn enter(&mut self, stage: Stage) -> Result<(), Cancelled> {
         post(&Event::Stage { id: self.id, stage });
         self.yielder.yield_if_due().await;

@@ -61,7 +61,7 @@ fn list(object: &InMemDicomObject, depth: usize, is_hidden: bool, found: &mut Ve
         found.push(HeaderElement {
             tag: format!("{nesting}({:04X},{:04X})", tag.group(), tag.element()),
             keyword,
-            value: in_words(element.vr(), element.value()),
+            value: display_value(element.vr(), element.value()),
             may_identify: is_hidden,
         });
         for item in element.items().into_iter().flatten() {
@@ -95,7 +95,7 @@ fn is_technical(tag: Tag, vr: VR) -> bool {
     is_about_pictures && is_number_or_code
 }
 
-fn in_words<P>(vr: VR, value: &Value<InMemDicomObject, P>) -> String {
+fn display_value<P>(vr: VR, value: &Value<InMemDicomObject, P>) -> String {
     match value {
         Value::Sequence(sequence) => format!("× {}", sequence.items().len()),
         Value::PixelSequence(sequence) => format!("× {}", sequence.fragments().len()),

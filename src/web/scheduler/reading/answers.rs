@@ -3,10 +3,10 @@
 use std::rc::Rc;
 
 use super::{Batch, MOST_FAILURES};
+use crate::web::messages::reader::{Event, OpenedStudy, split_values};
 use crate::web::options::Reader;
-use crate::web::protocol::reader::{Event, OpenedStudy, split_values};
 use crate::web::scheduler::{Command, Scheduler, Timer};
-use crate::web::state::{Action, RenderedSlice};
+use crate::web::state::{Action, NotListed, RenderedSlice};
 use crate::web::texts::text;
 
 impl Scheduler {
@@ -160,7 +160,10 @@ impl Scheduler {
             }
             Event::NotListed { batch, slice, message } => {
                 if self.batch_number() == Some(batch) {
-                    self.dispatch(Action::Header { slice, elements: Err(message.clone()) });
+                    self.dispatch(Action::Header {
+                        slice,
+                        elements: Err(NotListed(message.clone())),
+                    });
                     self.dispatch(Action::Failed(message));
                 }
             }

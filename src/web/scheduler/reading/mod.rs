@@ -7,8 +7,8 @@ use std::rc::Rc;
 
 use crate::image::Window;
 use crate::web::image_cache::ImageCache;
+use crate::web::messages::reader::{OpenedStudy, Request};
 use crate::web::options::Reader;
-use crate::web::protocol::reader::{OpenedStudy, Request};
 use crate::web::scheduler::{Command, Scheduler, Timer};
 use crate::web::state::Action;
 use crate::web::texts::text;
@@ -132,7 +132,7 @@ impl Scheduler {
         self.wait_for_reader();
     }
 
-    /// Takes the reader for dead if nothing is heard of it for as long as what it does may take.
+    /// Treats the reader as crashed if it does not answer within the time that its task may take.
     fn wait_for_reader(&mut self) {
         let reading = &self.reading;
         let size = |batch: &Batch| batch.sizes.get(reading.opening?).copied();

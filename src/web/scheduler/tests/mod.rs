@@ -5,9 +5,9 @@ mod workers;
 
 use super::*;
 use crate::report::{FileError, SliceReport};
-use crate::web::protocol::reader::{Event as Read, Request as Ask};
-use crate::web::protocol::reader::{OpenedSeries, OpenedStudy, ShownSlice};
-use crate::web::protocol::worker::{Event, Request};
+use crate::web::messages::reader::{Event as Read, Request as Ask};
+use crate::web::messages::reader::{OpenedSeries, OpenedStudy, ShownSlice};
+use crate::web::messages::worker::{Event, Request};
 use crate::web::state::Phase;
 
 /// A page whose programs are played by the test: a scheduler, what it shows, and what runs for it.

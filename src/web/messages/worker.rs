@@ -5,7 +5,7 @@ use serde::{Deserialize, Serialize};
 use crate::inference::{Settings, Stage};
 use crate::report::regions::RegionReference;
 use crate::report::{ModelsInfo, SliceReport};
-use crate::web::protocol::reader::PreparedSlice;
+use crate::web::messages::reader::PreparedSlice;
 
 /// Page to worker.
 #[derive(Clone, Debug, Serialize, Deserialize)]
@@ -79,7 +79,7 @@ pub enum Event {
     Stage {
         /// Number of the job.
         id: u32,
-        /// Which.
+        /// The stage.
         stage: Stage,
     },
     /// The job is done; the buffer holds the mask scores of each lesion, 28 x 28 bytes from 0 to 255.
@@ -96,12 +96,12 @@ pub enum Event {
     },
     /// The model cannot be used on any device.
     LoadFailed {
-        /// Why.
+        /// The reason.
         message: String,
     },
     /// The device cannot be trusted any more; another worker must take over.
     Failed {
-        /// Why.
+        /// The reason.
         message: String,
     },
 }

@@ -53,6 +53,8 @@ pub enum Request {
         identity: Identity,
         /// The model card, for the report to read.
         card: Option<String>,
+        /// Window that CT is shown through in pictures; `None` for the one that the network sees.
+        window: Option<Window>,
     },
     /// List all elements of the file of a slice.
     ListHeader {
@@ -234,7 +236,7 @@ pub enum Event {
     Shown {
         /// Number of the batch.
         batch: u32,
-        /// Which.
+        /// Number of the slice, counted through all series.
         slice: usize,
         /// Window that was asked for.
         chosen: Option<Window>,
@@ -245,16 +247,16 @@ pub enum Event {
     NotShown {
         /// Number of the batch.
         batch: u32,
-        /// Which.
+        /// Number of the slice, counted through all series.
         slice: usize,
-        /// Why.
+        /// The reason.
         message: String,
     },
     /// A slice for the network; the buffer holds its grey values.
     Prepared {
         /// Number of the batch.
         batch: u32,
-        /// Which.
+        /// Number of the slice, counted through all series.
         slice: usize,
         /// The rest of it.
         prepared: PreparedSlice,
@@ -263,9 +265,9 @@ pub enum Event {
     NotPrepared {
         /// Number of the batch.
         batch: u32,
-        /// Which.
+        /// Number of the slice, counted through all series.
         slice: usize,
-        /// Why.
+        /// The reason.
         message: String,
     },
     /// What the file of a slice holds that identifies people.
@@ -292,7 +294,7 @@ pub enum Event {
         batch: u32,
         /// Which slice was asked about.
         slice: usize,
-        /// Why.
+        /// The reason.
         message: String,
     },
     /// A file to save; the buffer holds it.
@@ -304,12 +306,12 @@ pub enum Event {
     },
     /// A file could not be written.
     NotExported {
-        /// Why.
+        /// The reason.
         message: String,
     },
     /// The reader cannot go on; another must take over.
     Failed {
-        /// Why.
+        /// The reason.
         message: String,
     },
 }

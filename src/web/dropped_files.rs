@@ -1,6 +1,7 @@
 //! Files and folders that are dropped on the page.
 
 use js_sys::{Array, Function, Promise, Reflect};
+use thiserror::Error;
 use wasm_bindgen::{JsCast, JsValue};
 use wasm_bindgen_futures::JsFuture;
 use web_sys::{DataTransfer, File};
@@ -21,25 +22,42 @@ pub fn entries(data: &DataTransfer) -> Vec<JsValue> {
     (0..items.length()).filter_map(entry).collect()
 }
 
+/// Why what was dropped is not opened.
+#[derive(Debug, Error)]
+pub enum DroppedError {
+    /// The browser does not let a file or a folder be read.
+    #[error("{0}")]
+    Browser(String),
+    /// A folder holds more files than are taken.
+    #[error("{}", text!("input.too_many", most = MOST_FILES))]
+    TooMany,
+}
+
+impl From<JsValue> for DroppedError {
+    fn from(error: JsValue) -> Self {
+        Self::Browser(describe(&error))
+    }
+}
+
 /// All files below the entries, by their path.
 ///
 /// # Errors
-/// If the browser does not let a folder be read, in words.
-pub async fn files(mut entries: Vec<JsValue>) -> Result<Vec<(String, File)>, String> {
+/// If the browser does not let a folder be read, or there are too many.
+pub async fn files(mut entries: Vec<JsValue>) -> Result<Vec<(String, File)>, DroppedError> {
     let mut found = Vec::new();
     while let Some(entry) = entries.pop() {
         let is_folder = get(&entry, "isDirectory").is_truthy();
         if is_folder {
-            entries.extend(children(&entry).await.map_err(|error| describe(&error))?);
+            entries.extend(children(&entry).await?);
         } else {
             let path = get(&entry, "fullPath").as_string().unwrap_or_default();
-            let file = call_back(&entry, "file").await.map_err(|error| describe(&error))?;
+            let file = call_back(&entry, "file").await?;
             if let Ok(file) = file.dyn_into::<File>() {
                 found.push((path.trim_start_matches('/').to_owned(), file));
             }
         }
         if found.len() > MOST_FILES {
-            return Err(text!("input.too_many", most = MOST_FILES).to_string());
+            return Err(DroppedError::TooMany);
         }
     }
     Ok(found)
