@@ -35,6 +35,7 @@ pub mod inference;
 pub mod kernels;
 pub mod network;
 pub mod report;
+pub mod sha256;
 #[cfg(not(target_arch = "wasm32"))]
 pub mod train;
 pub mod unknown_name;

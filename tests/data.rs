@@ -196,7 +196,8 @@ fn pairs_of_volumes_can_be_trained_on_whatever_way_they_lie() {
     }
 
     // Picture and label lie on each other: the same lesions as in the mask itself.
-    use groundglass::dataset::lesions::{LesionDataset, LesionRules, LesionTargets, instances};
+    use groundglass::dataset::instances::{LesionRules, LesionTargets, instances};
+    use groundglass::dataset::lesions::LesionDataset;
     let rules = LesionRules::paper(LesionTargets::Merge);
     let dataset = LesionDataset::open_one(Path::new(&volumes), rules).unwrap();
     let read = dataset.read(&dataset.files[0]).unwrap();

@@ -10,7 +10,7 @@ use serde::Serialize;
 
 use crate::classes::SliceClass;
 use crate::cli::model::{DeviceArgument, ModelArguments, predictor, training_device};
-use crate::dataset::lesions::{LesionSlice, LesionTargets, MINIMUM_AREA, instances};
+use crate::dataset::instances::{LesionSlice, LesionTargets, MINIMUM_AREA, instances};
 use crate::image::phantom::{Phantom, draw};
 use crate::inference::{NoProgress, Settings, Stage};
 use crate::report::regions::median;

@@ -10,8 +10,8 @@ use clap::Args;
 use crate::cli::files;
 use crate::cli::model::{read_manifest, read_weights};
 use crate::inference::manifest::{FileEntry, MAX_BYTES, Manifest, ModelEntry, SCHEMA};
-use crate::inference::model::sha256;
 use crate::inference::{LoadedModel, Predictor};
+use crate::sha256::sha256;
 
 /// Arguments of `manifest`.
 #[derive(Debug, Args)]

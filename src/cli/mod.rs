@@ -110,3 +110,47 @@ fn quiet_behind_walls() {
         }
     }));
 }
+
+#[cfg(test)]
+mod tests {
+    use std::path::Path;
+
+    use super::*;
+
+    /// Commands of the program in the shell examples of a document, each as its words.
+    fn examples(document: &str) -> Vec<Vec<String>> {
+        let shell = document.split("```sh\n").skip(1).filter_map(|part| part.split("```").next());
+        let lines = shell.flat_map(|part| {
+            let joined = part.replace("\\\n", " ");
+            joined.lines().map(str::to_owned).collect::<Vec<_>>()
+        });
+        let commands = lines.flat_map(|line| {
+            let line = line.split(" #").next().unwrap_or_default().to_owned();
+            line.split("&&").map(str::to_owned).collect::<Vec<_>>()
+        });
+        let words = commands.map(|line| line.split_whitespace().map(str::to_owned).collect());
+        words
+            .filter(|words: &Vec<String>| {
+                words.first().is_some_and(|first| first.rsplit('/').next() == Some("groundglass"))
+            })
+            .collect()
+    }
+
+    #[test]
+    fn every_command_in_the_documents_is_understood() {
+        let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+        let documents = ["", "docs", "models"].into_iter().flat_map(|folder| {
+            let entries = std::fs::read_dir(root.join(folder)).unwrap();
+            entries.map(|entry| entry.unwrap().path()).collect::<Vec<_>>()
+        });
+        let mut commands = 0;
+        for path in documents.filter(|path| path.extension().is_some_and(|end| end == "md")) {
+            for words in examples(&std::fs::read_to_string(&path).unwrap()) {
+                commands += 1;
+                let parsed = Arguments::try_parse_from(&words);
+                assert!(parsed.is_ok(), "{}: {words:?}: {}", path.display(), parsed.unwrap_err());
+            }
+        }
+        assert!(commands > 20, "examples were found: {commands}");
+    }
+}

@@ -9,9 +9,9 @@ use clap::{Args, ValueEnum};
 
 use crate::cli::files;
 use crate::inference::manifest::{MAX_BYTES, MAX_CARD, MAX_MANIFEST, Manifest};
-use crate::inference::model::sha256;
 use crate::inference::{CpuBackend, EitherBackend, GpuBackend, LoadedModel, ModelFile, Predictor};
 use crate::network::StateDict;
+use crate::sha256::sha256;
 
 /// Which weights.
 #[derive(Clone, Debug, Args)]

@@ -9,7 +9,8 @@ use indicatif::ProgressBar;
 
 use crate::cli::files;
 use crate::cli::model::read_weights;
-use crate::dataset::lesions::{LesionDataset, LesionRules, LesionTargets};
+use crate::dataset::instances::{LesionRules, LesionTargets};
+use crate::dataset::lesions::LesionDataset;
 use crate::dataset::source::DataSource;
 use crate::inference::model::{CALIBRATION, TEMPERATURE};
 use crate::network::Architecture;

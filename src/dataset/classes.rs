@@ -9,9 +9,9 @@ use serde::Deserialize;
 use sha2::{Digest, Sha256};
 
 use crate::classes::SliceClass;
-use crate::dataset::lesions::{Content, LesionFile};
-use crate::dataset::{DatasetError, Skipped, reading, summary};
+use crate::dataset::{DatasetError, Listed, Listing, Skipped, reading, summary};
 use crate::image::{CtSlice, decode_slice};
+use crate::sha256::hex;
 
 /// A slice with its class.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -124,7 +124,7 @@ impl ClassDataset {
         if files.is_empty() {
             return Err(DatasetError::Empty { path: source, report: summary(&skipped) });
         }
-        let sha256 = digest.finalize().iter().map(|byte| format!("{byte:02x}")).collect();
+        let sha256 = hex(&digest.finalize());
         Ok(Self { files, skipped, sha256, list: source })
     }
 
@@ -149,7 +149,7 @@ impl ClassDataset {
         self.files.extend(other.files);
         self.skipped.extend(other.skipped);
         let both = Sha256::digest(format!("{}{}", self.sha256, other.sha256));
-        self.sha256 = both.iter().map(|byte| format!("{byte:02x}")).collect();
+        self.sha256 = hex(&both);
         self
     }
 
@@ -195,11 +195,13 @@ impl ClassDataset {
 ///
 /// # Errors
 /// If the list cannot be read or names no class.
-pub fn list_healthy(list: &Path) -> Result<(Vec<LesionFile>, Vec<Skipped>), DatasetError> {
+pub fn list_healthy(list: &Path) -> Result<Listing<ClassFile>, DatasetError> {
     let files = list_files(list.parent().unwrap_or(Path::new(".")), Some(list))?.1;
     let healthy = files.into_iter().filter(|file| !file.class.is_pneumonia());
-    let lesion_free = |file: ClassFile| {
-        LesionFile::unread(file.name.clone(), file.patient.clone(), Content::Healthy(file))
+    let lesion_free = |file: ClassFile| Listed {
+        stem: file.name.clone(),
+        patient: file.patient.clone(),
+        place: file,
     };
     Ok((healthy.map(lesion_free).collect(), Vec::new()))
 }

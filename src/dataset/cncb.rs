@@ -9,8 +9,7 @@ use sha2::{Digest, Sha256};
 use thiserror::Error;
 
 use crate::classes::mask_value::CONSOLIDATION;
-use crate::dataset::lesions::{Content, LesionFile};
-use crate::dataset::{DatasetError, Skipped, reading};
+use crate::dataset::{DatasetError, Listed, Listing, Skipped, reading};
 use crate::image::{CtSlice, decode_slice};
 
 /// Endings of images, in the order of preference.
@@ -29,7 +28,7 @@ pub struct Pair {
 ///
 /// # Errors
 /// If `imgs` or `masks` cannot be read.
-pub fn list(folder: &Path) -> Result<(Vec<LesionFile>, Vec<Skipped>), DatasetError> {
+pub fn list(folder: &Path) -> Result<Listing<Pair>, DatasetError> {
     let layout = "the folders `imgs` and `masks` with pictures of the same names";
     let images = by_stem(&folder.join("imgs"), layout)?;
     let mut masks = by_stem(&folder.join("masks"), layout)?;
@@ -42,7 +41,7 @@ pub fn list(folder: &Path) -> Result<(Vec<LesionFile>, Vec<Skipped>), DatasetErr
         };
         // The scan stands for the patient.
         let patient = stem.split('_').next().unwrap_or(&stem).to_owned();
-        files.push(LesionFile::unread(stem, patient, Content::Masked(Pair { image, mask })));
+        files.push(Listed { stem, patient, place: Pair { image, mask } });
     }
     skipped.extend(masks.into_values().map(|path| skip(path, "a mask without picture")));
     Ok((files, skipped))

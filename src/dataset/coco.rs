@@ -10,8 +10,8 @@ use sha2::{Digest, Sha256};
 use thiserror::Error;
 
 use crate::classes::mask_value::{CONSOLIDATION, GROUND_GLASS};
-use crate::dataset::lesions::{Content, Instance, LesionFile, LesionTargets};
-use crate::dataset::{DatasetError, Skipped, reading};
+use crate::dataset::instances::{Instance, LesionTargets};
+use crate::dataset::{DatasetError, Listed, Listing, Skipped, reading};
 use crate::detection::Mask;
 use crate::detection::mask::connected_components::bounding_box;
 use crate::detection::mask::rle::{Rle, RleError};
@@ -74,7 +74,7 @@ pub struct AnnotatedImage {
 ///
 /// # Errors
 /// If the file is no COCO file, an outline does not fit its image, or an image is not there.
-pub fn list(path: &Path) -> Result<(Vec<LesionFile>, Vec<Skipped>), DatasetError> {
+pub fn list(path: &Path) -> Result<Listing<AnnotatedImage>, DatasetError> {
     let text = fs::read_to_string(path).map_err(reading(path, "a COCO file"))?;
     let wrong = |what: String| DatasetError::Contents { path: path.into(), what };
     let file: File =
@@ -131,8 +131,8 @@ pub fn list(path: &Path) -> Result<(Vec<LesionFile>, Vec<Skipped>), DatasetError
         let patient = patient.unwrap_or_else(|| stem.split('_').next().unwrap_or(&stem).to_owned());
         let outlines = Arc::new(outlines.remove(&image.id).unwrap_or_default());
         let size = (image.width, image.height);
-        let content = Content::Annotated(AnnotatedImage { path: picture, size, outlines });
-        files.push(LesionFile::unread(stem, patient, content));
+        let place = AnnotatedImage { path: picture, size, outlines };
+        files.push(Listed { stem, patient, place });
     }
     files.sort_by(|a, b| a.stem.cmp(&b.stem));
     Ok((files, Vec::new()))
@@ -280,8 +280,7 @@ mod tests {
         let (_folder, path) = write(annotation);
         let (files, _) = list(&path).unwrap();
         assert_eq!((files[0].stem.as_str(), files[0].patient.as_str()), ("7_1", "7"));
-        let Content::Annotated(image) = &files[0].content else { panic!("annotated") };
-        image.read(LesionTargets::Both, &mut Sha256::new()).unwrap().1
+        files[0].place.read(LesionTargets::Both, &mut Sha256::new()).unwrap().1
     }
 
     #[test]

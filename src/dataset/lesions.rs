@@ -2,7 +2,6 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
-use std::str::FromStr;
 use std::sync::Arc;
 
 use rand::RngExt;
@@ -11,146 +10,14 @@ use rayon::prelude::*;
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
-use crate::classes::LesionClasses;
-use crate::classes::mask_value::{CONSOLIDATION, GROUND_GLASS};
+use crate::dataset::instances::{Instance, LesionRules, LesionSlice, LesionTargets, instances};
 use crate::dataset::source::{DataSource, Kind};
 use crate::dataset::volumes::Volume;
-use crate::dataset::{DatasetError, Skipped, classes, cncb, coco, summary, volumes};
-use crate::detection::mask::connected_components::connected_components;
-use crate::detection::{BBox, Mask};
+use crate::dataset::{
+    DatasetError, Listed, Listing, Skipped, classes, cncb, coco, summary, volumes,
+};
 use crate::image::CtSlice;
-use crate::unknown_name::UnknownName;
-
-/// Side of the picture in whose pixels the smallest lesion is given: the long side of a whole scan.
-const AREA_SIDE: usize = 512;
-
-/// Lesions of this many pixels or fewer, where the long side has 512, do not count (docs/method.md, 5): the paper's rule.
-pub const MINIMUM_AREA: usize = 100;
-
-/// Which lesions of a mask are learnt, and as what.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "lowercase")]
-pub enum LesionTargets {
-    /// Ground-glass opacity and consolidation as one class; the paper's lightweight models.
-    #[default]
-    Merge,
-    /// Ground-glass opacity alone.
-    Ggo,
-    /// Two classes.
-    Both,
-}
-
-impl LesionTargets {
-    /// The detector's classes.
-    pub fn lesion_classes(self) -> LesionClasses {
-        match self {
-            Self::Merge | Self::Ggo => LesionClasses::Merge,
-            Self::Both => LesionClasses::Both,
-        }
-    }
-
-    /// The class of a mask's pixel, by value; 0 is no lesion.
-    pub(super) fn class_of(self, value: u8) -> usize {
-        match (self, value) {
-            (_, GROUND_GLASS) => 1,
-            (Self::Merge, CONSOLIDATION) => 1,
-            (Self::Both, CONSOLIDATION) => 2,
-            _ => 0,
-        }
-    }
-}
-
-impl FromStr for LesionTargets {
-    type Err = UnknownName;
-
-    fn from_str(name: &str) -> Result<Self, UnknownName> {
-        match name {
-            "merge" => Ok(Self::Merge),
-            "ggo" => Ok(Self::Ggo),
-            "both" => Ok(Self::Both),
-            _ => Err(UnknownName {
-                what: "choice of lesions",
-                name: name.into(),
-                known: "merge, ggo and both",
-            }),
-        }
-    }
-}
-
-/// One lesion of a slice.
-#[derive(Clone, Debug, PartialEq)]
-pub struct Instance {
-    /// 1, or 2 for consolidation where it is told apart.
-    pub class: usize,
-    /// Bounding box in pixels, far corner exclusive.
-    pub bbox: BBox,
-    /// Its pixels.
-    pub mask: Mask,
-}
-
-/// A slice with its lesions.
-#[derive(Clone, Debug)]
-pub struct LesionSlice {
-    /// The picture.
-    pub slice: CtSlice,
-    /// Lesions over the minimum area, class by class, each class in reading order.
-    pub instances: Vec<Instance>,
-    /// Places that are neither lesion nor background: what is drawn there is too small to count.
-    pub ignored: Vec<Instance>,
-}
-
-/// Which of the drawn lesions count, and as what.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct LesionRules {
-    /// What is learnt.
-    pub classes: LesionTargets,
-    /// Lesions of this many pixels or fewer do not count, where the long side of the slice has 512 pixels:
-    /// a lesion does not become smaller because its slice was stored so.
-    pub minimum_area: usize,
-    /// Whether those are ignored; otherwise they are background, as in the paper.
-    pub ignore_small: bool,
-}
-
-impl LesionRules {
-    /// The paper's, for these classes.
-    pub fn paper(classes: LesionTargets) -> Self {
-        Self { classes, minimum_area: MINIMUM_AREA, ignore_small: false }
-    }
-
-    /// The smallest area that counts, in pixels of a slice of this size.
-    pub fn minimum_in(&self, (width, height): (usize, usize)) -> f64 {
-        let scale = width.max(height) as f64 / AREA_SIDE as f64;
-        self.minimum_area as f64 * scale * scale
-    }
-
-    /// Sorts what is drawn on a slice into lesions and ignored places.
-    pub fn sort(&self, slice: CtSlice, drawn: Vec<Instance>) -> LesionSlice {
-        let minimum = self.minimum_in((slice.width, slice.height));
-        let (instances, mut ignored): (Vec<_>, Vec<_>) =
-            drawn.into_iter().partition(|instance| instance.mask.area() as f64 > minimum);
-        if !self.ignore_small {
-            ignored.clear();
-        }
-        LesionSlice { slice, instances, ignored }
-    }
-}
-
-/// The lesions of a mask: 8-connected components of each class with more than `minimum_area` px.
-pub fn instances(
-    values: &[u8],
-    (width, height): (usize, usize),
-    classes: LesionTargets,
-    minimum_area: usize,
-) -> Vec<Instance> {
-    (1..classes.lesion_classes().num_classes())
-        .flat_map(|class| {
-            let pixels = values.iter().map(|value| classes.class_of(*value) == class).collect();
-            connected_components(&Mask { width, height, pixels }, minimum_area)
-                .into_iter()
-                .map(move |found| Instance { class, bbox: found.bbox, mask: found.mask })
-        })
-        .collect()
-}
+use crate::sha256::hex;
 
 /// Where a slice and its lesions are read from.
 #[derive(Clone, Debug)]
@@ -207,9 +74,16 @@ pub struct LesionFile {
 }
 
 impl LesionFile {
-    /// A slice that has not been read yet.
-    pub fn unread(stem: String, patient: String, content: Content) -> Self {
-        Self { stem, patient, source: 0, content, lesions: 0, sha256: [0; 32] }
+    /// Slices that have not been read yet.
+    fn unread<T>(
+        (listed, skipped): Listing<T>,
+        content: impl Fn(T) -> Content,
+    ) -> (Vec<Self>, Vec<Skipped>) {
+        let file = |Listed { stem, patient, place }| {
+            let content = content(place);
+            Self { stem, patient, source: 0, content, lesions: 0, sha256: [0; 32] }
+        };
+        (listed.into_iter().map(file).collect(), skipped)
     }
 
     /// The patient, told apart from those of other sources.
@@ -255,10 +129,15 @@ impl LesionDataset {
             Self { files: Vec::new(), skipped: Vec::new(), sources: sources.to_vec(), rules };
         for (number, source) in sources.iter().enumerate() {
             let (unread, skipped) = match source.kind()? {
-                Kind::Masks => cncb::list(&source.path)?,
-                Kind::Coco => coco::list(&source.path)?,
-                Kind::Volumes => volumes::list(&source.path)?,
-                Kind::Healthy => classes::list_healthy(&source.path)?,
+                Kind::Masks => LesionFile::unread(cncb::list(&source.path)?, Content::Masked),
+                Kind::Coco => LesionFile::unread(coco::list(&source.path)?, Content::Annotated),
+                Kind::Volumes => {
+                    let of_slice = |(volume, index)| Content::Volume(volume, index);
+                    LesionFile::unread(volumes::list(&source.path)?, of_slice)
+                }
+                Kind::Healthy => {
+                    LesionFile::unread(classes::list_healthy(&source.path)?, Content::Healthy)
+                }
             };
             let checked: Vec<Result<LesionFile, Skipped>> = unread
                 .into_par_iter()
@@ -403,7 +282,7 @@ impl LesionDataset {
                 weight: source.weight,
                 slices: files.len(),
                 patients: patients.len(),
-                sha256: digest.finalize().iter().map(|byte| format!("{byte:02x}")).collect(),
+                sha256: hex(&digest.finalize()),
             }
         };
         self.sources.iter().enumerate().map(of_source).collect()

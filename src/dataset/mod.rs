@@ -3,6 +3,7 @@
 pub mod classes;
 pub mod cncb;
 pub mod coco;
+pub mod instances;
 pub mod lesions;
 pub mod source;
 pub mod volumes;
@@ -10,6 +11,20 @@ pub mod volumes;
 use std::path::{Path, PathBuf};
 
 use thiserror::Error;
+
+/// A slice as its source lists it.
+#[derive(Clone, Debug)]
+pub struct Listed<T> {
+    /// `<scan>_<slice>`, or the picture's name.
+    pub stem: String,
+    /// Whose slice it is; known within its source.
+    pub patient: String,
+    /// Where it is read from.
+    pub place: T,
+}
+
+/// The slices of a source, and what cannot be used of it.
+pub type Listing<T> = (Vec<Listed<T>>, Vec<Skipped>);
 
 /// Why a dataset cannot be used at all.
 #[derive(Debug, Error)]

@@ -13,8 +13,7 @@ use sha2::{Digest, Sha256};
 use thiserror::Error;
 
 use crate::classes::mask_value::{CONSOLIDATION, GROUND_GLASS};
-use crate::dataset::lesions::{Content, LesionFile};
-use crate::dataset::{DatasetError, Skipped, reading};
+use crate::dataset::{DatasetError, Listed, Listing, Skipped, reading};
 use crate::image::decode::Budget;
 use crate::image::decode::nifti::{self, NiftiSlices};
 use crate::image::slice::Values;
@@ -58,11 +57,11 @@ impl Unpacked {
     }
 }
 
-/// The slices of all volumes of a folder.
+/// The slices of all volumes of a folder, by their volume and number in it.
 ///
 /// # Errors
 /// If a folder cannot be read; a volume that does not fit its label, or has none, is skipped by name.
-pub fn list(folder: &Path) -> Result<(Vec<LesionFile>, Vec<Skipped>), DatasetError> {
+pub fn list(folder: &Path) -> Result<Listing<(Arc<Volume>, usize)>, DatasetError> {
     let named = |names: [&str; 2]| {
         names.into_iter().map(|name| folder.join(name)).find(|path| path.is_dir())
     };
@@ -80,8 +79,8 @@ pub fn list(folder: &Path) -> Result<(Vec<LesionFile>, Vec<Skipped>), DatasetErr
             Err(skip) => skipped.push(skip),
             Ok(slices) => {
                 files.extend((0..slices.len()).map(|index| {
-                    let content = Content::Volume(volume.clone(), index);
-                    LesionFile::unread(format!("{case}_{index:04}"), case.clone(), content)
+                    let stem = format!("{case}_{index:04}");
+                    Listed { stem, patient: case.clone(), place: (volume.clone(), index) }
                 }));
             }
         }

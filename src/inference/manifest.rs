@@ -5,10 +5,11 @@ use std::collections::BTreeMap;
 use serde::{Deserialize, Serialize};
 use thiserror::Error;
 
-use crate::inference::model::{LoadedModel, ModelFile, sha256};
+use crate::inference::model::{LoadedModel, ModelFile};
 use crate::inference::self_test::SelfTest;
 use crate::network::{Variant, WeightsError};
 use crate::report::regions::RegionReference;
+use crate::sha256::sha256;
 
 /// Name and version of the layout.
 pub const SCHEMA: &str = "groundglass/models/1";

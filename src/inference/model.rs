@@ -1,12 +1,11 @@
 //! Weights on the way to a device: read, checked, named.
 
-use sha2::{Digest, Sha256};
-
 use crate::image::preprocess::Resize;
 use crate::network::image_classifier::{PREFIX, SIDE};
 use crate::network::{Architecture, StateDict, Variant, WeightsError};
 use crate::report::ModelInfo;
 use crate::report::verdict::Calibration;
+use crate::sha256::sha256;
 
 /// Name of the metadata that holds the softmax temperature of a classifier.
 pub const TEMPERATURE: &str = "temperature";
@@ -151,21 +150,5 @@ impl LoadedModel {
             .as_ref()
             .zip(self.classifier.as_ref())
             .is_some_and(|(a, b)| a.state.shares_trunk_with(&b.state))
-    }
-}
-
-/// SHA-256 as lowercase hexadecimal.
-pub fn sha256(bytes: &[u8]) -> String {
-    Sha256::digest(bytes).iter().map(|byte| format!("{byte:02x}")).collect()
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn the_hash_is_that_of_sha256sum() {
-        let empty = "e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855";
-        assert_eq!(sha256(b""), empty);
     }
 }

@@ -7,9 +7,13 @@ use serde::{Deserialize, Serialize};
 
 use crate::classes::LesionClasses;
 use crate::detection::AnchorGenerator;
-use crate::network::feature_module;
 use crate::network::weights::{StateDict, WeightsError};
 use crate::unknown_name::UnknownName;
+
+/// Begins the names of the feature module's parameters in a model's file.
+pub const FEATURE_MODULE_PREFIX: &str = "s2new_features.";
+/// What batch norm adds to a variance (PyTorch's default).
+pub const BATCH_NORM_EPSILON: f64 = 1e-5;
 
 /// Residual network under the feature pyramid.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
@@ -267,7 +271,7 @@ impl Architecture {
             mask_branch: has("roi_heads.mask_head.mask_fcn1.weight"),
             score_module,
             feature_module: score_module.is_some()
-                && has(&format!("{}fc.weight", feature_module::PREFIX)),
+                && has(&format!("{}fc.weight", FEATURE_MODULE_PREFIX)),
         })
     }
 }

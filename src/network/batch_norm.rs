@@ -4,10 +4,9 @@ use burn::module::{Module, Param, RunningState};
 use burn::tensor::activation::relu;
 use burn::tensor::{Device, Tensor};
 
+use crate::network::architecture::BATCH_NORM_EPSILON as EPSILON;
 use crate::network::conv::Conv2d;
 
-/// Added to the variance (PyTorch's default).
-pub const EPSILON: f64 = 1e-5;
 /// Weight of a batch in the running statistics (PyTorch's default).
 pub const MOMENTUM: f64 = 0.1;
 

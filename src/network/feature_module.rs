@@ -11,8 +11,6 @@ use crate::network::Variant;
 use crate::network::heads::BOX_HEAD_FEATURES;
 use crate::network::linear::{Linear, LinearConfig};
 
-/// Begins the names of its parameters in a model's file.
-pub const PREFIX: &str = "s2new_features.";
 /// Hidden features.
 pub const HIDDEN: usize = 128;
 /// Added to the variance.

@@ -3,6 +3,7 @@
 use burn::module::Module;
 use burn::tensor::{Device, Tensor};
 
+use crate::detection::anchors::AnchorGenerator;
 use crate::network::architecture::Architecture;
 use crate::network::backbone::PyramidBackbone;
 use crate::network::batch_norm::Statistics;
@@ -82,6 +83,11 @@ impl MaskRcnn {
     /// The weights by the author's names. Reads them from the device; not for browsers.
     pub fn state(&self) -> StateDict {
         parameters::state_of(self)
+    }
+
+    /// The same with the anchors, as a model's file has them.
+    pub fn state_with(&self, anchors: &AnchorGenerator) -> StateDict {
+        StateDict { anchors: Some(anchors.clone()), ..self.state() }
     }
 
     /// Parameters of the network.

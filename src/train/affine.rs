@@ -1,6 +1,6 @@
 //! Turning, magnifying, shifting, bending and cutting pictures together with their lesions.
 
-use crate::dataset::lesions::Instance;
+use crate::dataset::instances::Instance;
 use crate::detection::bilinear::{Sample, blend};
 use crate::detection::mask::connected_components::bounding_box;
 use crate::detection::{BBox, Mask};

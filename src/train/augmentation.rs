@@ -3,7 +3,7 @@
 use rand::RngExt;
 use rand_chacha::ChaCha8Rng;
 
-use crate::dataset::lesions::{Instance, LesionSlice};
+use crate::dataset::instances::{Instance, LesionSlice};
 use crate::detection::BBox;
 use crate::image::CtSlice;
 use crate::image::preprocess::Resize;
@@ -266,7 +266,7 @@ mod tests {
 
     use super::*;
     use crate::classes::SliceClass;
-    use crate::dataset::lesions::{LesionTargets, instances};
+    use crate::dataset::instances::{LesionTargets, instances};
     use crate::detection::Mask;
     use crate::detection::mask::connected_components::bounding_box;
     use crate::image::phantom::{Phantom, draw};

@@ -22,10 +22,9 @@ use crate::train::class_heads::{ClassHeads, Dropout, FixedRegions};
 use crate::train::class_sampling::{draw_weights, draws};
 use crate::train::config::{Augmentation, ClassifierConfig, Trainable};
 use crate::train::freeze::train_only;
-use crate::train::loader::shuffled;
 use crate::train::losses;
 use crate::train::provenance::TRAINING;
-use crate::train::rng::{RngStream, rng};
+use crate::train::rng::{RngStream, rng, shuffled};
 use crate::train::run::{
     MODEL, Objective, Outcome, Plan, Progress, StopConditions, TrainError, run,
 };
@@ -246,9 +245,7 @@ impl Objective for Stage<'_> {
     }
 
     fn state(&self, network: &MaskRcnn) -> StateDict {
-        let mut weights = network.state();
-        weights.anchors = Some(self.architecture.anchors.clone());
-        weights
+        network.state_with(&self.architecture.anchors)
     }
 
     fn begin(&mut self, _step: u64) -> Result<(), TrainError> {

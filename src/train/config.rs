@@ -2,7 +2,8 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::dataset::lesions::{DataRecord, LesionRules, LesionTargets, MINIMUM_AREA};
+use crate::dataset::instances::{LesionRules, LesionTargets, MINIMUM_AREA};
+use crate::dataset::lesions::DataRecord;
 use crate::detection::AnchorGenerator;
 use crate::detection::matcher::MatchThresholds;
 use crate::image::preprocess::Resize;

@@ -3,7 +3,7 @@
 use rand::RngExt;
 use rand_chacha::ChaCha8Rng;
 
-use crate::dataset::lesions::{Instance, LesionRules, LesionSlice};
+use crate::dataset::instances::{Instance, LesionRules, LesionSlice};
 use crate::detection::Mask;
 use crate::detection::mask::connected_components::connected_components;
 use crate::image::CtSlice;
@@ -185,7 +185,7 @@ fn blurred(values: &[f32], (width, height): (usize, usize), radius: usize) -> Ve
 mod tests {
     use super::*;
     use crate::classes::SliceClass;
-    use crate::dataset::lesions::{LesionTargets, instances};
+    use crate::dataset::instances::{LesionTargets, instances};
     use crate::detection::mask::connected_components::bounding_box;
     use crate::image::phantom::{Phantom, draw};
     use crate::train::rng::{RngStream, rng};

@@ -168,9 +168,7 @@ impl Objective for Joint<'_> {
     }
 
     fn state(&self, network: &MaskRcnn) -> StateDict {
-        let mut weights = network.state();
-        weights.anchors = Some(self.architecture.anchors.clone());
-        weights
+        network.state_with(&self.architecture.anchors)
     }
 
     fn begin(&mut self, step: u64) -> Result<(), TrainError> {

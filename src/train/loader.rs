@@ -10,20 +10,10 @@ use rand_chacha::ChaCha8Rng;
 
 use crate::dataset::DatasetError;
 use crate::train::config::Sampling;
-use crate::train::rng::{RngStream, rng};
+use crate::train::rng::{RngStream, rng, shuffled};
 
 /// Slices read ahead.
 const AHEAD: usize = 4;
-
-/// A permutation of `0..length`, the same for the same seed and epoch.
-pub fn shuffled(length: usize, seed: u64, epoch: u64) -> Vec<usize> {
-    let mut rng = rng(seed, RngStream::Order, epoch);
-    let mut order: Vec<usize> = (0..length).collect();
-    for index in (1..length).rev() {
-        order.swap(index, rng.random_range(0..=index));
-    }
-    order
-}
 
 /// What the order needs to know of a slice.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]

@@ -9,7 +9,8 @@ use rand::RngExt;
 use rayon::prelude::*;
 
 use crate::dataset::DatasetError;
-use crate::dataset::lesions::{Instance, LesionDataset, LesionSlice};
+use crate::dataset::instances::{Instance, LesionSlice};
+use crate::dataset::lesions::LesionDataset;
 use crate::detection::matcher::{ignore_on, match_boxes};
 use crate::detection::proposals::{ProposalCounts, RpnMaps, filter_proposals};
 use crate::detection::roi_align::bins::level_scale;

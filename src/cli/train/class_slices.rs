@@ -14,6 +14,7 @@ use crate::dataset::source::DataSource;
 use crate::evaluate::classification::{Classified, balanced_accuracy, logits_csv};
 use crate::inference::{CpuBackend, LoadedModel, ModelFile, NoProgress, Predictor, Settings};
 use crate::network::StateDict;
+use crate::sha256::hex;
 use crate::train::folds::Origin;
 
 /// File with the logits of held-out slices in the run's folder.
@@ -57,7 +58,7 @@ pub fn records(data: &Path, lists: &[DataSource], training: &ClassDataset) -> Ve
         weight: 1.0,
         slices: training.files.len(),
         patients: training.patients(),
-        sha256: digest.finalize().iter().map(|byte| format!("{byte:02x}")).collect(),
+        sha256: hex(&digest.finalize()),
     }]
 }
 

@@ -8,7 +8,8 @@ use clap::{Args, ValueEnum};
 
 use crate::cli::model::{read_state, read_weights};
 use crate::cli::train::{Display, FoldArguments, RunArguments, read_config, serde_value, set};
-use crate::dataset::lesions::{LesionDataset, LesionFile, LesionTargets};
+use crate::dataset::instances::LesionTargets;
+use crate::dataset::lesions::{LesionDataset, LesionFile};
 use crate::dataset::source::DataSource;
 use crate::evaluate::segmentation;
 use crate::image::preprocess::Resize;

@@ -4,7 +4,8 @@ use crate::classes::CLASSES;
 use crate::inference::cpu::load::Loader;
 use crate::kernels::linear::CpuLinear;
 use crate::network::Variant;
-use crate::network::feature_module::{EPSILON, HIDDEN, PREFIX, inputs};
+use crate::network::architecture::FEATURE_MODULE_PREFIX as PREFIX;
+use crate::network::feature_module::{EPSILON, HIDDEN, inputs};
 use crate::network::weights::{StateDict, WeightsError};
 
 /// Layer norm and two fully connected layers.

@@ -4,7 +4,7 @@ use crate::image::preprocess::{DEVIATION, MEAN};
 use crate::kernels::conv::{ConvShape, CpuConv2d};
 use crate::kernels::conv_transpose::CpuConvTranspose2d;
 use crate::kernels::linear::CpuLinear;
-use crate::network::batch_norm::EPSILON;
+use crate::network::architecture::BATCH_NORM_EPSILON as EPSILON;
 use crate::network::weights::{StateDict, WeightsError};
 
 /// Builds layers by the author's names (docs/method.md, 7).

@@ -6,6 +6,7 @@
 #[cfg(not(target_arch = "wasm32"))]
 mod gradient;
 mod im2col;
+mod shape;
 
 use self::im2col::append_patch;
 use crate::kernels::epilogue::Epilogue;
@@ -14,6 +15,7 @@ use crate::kernels::winograd::{self, Tiling};
 use crate::kernels::{FeatureMap, parallel};
 #[cfg(not(target_arch = "wasm32"))]
 pub use gradient::ConvGradient;
+pub use shape::ConvShape;
 
 /// A convolution with its weights in the layout its algorithm expects.
 #[derive(Clone, Debug)]
@@ -21,32 +23,6 @@ pub struct CpuConv2d {
     weights: PackedMatrices,
     bias: Vec<f32>,
     shape: ConvShape,
-}
-
-/// Channels, kernel side, stride and padding.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct ConvShape {
-    /// Input channels.
-    pub inputs: usize,
-    /// Output channels.
-    pub outputs: usize,
-    /// Kernel side.
-    pub kernel: usize,
-    /// Stride.
-    pub stride: usize,
-    /// Zero rows and columns around the image.
-    pub padding: usize,
-}
-
-impl ConvShape {
-    /// Whether Winograd's algorithm applies and pays.
-    pub fn uses_winograd(&self) -> bool {
-        self.kernel == 3 && self.stride == 1 && self.padding == 1 && self.inputs >= 16
-    }
-
-    fn output_side(&self, side: usize) -> usize {
-        (side + 2 * self.padding - self.kernel) / self.stride + 1
-    }
 }
 
 impl CpuConv2d {

@@ -3,7 +3,7 @@
 use burn::tensor::Tensor;
 
 use crate::kernels::batch_norm::{ChannelStatistics, CpuBatchNorm};
-use crate::network::batch_norm::EPSILON;
+use crate::network::architecture::BATCH_NORM_EPSILON as EPSILON;
 use crate::network::cpu_ops::op::{
     ChannelsLast, CpuOp, CpuTensor, Input, OpContext, SavedForBackward, apply, contiguous,
     from_channels_last, from_values,

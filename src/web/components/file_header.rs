@@ -59,7 +59,7 @@ pub fn FileHeader(props: &Props) -> Html {
     }
     let content = match &props.header {
         None => html! { <p>{text!("export.identity.asked")}</p> },
-        Some(Err(reason)) => html! { <p>{reason}</p> },
+        Some(Err(reason)) => html! { <p>{reason.to_string()}</p> },
         Some(Ok(None)) => html! { <p>{text!("header.no_dicom")}</p> },
         Some(Ok(Some(elements))) => {
             let found: Vec<_> =

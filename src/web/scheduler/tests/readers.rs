@@ -1,6 +1,7 @@
 //! Readers that break, and what they owe.
 
 use super::*;
+use crate::web::state::NotListed;
 
 #[test]
 fn a_slice_that_breaks_two_readers_is_skipped_and_the_files_stay_open() {
@@ -85,7 +86,7 @@ fn an_export_that_a_new_reader_cannot_finish_is_said_to_be_lost() {
     page.act(|scheduler, state| {
         let (report, slices) = state.whole_report();
         let what = (report, slices, "series".to_owned());
-        scheduler.export(Format::Csv, what, Identity::default(), None);
+        scheduler.export(Format::Csv, what, Identity::default(), None, None);
     });
     assert_eq!(page.patience(Timer::Reader), Some(300_000));
     page.act(|scheduler, _| scheduler.reader_failed("it broke."));
@@ -139,5 +140,5 @@ fn an_open_header_is_asked_for_once_a_slice() {
     page.read(Read::NotListed { batch: batch + 1, slice: other, message: "gone".into() });
     assert_eq!((&page.state.header, &page.state.error), (&None, &None));
     page.read(Read::NotListed { batch, slice: other, message: "gone".into() });
-    assert_eq!(page.state.header, Some(Err("gone".into())));
+    assert_eq!(page.state.header, Some(Err(NotListed("gone".into()))));
 }
