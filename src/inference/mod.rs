@@ -7,6 +7,7 @@ mod detector;
 mod either;
 mod error;
 pub mod gpu;
+mod load;
 pub mod manifest;
 pub mod model;
 mod predictor;
@@ -15,6 +16,8 @@ pub mod self_test;
 pub mod settings;
 pub mod slice_classifier;
 pub mod slice_features;
+#[cfg(feature = "wgsl")]
+pub mod webgpu;
 
 pub use backend::Backend;
 pub use cpu::CpuBackend;

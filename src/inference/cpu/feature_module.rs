@@ -1,7 +1,7 @@
 //! The head beside module S that sees what the trunk saw (see [`crate::network::feature_module`]).
 
 use crate::classes::CLASSES;
-use crate::inference::cpu::load::Loader;
+use crate::inference::load::Loader;
 use crate::kernels::linear::CpuLinear;
 use crate::network::Variant;
 use crate::network::architecture::FEATURE_MODULE_PREFIX as PREFIX;
@@ -28,8 +28,8 @@ impl CpuFeatureModule {
             scale,
             shift,
             layers: [
-                loader.linear(&format!("{PREFIX}fc"), [inputs, HIDDEN])?,
-                loader.linear(&format!("{PREFIX}fc_img"), [HIDDEN, CLASSES])?,
+                loader.linear(&format!("{PREFIX}fc"), [inputs, HIDDEN])?.into(),
+                loader.linear(&format!("{PREFIX}fc_img"), [HIDDEN, CLASSES])?.into(),
             ],
         })
     }

@@ -2,8 +2,8 @@
 
 use crate::classes::CLASSES;
 use crate::image::NetworkInput;
-use crate::inference::cpu::load::Loader;
 use crate::inference::cpu::resnet::CpuResNet;
+use crate::inference::load::Loader;
 use crate::kernels::linear::CpuLinear;
 use crate::network::Variant;
 use crate::network::image_classifier::{PREFIX, features};
@@ -25,7 +25,7 @@ impl CpuImageClassifier {
         let loader = Loader::new(state);
         Ok(Self {
             body: CpuResNet::new(&loader, PREFIX, variant)?,
-            fc: loader.linear(&format!("{PREFIX}fc"), [features(variant), CLASSES])?,
+            fc: loader.linear(&format!("{PREFIX}fc"), [features(variant), CLASSES])?.into(),
         })
     }
 

@@ -1,8 +1,8 @@
 //! Mask R-CNN's convolutional parts and heads (docs/method.md, 1).
 
 use crate::detection::BBox;
-use crate::inference::cpu::load::Loader;
 use crate::inference::cpu::resnet::CpuResNet;
+use crate::inference::load::Loader;
 use crate::kernels::conv::CpuConv2d;
 use crate::kernels::conv_transpose::CpuConvTranspose2d;
 use crate::kernels::linear::CpuLinear;
@@ -49,22 +49,26 @@ impl CpuMaskRcnn {
             body: CpuResNet::new(&loader, "backbone.body.", architecture.variant)?,
             pyramid: pyramid(&loader, &architecture.variant.pyramid_channels())?,
             rpn: [
-                loader.conv("rpn.head.conv", [PYRAMID_CHANNELS; 2], 3)?,
-                loader.conv("rpn.head.cls_logits", [PYRAMID_CHANNELS, anchors], 1)?,
-                loader.conv("rpn.head.bbox_pred", [PYRAMID_CHANNELS, 4 * anchors], 1)?,
+                loader.conv("rpn.head.conv", [PYRAMID_CHANNELS; 2], 3)?.into(),
+                loader.conv("rpn.head.cls_logits", [PYRAMID_CHANNELS, anchors], 1)?.into(),
+                loader.conv("rpn.head.bbox_pred", [PYRAMID_CHANNELS, 4 * anchors], 1)?.into(),
             ],
             box_head: [
-                loader.linear_over_region(
-                    &heads("box_head.fc6"),
-                    [PYRAMID_CHANNELS * BOX_POOL * BOX_POOL, BOX_HEAD_FEATURES],
-                    BOX_POOL * BOX_POOL,
-                )?,
-                loader.linear(&heads("box_head.fc7"), representation)?,
+                loader
+                    .linear_over_region(
+                        &heads("box_head.fc6"),
+                        [PYRAMID_CHANNELS * BOX_POOL * BOX_POOL, BOX_HEAD_FEATURES],
+                        BOX_POOL * BOX_POOL,
+                    )?
+                    .into(),
+                loader.linear(&heads("box_head.fc7"), representation)?.into(),
             ],
             box_logits: loader
-                .linear(&heads("box_predictor.cls_score"), [BOX_HEAD_FEATURES, classes])?,
+                .linear(&heads("box_predictor.cls_score"), [BOX_HEAD_FEATURES, classes])?
+                .into(),
             box_deltas: loader
-                .linear(&heads("box_predictor.bbox_pred"), [BOX_HEAD_FEATURES, 4 * classes])?,
+                .linear(&heads("box_predictor.bbox_pred"), [BOX_HEAD_FEATURES, 4 * classes])?
+                .into(),
             masks: if architecture.mask_branch {
                 Some(mask_branch(&loader, architecture)?)
             } else {
@@ -146,7 +150,8 @@ fn pyramid(
     let level = |(index, inputs): (usize, &usize)| {
         let name = |kind: &str| format!("backbone.fpn.{kind}_blocks.{index}");
         let inner = loader.conv(&name("inner"), [*inputs, PYRAMID_CHANNELS], 1)?;
-        Ok((inner, loader.conv(&name("layer"), [PYRAMID_CHANNELS; 2], 3)?))
+        let output = loader.conv(&name("layer"), [PYRAMID_CHANNELS; 2], 3)?;
+        Ok((inner.into(), output.into()))
     };
     channels.iter().enumerate().map(level).collect()
 }
@@ -159,14 +164,14 @@ fn mask_branch(
     let conv = |index: usize| {
         let inputs = if index == 0 { PYRAMID_CHANNELS } else { width };
         let name = format!("roi_heads.mask_head.mask_fcn{}", index + 1);
-        loader.conv(&name, [inputs, width], 3)
+        loader.conv(&name, [inputs, width], 3).map(CpuConv2d::from)
     };
     let predictor = |part: &str| format!("roi_heads.mask_predictor.{part}");
     let classes = architecture.masks.num_classes();
     Ok(MaskBranch {
         convs: (0..depth).map(conv).collect::<Result<_, _>>()?,
-        upscale: loader.upscale(&predictor("conv5_mask"), [width; 2])?,
-        logits: loader.conv(&predictor("mask_fcn_logits"), [width, classes], 1)?,
+        upscale: loader.upscale(&predictor("conv5_mask"), [width; 2])?.into(),
+        logits: loader.conv(&predictor("mask_fcn_logits"), [width, classes], 1)?.into(),
     })
 }
 

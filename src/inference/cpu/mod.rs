@@ -6,7 +6,7 @@
 mod backend;
 mod feature_module;
 mod image_classifier;
-mod load;
+mod layers;
 mod mask_rcnn;
 mod resnet;
 mod score_module;

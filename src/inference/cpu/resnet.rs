@@ -1,9 +1,9 @@
 //! ResNet without its classifier, cut after the last layer that is needed (docs/method.md, 1.1).
 
 use crate::image::NetworkInput;
-use crate::inference::cpu::load::Loader;
+use crate::inference::load::{BlockWeights, Loader};
 use crate::kernels::FeatureMap;
-use crate::kernels::conv::{ConvShape, CpuConv2d};
+use crate::kernels::conv::CpuConv2d;
 use crate::kernels::max_pool::max_pool;
 use crate::network::Variant;
 use crate::network::weights::WeightsError;
@@ -29,8 +29,8 @@ impl CpuResNet {
     /// If a weight is missing, misshapen or not finite.
     pub fn new(loader: &Loader<'_>, prefix: &str, variant: Variant) -> Result<Self, WeightsError> {
         Ok(Self {
-            stem: loader.grey_stem(&format!("{prefix}conv1"), &format!("{prefix}bn1"))?,
-            layers: layers(loader, prefix, variant)?,
+            stem: loader.grey_stem(&format!("{prefix}conv1"), &format!("{prefix}bn1"))?.into(),
+            layers: loader.residual_layers(prefix, variant, Block::new)?,
         })
     }
 
@@ -68,6 +68,13 @@ fn grey_and_inside(pictures: &[NetworkInput]) -> FeatureMap {
 }
 
 impl Block {
+    fn new(BlockWeights { convs, downsample }: BlockWeights<'_>) -> Self {
+        Self {
+            convs: convs.into_iter().map(CpuConv2d::from).collect(),
+            downsample: downsample.map(CpuConv2d::from),
+        }
+    }
+
     fn forward(&self, input: &FeatureMap) -> FeatureMap {
         let projected = self.downsample.as_ref().map(|conv| conv.forward(input, None, false));
         let identity = projected.as_ref().unwrap_or(input);
@@ -78,59 +85,6 @@ impl Block {
         }
         hidden
     }
-}
-
-fn layers(
-    loader: &Loader<'_>,
-    prefix: &str,
-    variant: Variant,
-) -> Result<Vec<Vec<Block>>, WeightsError> {
-    let expansion = if variant.is_bottleneck() { 4 } else { 1 };
-    let mut inputs = 64;
-    let mut layers = Vec::new();
-    for (layer, count) in variant.blocks().into_iter().enumerate() {
-        let width = 64 << layer;
-        let mut blocks = Vec::with_capacity(count);
-        for index in 0..count {
-            let name = format!("{prefix}layer{}.{index}", layer + 1);
-            let stride = if layer > 0 && index == 0 { 2 } else { 1 };
-            blocks.push(block(loader, &name, [inputs, width, width * expansion], stride)?);
-            inputs = width * expansion;
-        }
-        layers.push(blocks);
-    }
-    Ok(layers)
-}
-
-fn block(
-    loader: &Loader<'_>,
-    name: &str,
-    [inputs, width, outputs]: [usize; 3],
-    stride: usize,
-) -> Result<Block, WeightsError> {
-    let conv = |number: usize, [inputs, outputs]: [usize; 2], kernel: usize, stride: usize| {
-        let names = (format!("{name}.conv{number}"), format!("{name}.bn{number}"));
-        let shape = ConvShape { inputs, outputs, kernel, stride, padding: kernel / 2 };
-        loader.normalised((&names.0, &names.1), shape)
-    };
-    // The stride is in the first convolution of a basic block and in the 3x3 one of a bottleneck.
-    let convs = if width == outputs {
-        vec![conv(1, [inputs, width], 3, stride)?, conv(2, [width, width], 3, 1)?]
-    } else {
-        vec![
-            conv(1, [inputs, width], 1, 1)?,
-            conv(2, [width, width], 3, stride)?,
-            conv(3, [width, outputs], 1, 1)?,
-        ]
-    };
-    let downsample = if stride != 1 || inputs != outputs {
-        let names = (format!("{name}.downsample.0"), format!("{name}.downsample.1"));
-        let shape = ConvShape { inputs, outputs, kernel: 1, stride, padding: 0 };
-        Some(loader.normalised((&names.0, &names.1), shape)?)
-    } else {
-        None
-    };
-    Ok(Block { convs, downsample })
 }
 
 #[cfg(test)]

@@ -2,7 +2,7 @@
 
 use crate::classes::CLASSES;
 use crate::detection::roi_batch::ROI_FEATURES;
-use crate::inference::cpu::load::Loader;
+use crate::inference::load::Loader;
 use crate::kernels::linear::CpuLinear;
 use crate::network::weights::{StateDict, WeightsError};
 
@@ -24,9 +24,9 @@ impl CpuScoreModule {
         let loader = Loader::new(state);
         Ok(Self {
             layers: [
-                loader.linear("s2new.fc_scores", [roi_batch * ROI_FEATURES, features])?,
-                loader.linear("s2new.fc_scores_2", [features, features])?,
-                loader.linear("s2new.fc_scores_img", [features, CLASSES])?,
+                loader.linear("s2new.fc_scores", [roi_batch * ROI_FEATURES, features])?.into(),
+                loader.linear("s2new.fc_scores_2", [features, features])?.into(),
+                loader.linear("s2new.fc_scores_img", [features, CLASSES])?.into(),
             ],
         })
     }

@@ -11,6 +11,8 @@ override PADDING: u32 = 0u;
 // What follows the sum.
 override HAS_BIAS: bool = true;
 override HAS_RESIDUAL: bool = false;
+// Whether the residual is half as large along both axes, so that each of its cells is added to four.
+override IS_RESIDUAL_COARSER: bool = false;
 override HAS_RELU: bool = false;
 // Whether only the first images count, as many as `count` says.
 override IS_COUNTED: bool = false;
@@ -28,6 +30,8 @@ struct Shape {
     height: u32,
     width: u32,
     out_width: u32,
+    // Width of a coarser residual.
+    residual_width: u32,
     // From one product to the next, in fours: several may be run at once.
     input_step: u32,
     weight_step: u32,
@@ -64,6 +68,15 @@ fn load(tap: Tap, channel: u32) -> vec4<f32> {
     return select(vec4<f32>(), input[tap.start + channel], tap.inside);
 }
 
+fn residual_place(row: u32, column: u32, place: u32) -> u32 {
+    if !IS_RESIDUAL_COARSER {
+        return place;
+    }
+    let y = (row / shape.out_width) / 2u;
+    let x = (row % shape.out_width) / 2u;
+    return (y * shape.residual_width + x) * shape.columns + column;
+}
+
 fn store(sum: vec4<f32>, row: u32, column: u32, product: u32) {
     if row >= shape.rows || column >= shape.columns {
         return;
@@ -74,7 +87,7 @@ fn store(sum: vec4<f32>, row: u32, column: u32, product: u32) {
         value += bias[column];
     }
     if HAS_RESIDUAL {
-        value += residual[place];
+        value += residual[residual_place(row, column, place)];
     }
     if HAS_RELU {
         value = max(value, vec4<f32>());

@@ -16,7 +16,8 @@ struct Region {
     first: u32,
     height: u32,
     width: u32,
-    unused: u32,
+    // Whose mask is wanted.
+    class_index: u32,
 }
 
 struct Shape {

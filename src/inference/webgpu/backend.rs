@@ -1,0 +1,300 @@
+//! The network on a GPU as a backend.
+//!
+//! A read-back is a round trip through the browser's event loop, so there are two a slice: the proposal maps, then the
+//! box outputs together with the masks of the boxes that the device expects to become lesions. Only a slice with more
+//! lesions than [`EXPECTED_LESIONS`] costs a third.
+
+use std::cell::{Cell, RefCell};
+use std::rc::Rc;
+
+use crate::detection::BBox;
+use crate::detection::detections::Detection;
+use crate::detection::proposals::RpnMaps;
+use crate::image::NetworkInput;
+use crate::inference::backend::{Backend, BoxValues};
+use crate::inference::error::PredictError;
+use crate::inference::progress::{Progress, Stage};
+use crate::inference::settings::Settings;
+use crate::inference::slice_features::SliceFeatures;
+use crate::inference::webgpu::gpu::{Dispatch, Gpu, Numbers};
+use crate::inference::webgpu::layers::Recorder;
+use crate::inference::webgpu::mask_rcnn::{GpuMaskRcnn, Trunk};
+use crate::kernels::FeatureMap;
+use crate::network::fpn::CHANNELS;
+use crate::network::heads::MASK_SIDE;
+use crate::network::{Architecture, StateDict, WeightsError};
+
+/// Masks computed before the host has chosen the lesions.
+pub const EXPECTED_LESIONS: usize = 32;
+/// Cells of a mask.
+const CELLS: usize = MASK_SIDE * MASK_SIDE;
+/// Pixels by which a box may differ from the host's and still be the same: the device's arithmetic has other last digits.
+const SAME_BOX: f32 = 0.05;
+/// Words of a chosen box.
+const RECORD: usize = 8;
+
+/// [`GpuMaskRcnn`] as a backend.
+#[derive(Debug)]
+pub struct WebGpuBackend {
+    gpu: Rc<Gpu>,
+    network: GpuMaskRcnn,
+    architecture: Architecture,
+    /// The trunk for the size of the last slice: those of a series have one size.
+    trunk: RefCell<Option<Rc<Trunk>>>,
+    /// Rooms of the box stage, from slice to slice.
+    rooms: RefCell<Vec<Numbers>>,
+    /// Slices begun. The device holds one at a time.
+    slices: Cell<u64>,
+}
+
+/// The pyramid of a slice, as long as no other slice is begun.
+#[derive(Debug)]
+pub struct WebGpuPyramid {
+    trunk: Rc<Trunk>,
+    /// Number of the slice.
+    slice: u64,
+    /// Masks computed ahead.
+    ahead: Vec<Ahead>,
+}
+
+/// A mask that the device computed for a box of its own choice.
+#[derive(Debug)]
+struct Ahead {
+    proposal: usize,
+    class: usize,
+    bbox: BBox,
+    mask: Vec<f32>,
+}
+
+impl Ahead {
+    fn is_of(&self, detection: &Detection) -> bool {
+        let (own, other) = (<[f32; 4]>::from(self.bbox), <[f32; 4]>::from(detection.bbox));
+        (self.proposal, self.class) == (detection.proposal, detection.class)
+            && own.iter().zip(other).all(|(a, b)| (a - b).abs() <= SAME_BOX)
+    }
+}
+
+impl WebGpuBackend {
+    /// The network with the weights of `state`.
+    ///
+    /// # Errors
+    /// If a weight is missing, misshapen or not finite.
+    pub fn new(
+        gpu: Rc<Gpu>,
+        architecture: &Architecture,
+        state: &StateDict,
+    ) -> Result<Self, WeightsError> {
+        Ok(Self {
+            network: GpuMaskRcnn::new(&gpu, architecture, state)?,
+            gpu,
+            architecture: architecture.clone(),
+            trunk: RefCell::default(),
+            rooms: RefCell::default(),
+            slices: Cell::default(),
+        })
+    }
+
+    /// The trunk for planes of this size.
+    fn trunk(&self, size: [usize; 2]) -> Rc<Trunk> {
+        let known = self.trunk.borrow().clone().filter(|trunk| trunk.size == size);
+        known.unwrap_or_else(|| {
+            let trunk = Rc::new(self.network.trunk(&self.gpu, size));
+            *self.trunk.borrow_mut() = Some(trunk.clone());
+            trunk
+        })
+    }
+
+    fn recorder(&self) -> Recorder<'_> {
+        Recorder::new(&self.gpu, self.rooms.take())
+    }
+
+    /// Runs what was written down.
+    async fn run(
+        &self,
+        recorder: Recorder<'_>,
+        wanted: &[&Numbers],
+    ) -> Result<impl Iterator<Item = Vec<f32>>, PredictError> {
+        let (dispatches, rooms) = recorder.finish();
+        self.rooms.replace(rooms);
+        Ok(self.gpu.run(&dispatches, wanted).await?.into_iter())
+    }
+
+    /// The device still holds what belongs to the pyramid.
+    fn check(&self, pyramid: &WebGpuPyramid) -> Result<(), PredictError> {
+        if pyramid.slice == self.slices.get() {
+            return Ok(());
+        }
+        Err(failed("another slice was begun before this one was done"))
+    }
+
+    /// What would run for a slice of this size with so many proposals: for the cost of it.
+    pub fn dispatches(&self, size: [usize; 2], proposals: &[BBox]) -> Vec<Dispatch> {
+        let trunk = self.trunk(size);
+        let mut recorder = self.recorder();
+        let boxes = self.network.boxes(&mut recorder, &trunk, proposals);
+        let (image, settings) = ((size[0], size[1]), (&Settings::default(), EXPECTED_LESIONS));
+        self.network.chosen_masks(
+            &mut recorder,
+            &trunk,
+            (proposals, &boxes.outputs),
+            image,
+            settings,
+        );
+        let (later, rooms) = recorder.finish();
+        self.rooms.replace(rooms);
+        trunk.dispatches.iter().cloned().chain(later).collect()
+    }
+}
+
+fn failed(reason: &str) -> PredictError {
+    PredictError::Device { reason: reason.into() }
+}
+
+/// The next numbers of a read-back.
+fn next(values: &mut impl Iterator<Item = Vec<f32>>) -> Result<Vec<f32>, PredictError> {
+    values.next().ok_or_else(|| failed("the device returned too few numbers"))
+}
+
+impl Backend for WebGpuBackend {
+    type Pyramid = WebGpuPyramid;
+
+    fn architecture(&self) -> &Architecture {
+        &self.architecture
+    }
+
+    /// First read-back: the proposal maps of every level.
+    async fn pyramid(
+        &self,
+        input: &NetworkInput,
+        progress: &mut impl Progress,
+    ) -> Result<(WebGpuPyramid, Vec<RpnMaps>), PredictError> {
+        progress.enter(Stage::Features).await?;
+        let slice = self.slices.get() + 1;
+        self.slices.set(slice);
+        let trunk = self.trunk([input.height, input.width]);
+        let image = [input.image_height, input.image_width];
+        self.network.set_picture(&self.gpu, &trunk, &input.grey, image);
+        let wanted: Vec<&Numbers> = trunk.proposals.iter().collect();
+        let values = self.gpu.run(&trunk.dispatches, &wanted).await?;
+        progress.enter(Stage::Features).await?;
+        let levels = trunk.levels.iter().zip(&values);
+        let maps = levels.map(|(level, values)| self.network.rpn_maps(level, values)).collect();
+        Ok((WebGpuPyramid { trunk, slice, ahead: Vec::new() }, maps))
+    }
+
+    /// Second read-back: box outputs and the masks expected to be needed.
+    async fn boxes(
+        &self,
+        pyramid: &mut WebGpuPyramid,
+        proposals: &[BBox],
+        image: (usize, usize),
+        settings: Option<&Settings>,
+    ) -> Result<BoxValues, PredictError> {
+        self.check(pyramid)?;
+        if proposals.is_empty() {
+            return Ok((Vec::new(), Vec::new()));
+        }
+        let mut recorder = self.recorder();
+        let boxes = self.network.boxes(&mut recorder, &pyramid.trunk, proposals);
+        let limit = settings
+            .map_or(0, |settings| EXPECTED_LESIONS.min(settings.detections).min(proposals.len()));
+        let chosen = settings.filter(|_| limit > 0).and_then(|settings| {
+            let of = (proposals, &boxes.outputs);
+            let (recorder, trunk) = (&mut recorder, &*pyramid.trunk);
+            self.network.chosen_masks(recorder, trunk, of, image, (settings, limit))
+        });
+        let mut wanted = vec![&boxes.outputs];
+        if let Some(chosen) = &chosen {
+            wanted.extend([&chosen.count, &chosen.chosen, &chosen.masks]);
+        }
+        let mut values = self.run(recorder, &wanted).await?;
+        let found = next(&mut values)?;
+        if chosen.is_some() {
+            let (count, chosen, masks) =
+                (next(&mut values)?, next(&mut values)?, next(&mut values)?);
+            let count = count.first().map_or(0, |word| word.to_bits() as usize);
+            let boxes = chosen.chunks_exact(RECORD).zip(masks.chunks_exact(CELLS));
+            pyramid.ahead.extend(boxes.take(count).map(|(record, mask)| Ahead {
+                proposal: record[4].to_bits() as usize,
+                class: record[5].to_bits() as usize,
+                bbox: BBox::new(record[0], record[1], record[2], record[3]),
+                mask: mask.to_vec(),
+            }));
+        }
+        let outputs = self.network.outputs();
+        let classes = outputs / 5;
+        let rows = || found.chunks_exact(outputs).take(proposals.len());
+        let logits = rows().flat_map(|row| &row[..classes]).copied().collect();
+        let deltas = rows().flat_map(|row| &row[classes..]).copied().collect();
+        Ok((logits, deltas))
+    }
+
+    async fn masks(
+        &self,
+        pyramid: &WebGpuPyramid,
+        detections: &[Detection],
+    ) -> Result<Vec<Vec<f32>>, PredictError> {
+        if !self.network.has_masks() {
+            return Ok(Vec::new());
+        }
+        let mut found: Vec<Option<Vec<f32>>> = detections
+            .iter()
+            .map(|detection| {
+                let known = pyramid.ahead.iter().find(|ahead| ahead.is_of(detection));
+                known.map(|ahead| ahead.mask.clone())
+            })
+            .collect();
+        let missing: Vec<usize> = (0..found.len()).filter(|i| found[*i].is_none()).collect();
+        // So many at a time bound the memory.
+        for chunk in missing.chunks(EXPECTED_LESIONS) {
+            self.check(pyramid)?;
+            let mut recorder = self.recorder();
+            let boxes =
+                chunk.iter().map(|index| (&detections[*index].bbox, detections[*index].class));
+            let masks = self.network.masks(&mut recorder, &pyramid.trunk, boxes);
+            let wanted: Vec<&Numbers> = masks.iter().collect();
+            let values = next(&mut self.run(recorder, &wanted).await?)?;
+            for (index, mask) in chunk.iter().zip(values.chunks_exact(CELLS)) {
+                found[*index] = Some(mask.to_vec());
+            }
+        }
+        Ok(found.into_iter().flatten().collect())
+    }
+
+    /// A read-back of its own, for the few models whose class needs it.
+    async fn slice_features(
+        &self,
+        pyramid: &WebGpuPyramid,
+        boxes: &[BBox],
+    ) -> Result<SliceFeatures, PredictError> {
+        self.check(pyramid)?;
+        let last = &pyramid.trunk.last;
+        let mut recorder = self.recorder();
+        let found = (!boxes.is_empty())
+            .then(|| self.network.boxes(&mut recorder, &pyramid.trunk, boxes).representations);
+        let wanted: Vec<&Numbers> = [&last.numbers].into_iter().chain(&found).collect();
+        let mut values = self.run(recorder, &wanted).await?;
+        let dims = [1, last.height, last.width, last.channels];
+        let map = FeatureMap { values: next(&mut values)?, dims };
+        Ok(SliceFeatures {
+            means: map.means(),
+            maxima: map.maxima(),
+            representations: values.next().unwrap_or_default(),
+        })
+    }
+
+    async fn features(&self, pyramid: &WebGpuPyramid) -> Result<Vec<Vec<f32>>, PredictError> {
+        self.check(pyramid)?;
+        let trunk = &pyramid.trunk;
+        let values = next(&mut self.gpu.run(&[], &[&trunk.numbers]).await?.into_iter())?;
+        let mut rest = &values[..];
+        let mut levels = Vec::new();
+        for level in &trunk.levels {
+            let (own, others) = rest.split_at(level.height * level.width * CHANNELS);
+            let dims = [1, level.height, level.width, CHANNELS];
+            levels.push(FeatureMap { values: own.to_vec(), dims }.to_channels_first());
+            rest = others;
+        }
+        Ok(levels)
+    }
+}

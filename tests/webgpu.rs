@@ -1,0 +1,243 @@
+//! The network in shaders, against the network on the CPU, on whatever GPU Vulkan finds (a software one will do). Without
+//! any, what needs one is reported as ignored, by name.
+
+#![allow(clippy::expect_used, clippy::panic, reason = "a test fails by panicking")]
+
+use std::process::ExitCode;
+use std::rc::Rc;
+
+use burn::tensor::Device;
+use groundglass::classes::{LesionClasses, SliceClass};
+use groundglass::detection::BBox;
+use groundglass::detection::detections::{BoxOutputs, Detection};
+use groundglass::image::NetworkInput;
+use groundglass::image::phantom::draw;
+use groundglass::inference::webgpu::{Access, Gpu, Shader, WebGpuBackend};
+use groundglass::inference::{Backend, CpuBackend, NoProgress, Settings};
+use groundglass::network::{Architecture, MaskRcnnConfig, StateDict, Task, Variant};
+use libtest_mimic::{Arguments, Trial};
+
+/// Largest difference, relative to the largest value.
+const TOLERANCE: f32 = 2e-4;
+
+/// The first GPU, whatever it is.
+fn gpu() -> Option<Rc<Gpu>> {
+    let instance = wgpu::Instance::new(wgpu::InstanceDescriptor::new_without_display_handle());
+    let adapter = pollster::block_on(instance.request_adapter(&Default::default())).ok()?;
+    let (device, queue) = pollster::block_on(adapter.request_device(&Default::default())).ok()?;
+    Some(Rc::new(Gpu::new(device, queue)))
+}
+
+fn main() -> ExitCode {
+    let mut arguments = Arguments::from_args();
+    // Two at once on a software GPU would only wait for each other.
+    arguments.test_threads = Some(1);
+    let is_missing = gpu().is_none();
+    if is_missing {
+        println!("no Vulkan device was found: what needs one is ignored");
+    }
+    let mut trials = vec![Trial::test("every_shader_is_valid_and_bound_as_declared", || {
+        every_shader();
+        Ok(())
+    })];
+    for variant in Variant::LIGHTWEIGHT.into_iter().chain([Variant::RESNET50]) {
+        for classes in [LesionClasses::Merge, LesionClasses::Both] {
+            let name = format!("{variant}_with_{classes:?}_computes_what_the_cpu_computes");
+            let test = move || {
+                variant_is_as_on_the_cpu(variant, classes);
+                Ok(())
+            };
+            trials.push(Trial::test(name, test).with_ignored_flag(is_missing));
+        }
+    }
+    let others: [(&str, fn()); 3] = [
+        ("a_slice_costs_few_dispatches_and_none_of_them_is_a_bottleneck", costs),
+        ("what_belongs_to_another_slice_is_refused", another_slice),
+        ("a_shader_that_does_not_compile_is_noticed", a_refusal),
+    ];
+    for (name, test) in others {
+        let test = move || {
+            test();
+            Ok(())
+        };
+        trials.push(Trial::test(name, test).with_ignored_flag(is_missing));
+    }
+    libtest_mimic::run(&arguments, trials).exit_code()
+}
+
+fn every_shader() {
+    for shader in Shader::ALL {
+        let module = naga::front::wgsl::parse_str(shader.source()).unwrap_or_else(|error| {
+            panic!("{}: {}", shader.name(), error.emit_to_string(shader.source()))
+        });
+        let mut validator = naga::valid::Validator::new(
+            naga::valid::ValidationFlags::all(),
+            naga::valid::Capabilities::empty(),
+        );
+        validator.validate(&module).unwrap_or_else(|error| panic!("{}: {error:?}", shader.name()));
+        for (binding, access) in shader.bindings().iter().enumerate() {
+            let (_, variable) = module
+                .global_variables
+                .iter()
+                .find(|(_, v)| v.binding.as_ref().is_some_and(|b| b.binding == binding as u32))
+                .unwrap_or_else(|| panic!("{} has no binding {binding}", shader.name()));
+            let declared = match variable.space {
+                naga::AddressSpace::Uniform => Access::Shape,
+                naga::AddressSpace::Storage { access }
+                    if access.contains(naga::StorageAccess::STORE) =>
+                {
+                    Access::Write
+                }
+                _ => Access::Read,
+            };
+            assert_eq!(declared, *access, "{}, binding {binding}", shader.name());
+        }
+        let bound = module.global_variables.iter().filter(|(_, v)| v.binding.is_some()).count();
+        assert_eq!(bound, shader.bindings().len(), "{}", shader.name());
+    }
+}
+
+fn architecture(variant: Variant, classes: LesionClasses) -> (Architecture, StateDict) {
+    let architecture = Architecture::paper(variant, Task::Segmentation, classes);
+    let state = MaskRcnnConfig::new(architecture.clone()).init(&Device::flex()).state();
+    (architecture, state)
+}
+
+fn on_gpu(architecture: &Architecture, state: &StateDict) -> WebGpuBackend {
+    let gpu = gpu().expect("a device");
+    pollster::block_on(gpu.clone().checked(|| WebGpuBackend::new(gpu, architecture, state)))
+        .expect("the device takes all shaders")
+        .expect("the weights")
+}
+
+/// A picture whose sides are not those of the plane.
+fn input() -> NetworkInput {
+    let slice = draw(SliceClass::Covid19, 3).slice;
+    NetworkInput { image_height: 90, image_width: 120, ..NetworkInput::with_sides(&slice, 96, 128) }
+}
+
+fn close(what: &str, found: &[f32], expected: &[f32]) {
+    assert_eq!(found.len(), expected.len(), "{what}");
+    let largest = expected.iter().fold(0.0f32, |largest, value| largest.max(value.abs()));
+    for (index, (found, expected)) in found.iter().zip(expected).enumerate() {
+        let off = (found - expected).abs();
+        assert!(off <= TOLERANCE * largest, "{what}[{index}]: {found} is not {expected}");
+    }
+}
+
+/// Boxes inside, across the border, outside, without area, and of every level's size.
+fn boxes(count: usize) -> Vec<BBox> {
+    (0..count)
+        .map(|index| {
+            let at = |factor: usize, range: usize| (index * factor % range) as f32;
+            let (x, y) = (at(37, 150) - 20.0, at(53, 120) - 15.0);
+            let side = if index % 7 == 0 { 0.0 } else { at(29, 110) };
+            let side = if index % 11 == 5 { 4.0 * side } else { side };
+            BBox::new(x, y, x + side, y + 0.7 * side)
+        })
+        .collect()
+}
+
+fn variant_is_as_on_the_cpu(variant: Variant, classes: LesionClasses) {
+    let (architecture, state) = architecture(variant, classes);
+    let gpu = on_gpu(&architecture, &state);
+    let cpu = CpuBackend::new(&architecture, &state).expect("the weights");
+    let input = input();
+    pollster::block_on(async {
+        let (mut expected, maps) = cpu.pyramid(&input, &mut NoProgress).await.expect("maps");
+        let (mut found, own) = gpu.pyramid(&input, &mut NoProgress).await.expect("maps");
+        for (own, maps) in own.iter().zip(&maps) {
+            close("objectness", &own.objectness, &maps.objectness);
+            close("RPN deltas", &own.deltas, &maps.deltas);
+        }
+        let levels = cpu.features(&expected).await.expect("levels");
+        for (found, expected) in gpu.features(&found).await.expect("levels").iter().zip(&levels) {
+            close("levels", found, expected);
+        }
+        for count in [1, 9, 130] {
+            let boxes = boxes(count);
+            let image = (90, 120);
+            let settings = Settings { score_threshold: 0.2, ..Settings::default() };
+            let wanted = cpu.boxes(&mut expected, &boxes, image, None).await.expect("outputs");
+            let (logits, deltas) =
+                gpu.boxes(&mut found, &boxes, image, Some(&settings)).await.expect("outputs");
+            close("logits", &logits, &wanted.0);
+            close("deltas", &deltas, &wanted.1);
+            let outputs = BoxOutputs {
+                proposals: boxes.clone(),
+                logits,
+                deltas,
+                classes: classes.num_classes(),
+                image,
+            };
+            let mut detections: Vec<Detection> =
+                outputs.detect(settings.score_threshold, settings.nms_threshold, 40);
+            // One that the device has not chosen, too.
+            detections.truncate(36);
+            let masks = cpu.masks(&expected, &detections).await.expect("masks");
+            let own = gpu.masks(&found, &detections).await.expect("masks");
+            assert_eq!(own.len(), masks.len());
+            for (own, mask) in own.iter().zip(&masks) {
+                close("mask", own, mask);
+            }
+            let seen = cpu.slice_features(&expected, &boxes[..count.min(5)]).await.expect("seen");
+            let own = gpu.slice_features(&found, &boxes[..count.min(5)]).await.expect("seen");
+            close("means", &own.means, &seen.means);
+            close("maxima", &own.maxima, &seen.maxima);
+            close("representations", &own.representations, &seen.representations);
+        }
+    });
+}
+
+fn costs() {
+    let (architecture, state) =
+        architecture("resnet18t1".parse().expect("a variant"), LesionClasses::Merge);
+    let gpu = on_gpu(&architecture, &state);
+    let dispatches = gpu.dispatches([512, 512], &boxes(1000));
+    let operations: u64 = dispatches.iter().map(|dispatch| dispatch.work.operations).sum();
+    let bytes: u64 = dispatches.iter().map(|dispatch| dispatch.work.bytes).sum();
+    for dispatch in &dispatches {
+        let groups: u32 = dispatch.grid.iter().product();
+        let share = dispatch.work.operations as f64 / operations as f64;
+        println!(
+            "{:16} {:>14} groups {groups:>6} {:>5.1} % {:>6.1} MB",
+            dispatch.shader().name(),
+            format!("{:?}", dispatch.grid),
+            100.0 * share,
+            dispatch.work.bytes as f64 / 1e6,
+        );
+        assert!(
+            groups >= 64 || share < 0.05,
+            "{} has {groups} workgroups",
+            dispatch.shader().name()
+        );
+    }
+    println!(
+        "{} dispatches, {:.1} GFLOP, {:.0} MB",
+        dispatches.len(),
+        operations as f64 / 1e9,
+        bytes as f64 / 1e6
+    );
+    assert!(dispatches.len() <= 90, "{} dispatches", dispatches.len());
+}
+
+fn another_slice() {
+    let (architecture, state) =
+        architecture("resnet18t2".parse().expect("a variant"), LesionClasses::Merge);
+    let gpu = on_gpu(&architecture, &state);
+    pollster::block_on(async {
+        let (mut first, _) = gpu.pyramid(&input(), &mut NoProgress).await.expect("maps");
+        let (_second, _) = gpu.pyramid(&input(), &mut NoProgress).await.expect("maps");
+        let refused = gpu.boxes(&mut first, &boxes(1), (90, 120), None).await;
+        let reason = refused.expect_err("another slice is there").to_string();
+        assert!(reason.contains("another slice"), "{reason}");
+    });
+}
+
+fn a_refusal() {
+    let gpu = gpu().expect("a device");
+    let constants = vec![("NO_SUCH_CONSTANT", 1.0)];
+    let checked = gpu.checked(|| gpu.kernel(Shader::Convolution, constants));
+    let reason = pollster::block_on(checked).expect_err("it is refused").to_string();
+    assert!(reason.contains("NO_SUCH_CONSTANT"), "{reason}");
+}
