@@ -113,16 +113,24 @@ fn on_gpu(architecture: &Architecture, state: &StateDict) -> WebGpuBackend {
 /// A picture whose sides are not those of the plane.
 fn input() -> NetworkInput {
     let slice = draw(SliceClass::Covid19, 3).slice;
-    NetworkInput { image_height: 90, image_width: 120, ..NetworkInput::with_sides(&slice, 96, 128) }
+    NetworkInput { image_height: 90, image_width: 80, ..NetworkInput::with_sides(&slice, 96, 96) }
 }
 
 fn close(what: &str, found: &[f32], expected: &[f32]) {
     assert_eq!(found.len(), expected.len(), "{what}");
     let largest = expected.iter().fold(0.0f32, |largest, value| largest.max(value.abs()));
-    for (index, (found, expected)) in found.iter().zip(expected).enumerate() {
-        let off = (found - expected).abs();
-        assert!(off <= TOLERANCE * largest, "{what}[{index}]: {found} is not {expected}");
-    }
+    let off = |(index, (found, expected)): (usize, (&f32, &f32))| ((found - expected).abs(), index);
+    let (off, index) = found
+        .iter()
+        .zip(expected)
+        .enumerate()
+        .map(off)
+        .fold((0.0f32, 0), |worst, next| if next.0 > worst.0 { next } else { worst });
+    eprintln!("{what}: off by {off} at {index} of {}, where the largest is {largest}", found.len());
+    assert!(
+        off <= TOLERANCE * largest,
+        "{what}: off by {off} at {index} where the largest is {largest}"
+    );
 }
 
 /// Boxes inside, across the border, outside, without area, and of every level's size.
@@ -146,17 +154,17 @@ fn variant_is_as_on_the_cpu(variant: Variant, classes: LesionClasses) {
     pollster::block_on(async {
         let (mut expected, maps) = cpu.pyramid(&input, &mut NoProgress).await.expect("maps");
         let (mut found, own) = gpu.pyramid(&input, &mut NoProgress).await.expect("maps");
-        for (own, maps) in own.iter().zip(&maps) {
-            close("objectness", &own.objectness, &maps.objectness);
-            close("RPN deltas", &own.deltas, &maps.deltas);
-        }
         let levels = cpu.features(&expected).await.expect("levels");
         for (found, expected) in gpu.features(&found).await.expect("levels").iter().zip(&levels) {
             close("levels", found, expected);
         }
+        for (own, maps) in own.iter().zip(&maps) {
+            close("objectness", &own.objectness, &maps.objectness);
+            close("RPN deltas", &own.deltas, &maps.deltas);
+        }
         for count in [1, 9, 130] {
             let boxes = boxes(count);
-            let image = (90, 120);
+            let image = (90, 80);
             let settings = Settings { score_threshold: 0.2, ..Settings::default() };
             let wanted = cpu.boxes(&mut expected, &boxes, image, None).await.expect("outputs");
             let (logits, deltas) =
@@ -228,7 +236,7 @@ fn another_slice() {
     pollster::block_on(async {
         let (mut first, _) = gpu.pyramid(&input(), &mut NoProgress).await.expect("maps");
         let (_second, _) = gpu.pyramid(&input(), &mut NoProgress).await.expect("maps");
-        let refused = gpu.boxes(&mut first, &boxes(1), (90, 120), None).await;
+        let refused = gpu.boxes(&mut first, &boxes(1), (90, 80), None).await;
         let reason = refused.expect_err("another slice is there").to_string();
         assert!(reason.contains("another slice"), "{reason}");
     });

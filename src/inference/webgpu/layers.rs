@@ -124,15 +124,17 @@ impl<'a> Recorder<'a> {
         (left, right, output): (&Numbers, &Numbers, &Numbers),
         count: Option<(&Numbers, usize)>,
     ) {
+        // Each matrix is a stack of images of one row.
+        let image = count.map_or(rows, |(_, rows)| rows);
         let shape = [
             rows,
-            count.map_or(rows, |(_, rows)| rows),
+            image,
             columns / 4,
             inner / 4,
             inner / 4,
             1,
-            rows,
-            rows,
+            image,
+            image,
             0,
             rows * inner / 4,
             inner * columns / 4,

@@ -45,12 +45,13 @@ pub use gpu::GpuDevice;
 
 #[cfg(feature = "webgpu")]
 mod gpu {
+    use std::rc::Rc;
     use std::sync::Arc;
 
     use burn::tensor::Device;
 
     use super::*;
-    use crate::inference::GpuBackend;
+    use crate::inference::webgpu::{Gpu, WebGpuBackend};
     use crate::web::messages::worker::Event;
     use crate::web::worker::post;
 
@@ -58,12 +59,12 @@ mod gpu {
     pub struct GpuDevice;
 
     impl WorkerDevice for GpuDevice {
-        type Backend = GpuBackend;
+        type Backend = WebGpuBackend;
 
         async fn predictor(
             model: &LoadedModel,
-        ) -> Result<(Predictor<GpuBackend>, String), StartError> {
-            let (device, setup) = Device::wgpu_options()
+        ) -> Result<(Predictor<WebGpuBackend>, String), StartError> {
+            let (_, setup) = Device::wgpu_options()
                 .init_with_setup_async()
                 .await
                 .map_err(|error| StartError::Device(error.to_string()))?;
@@ -88,7 +89,10 @@ mod gpu {
                 limits.max_compute_invocations_per_workgroup,
                 limits.max_compute_workgroup_storage_size,
             );
-            let predictor = Predictor::on_device(model, &device, &format!("gpu ({name})"))?;
+            let gpu = Rc::new(Gpu::new(setup.device, setup.queue));
+            let predictor = Predictor::on_webgpu(model, gpu, &format!("gpu ({name})"))
+                .await
+                .map_err(|error| StartError::Device(error.to_string()))??;
             Ok((predictor, details))
         }
     }
