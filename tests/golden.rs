@@ -18,7 +18,7 @@ use groundglass::detection::roi_batch::RoiBatch;
 use groundglass::detection::{BBox, Mask};
 use groundglass::image::{CtSlice, NetworkInput, decode_slice};
 use groundglass::inference::{
-    CpuBackend, EitherBackend, GpuBackend, LoadedModel, MaskThreshold, ModelFile, NoProgress,
+    BurnBackend, CpuBackend, EitherBackend, LoadedModel, MaskThreshold, ModelFile, NoProgress,
     Predictor, Settings,
 };
 use groundglass::network::weights::{Parameter, StateDict};
@@ -135,8 +135,8 @@ fn every_stage_matches_on(variant: &str, on: On) {
         Ok(match on {
             On::Cpu => EitherBackend::Cpu(Box::new(CpuBackend::new(architecture, state)?)),
             On::Burn => {
-                let backend = GpuBackend::new(architecture, state, &Device::flex())?;
-                EitherBackend::Gpu(Box::new(backend))
+                let backend = BurnBackend::new(architecture, state, &Device::flex())?;
+                EitherBackend::Burn(Box::new(backend))
             }
         })
     };

@@ -24,7 +24,7 @@ use groundglass::evaluate::average_precision::{ImageMatches, Outlined, THRESHOLD
 use groundglass::evaluate::kolmogorov_smirnov::{Alternative, ks_test};
 use groundglass::image::{CtSlice, NetworkInput, decode_slice};
 use groundglass::inference::{
-    CpuBackend, EitherBackend, GpuBackend, LoadedModel, MaskThreshold, ModelFile, NoProgress,
+    BurnBackend, CpuBackend, EitherBackend, LoadedModel, MaskThreshold, ModelFile, NoProgress,
     Predictor, Settings,
 };
 use groundglass::report::SliceReport;
@@ -351,9 +351,11 @@ fn predictor(
         let (architecture, state) = (file.detector()?, &file.state);
         Ok(match on {
             On::Cpu => EitherBackend::Cpu(Box::new(CpuBackend::new(architecture, state)?)),
-            On::Burn => {
-                EitherBackend::Gpu(Box::new(GpuBackend::new(architecture, state, &Device::flex())?))
-            }
+            On::Burn => EitherBackend::Burn(Box::new(BurnBackend::new(
+                architecture,
+                state,
+                &Device::flex(),
+            )?)),
         })
     };
     Predictor::new(&model, "cpu", backend).expect("a predictor")

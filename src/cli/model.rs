@@ -9,7 +9,7 @@ use clap::{Args, ValueEnum};
 
 use crate::cli::files;
 use crate::inference::manifest::{MAX_BYTES, MAX_CARD, MAX_MANIFEST, Manifest};
-use crate::inference::{CpuBackend, EitherBackend, GpuBackend, LoadedModel, ModelFile, Predictor};
+use crate::inference::{BurnBackend, CpuBackend, EitherBackend, LoadedModel, ModelFile, Predictor};
 use crate::network::StateDict;
 use crate::sha256::sha256;
 
@@ -159,7 +159,7 @@ pub fn predictor(model: &LoadedModel, device: DeviceArgument) -> Result<Predicto
         Ok(match &device {
             None => EitherBackend::Cpu(Box::new(CpuBackend::new(architecture, state)?)),
             Some(device) => {
-                EitherBackend::Gpu(Box::new(GpuBackend::new(architecture, state, device)?))
+                EitherBackend::Burn(Box::new(BurnBackend::new(architecture, state, device)?))
             }
         })
     };

@@ -1,5 +1,5 @@
-//! What runs a network: the CPU without burn ([`crate::inference::CpuBackend`]) or a device of burn
-//! ([`crate::inference::GpuBackend`]).
+//! What runs a network: the CPU ([`crate::inference::CpuBackend`]), a GPU by shaders of our own
+//! (`inference::webgpu`), or a device of burn (`inference::BurnBackend`, natively).
 
 use crate::detection::BBox;
 use crate::detection::detections::Detection;

@@ -5,9 +5,9 @@ use crate::detection::detections::Detection;
 use crate::detection::proposals::RpnMaps;
 use crate::image::NetworkInput;
 use crate::inference::backend::{Backend, BoxValues};
+use crate::inference::burn_backend::{BurnBackend, BurnPyramid};
 use crate::inference::cpu::{CpuBackend, CpuPyramid};
 use crate::inference::error::PredictError;
-use crate::inference::gpu::{GpuBackend, GpuPyramid};
 use crate::inference::progress::Progress;
 use crate::inference::settings::Settings;
 use crate::inference::slice_features::SliceFeatures;
@@ -19,7 +19,7 @@ pub enum EitherBackend {
     /// The CPU.
     Cpu(Box<CpuBackend>),
     /// A device of burn.
-    Gpu(Box<GpuBackend>),
+    Burn(Box<BurnBackend>),
 }
 
 /// The pyramid of one or the other.
@@ -27,8 +27,8 @@ pub enum EitherBackend {
 pub enum EitherPyramid {
     /// The CPU's.
     Cpu(CpuPyramid),
-    /// A device's.
-    Gpu(Box<GpuPyramid>),
+    /// Burn's.
+    Burn(Box<BurnPyramid>),
 }
 
 fn mismatched() -> PredictError {
@@ -41,7 +41,7 @@ impl Backend for EitherBackend {
     fn architecture(&self) -> &Architecture {
         match self {
             Self::Cpu(backend) => backend.architecture(),
-            Self::Gpu(backend) => backend.architecture(),
+            Self::Burn(backend) => backend.architecture(),
         }
     }
 
@@ -55,9 +55,9 @@ impl Backend for EitherBackend {
                 let (pyramid, maps) = backend.pyramid(input, progress).await?;
                 Ok((EitherPyramid::Cpu(pyramid), maps))
             }
-            Self::Gpu(backend) => {
+            Self::Burn(backend) => {
                 let (pyramid, maps) = backend.pyramid(input, progress).await?;
-                Ok((EitherPyramid::Gpu(Box::new(pyramid)), maps))
+                Ok((EitherPyramid::Burn(Box::new(pyramid)), maps))
             }
         }
     }
@@ -73,7 +73,7 @@ impl Backend for EitherBackend {
             (Self::Cpu(backend), EitherPyramid::Cpu(pyramid)) => {
                 backend.boxes(pyramid, proposals, image, settings).await
             }
-            (Self::Gpu(backend), EitherPyramid::Gpu(pyramid)) => {
+            (Self::Burn(backend), EitherPyramid::Burn(pyramid)) => {
                 backend.boxes(pyramid, proposals, image, settings).await
             }
             _ => Err(mismatched()),
@@ -89,7 +89,7 @@ impl Backend for EitherBackend {
             (Self::Cpu(backend), EitherPyramid::Cpu(pyramid)) => {
                 backend.masks(pyramid, detections).await
             }
-            (Self::Gpu(backend), EitherPyramid::Gpu(pyramid)) => {
+            (Self::Burn(backend), EitherPyramid::Burn(pyramid)) => {
                 backend.masks(pyramid, detections).await
             }
             _ => Err(mismatched()),
@@ -105,7 +105,7 @@ impl Backend for EitherBackend {
             (Self::Cpu(backend), EitherPyramid::Cpu(pyramid)) => {
                 backend.slice_features(pyramid, boxes).await
             }
-            (Self::Gpu(backend), EitherPyramid::Gpu(pyramid)) => {
+            (Self::Burn(backend), EitherPyramid::Burn(pyramid)) => {
                 backend.slice_features(pyramid, boxes).await
             }
             _ => Err(mismatched()),
@@ -115,7 +115,7 @@ impl Backend for EitherBackend {
     async fn features(&self, pyramid: &EitherPyramid) -> Result<Vec<Vec<f32>>, PredictError> {
         match (self, pyramid) {
             (Self::Cpu(backend), EitherPyramid::Cpu(pyramid)) => backend.features(pyramid).await,
-            (Self::Gpu(backend), EitherPyramid::Gpu(pyramid)) => backend.features(pyramid).await,
+            (Self::Burn(backend), EitherPyramid::Burn(pyramid)) => backend.features(pyramid).await,
             _ => Err(mismatched()),
         }
     }

@@ -1,12 +1,13 @@
 //! From a slice to a report: one predictor for browser, command line and tests.
 
 mod backend;
+#[cfg(not(target_arch = "wasm32"))]
+mod burn_backend;
 pub mod cpu;
 mod detector;
 #[cfg(not(target_arch = "wasm32"))]
 mod either;
 mod error;
-pub mod gpu;
 mod load;
 pub mod manifest;
 pub mod model;
@@ -20,12 +21,13 @@ pub mod slice_features;
 pub mod webgpu;
 
 pub use backend::Backend;
+#[cfg(not(target_arch = "wasm32"))]
+pub use burn_backend::BurnBackend;
 pub use cpu::CpuBackend;
 pub use detector::StageOutputs;
 #[cfg(not(target_arch = "wasm32"))]
 pub use either::EitherBackend;
 pub use error::PredictError;
-pub use gpu::GpuBackend;
 pub use model::{LoadedModel, ModelFile};
 pub use predictor::{Prediction, Predictor};
 pub use progress::{Cancelled, NoProgress, Progress, Stage};

@@ -117,33 +117,32 @@ impl<'a> Recorder<'a> {
         output
     }
 
-    /// `products` matrices `[rows, inner]`, each one after the other, by as many `[inner, columns]`.
+    /// Products of `left` and `right` `[number, inner, columns]` to `output` `[number, rows, columns]`.
     fn products(
         &mut self,
-        [products, rows, inner, columns]: [usize; 4],
+        products: Products<'_>,
         (left, right, output): (&Numbers, &Numbers, &Numbers),
-        count: Option<(&Numbers, usize)>,
     ) {
+        let Products { number, rows, inner, columns, row_step, product_step, counted } = products;
         // Each matrix is a stack of images of one row.
-        let image = count.map_or(rows, |(_, rows)| rows);
+        let image = counted.map_or(rows, |(_, rows)| rows);
         let shape = [
             rows,
             image,
             columns / 4,
-            inner / 4,
+            row_step / 4,
             inner / 4,
             1,
             image,
             image,
             0,
-            rows * inner / 4,
+            product_step / 4,
             inner * columns / 4,
             rows * columns / 4,
         ];
         let constants =
-            vec![("HAS_BIAS", 0.0), ("IS_COUNTED", f64::from(u8::from(count.is_some())))];
+            vec![("HAS_BIAS", 0.0), ("IS_COUNTED", f64::from(u8::from(counted.is_some())))];
         let kernel = self.gpu.kernel(Shader::Convolution, constants);
-        let numbers = rows * inner + inner * columns + rows * columns;
         self.dispatches.push(self.gpu.dispatch(
             &kernel,
             &[
@@ -151,17 +150,32 @@ impl<'a> Recorder<'a> {
                 Some(right),
                 None,
                 None,
-                count.map(|(count, _)| count),
+                counted.map(|(count, _)| count),
                 Some(output),
                 Some(&self.gpu.shape(&words(&shape))),
             ],
-            [columns.div_ceil(TILE_COLUMNS), rows.div_ceil(TILE_ROWS), products],
+            [columns.div_ceil(TILE_COLUMNS), rows.div_ceil(TILE_ROWS), number],
             Work {
-                operations: 2 * (products * rows * inner * columns) as u64,
-                bytes: (NUMBER * products * numbers) as u64,
+                operations: 2 * (number * rows * inner * columns) as u64,
+                bytes: (NUMBER * (left.len + right.len + output.len)) as u64,
             },
         ));
     }
+}
+
+/// Products of matrices that run at once.
+struct Products<'a> {
+    number: usize,
+    /// Of one product.
+    rows: usize,
+    inner: usize,
+    columns: usize,
+    /// Numbers from one row of the left side to the next.
+    row_step: usize,
+    /// Numbers from the left side of one product to that of the next.
+    product_step: usize,
+    /// How many images count, on the device, and the rows of each.
+    counted: Option<(&'a Numbers, usize)>,
 }
 
 /// Words of a shape.
@@ -320,11 +334,16 @@ impl Conv {
                 bytes: (NUMBER * (input.len() + patches.len)) as u64,
             },
         ));
-        recorder.products(
-            [ENTRIES, tiles, inputs, outputs],
-            (&patches, &self.kernels, &sums),
-            count.map(|count| (count, down * across)),
-        );
+        let products = Products {
+            number: ENTRIES,
+            rows: tiles,
+            inner: inputs,
+            columns: outputs,
+            row_step: inputs,
+            product_step: tiles * inputs,
+            counted: count.map(|count| (count, down * across)),
+        };
+        recorder.products(products, (&patches, &self.kernels, &sums));
         let constants =
             vec![("HAS_RESIDUAL", is(residual.is_some())), ("HAS_RELU", is(relu)), counted];
         recorder.dispatches.push(gpu.dispatch(
@@ -432,40 +451,16 @@ impl SplitLinear {
     pub fn record(&self, recorder: &mut Recorder<'_>, input: &Numbers, rows: usize) -> Numbers {
         let output = recorder.room(PARTS * rows * self.outputs);
         let inner = self.inputs / PARTS;
-        let columns = self.outputs;
-        let shape = [
+        let products = Products {
+            number: PARTS,
             rows,
-            rows,
-            columns / 4,
-            self.inputs / 4,
-            inner / 4,
-            1,
-            rows,
-            rows,
-            0,
-            inner / 4,
-            inner * columns / 4,
-            rows * columns / 4,
-        ];
-        let gpu = recorder.gpu;
-        let constants = vec![("HAS_BIAS", 0.0), ("IS_COUNTED", 0.0)];
-        recorder.dispatches.push(gpu.dispatch(
-            &gpu.kernel(Shader::Convolution, constants),
-            &[
-                Some(input),
-                Some(&self.matrix),
-                None,
-                None,
-                None,
-                Some(&output),
-                Some(&gpu.shape(&words(&shape))),
-            ],
-            [columns.div_ceil(TILE_COLUMNS), rows.div_ceil(TILE_ROWS), PARTS],
-            Work {
-                operations: 2 * (rows * self.inputs * columns) as u64,
-                bytes: (NUMBER * (input.len + self.inputs * columns + output.len)) as u64,
-            },
-        ));
+            inner,
+            columns: self.outputs,
+            row_step: self.inputs,
+            product_step: inner,
+            counted: None,
+        };
+        recorder.products(products, (input, &self.matrix, &output));
         output
     }
 }

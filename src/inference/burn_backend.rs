@@ -1,9 +1,5 @@
-//! A network on a device of burn: a graphics card, or flex to test the same code without one.
-//!
-//! A read-back from a GPU is a round trip through the browser's event loop, so there are two a
-//! slice: the proposal maps, then the box outputs together with the masks of the boxes that the
-//! device itself expects to survive ([`crate::inference::gpu::preselect`]). Only a slice with more lesions
-//! than [`EXPECTED_LESIONS`] costs a third.
+//! The network on a device of burn, with burn's operations: for graphics cards that the command line is built for, and
+//! on flex, burn's CPU, as a second implementation to hold others against.
 
 use burn::tensor::{Device, Tensor, TensorData, Transaction};
 
@@ -14,7 +10,8 @@ use crate::detection::roi_align::bins::level_scale;
 use crate::image::NetworkInput;
 use crate::inference::backend::{Backend, BoxValues};
 use crate::inference::error::PredictError;
-use crate::inference::gpu::preselect::{self, PreselectRule};
+use crate::inference::model::LoadedModel;
+use crate::inference::predictor::Predictor;
 use crate::inference::progress::{Progress, Stage};
 use crate::inference::settings::Settings;
 use crate::inference::slice_features::SliceFeatures;
@@ -25,14 +22,12 @@ use crate::network::{Architecture, MaskRcnn, MaskRcnnConfig, StateDict, WeightsE
 
 /// Regions pooled at a time: bounds memory whatever their number.
 const ROI_CHUNK: usize = 64;
-/// Masks computed before the host has chosen the lesions.
-pub const EXPECTED_LESIONS: usize = 32;
 /// Cells of a mask.
 const CELLS: usize = MASK_SIDE * MASK_SIDE;
 
 /// [`MaskRcnn`] as a backend.
 #[derive(Debug)]
-pub struct GpuBackend {
+pub struct BurnBackend {
     network: MaskRcnn,
     architecture: Architecture,
     device: Device,
@@ -40,13 +35,11 @@ pub struct GpuBackend {
 
 /// Levels on the device.
 #[derive(Debug)]
-pub struct GpuPyramid {
+pub struct BurnPyramid {
     levels: Vec<Tensor<4>>,
     scales: Vec<f32>,
     /// The body's last map.
     last: Option<Tensor<4>>,
-    /// Masks computed ahead: proposal, class and logits of all classes.
-    ahead: Vec<(usize, usize, Vec<f32>)>,
 }
 
 fn device_error(error: impl std::fmt::Display) -> PredictError {
@@ -67,7 +60,7 @@ fn next(values: &mut impl Iterator<Item = Vec<f32>>) -> Result<Vec<f32>, Predict
     values.next().ok_or_else(|| device_error("the device returned too few tensors"))
 }
 
-impl GpuBackend {
+impl BurnBackend {
     /// The network with the weights of `state`, batch norm folded.
     ///
     /// # Errors
@@ -88,45 +81,20 @@ impl GpuBackend {
     fn classes(&self) -> usize {
         self.architecture.masks.num_classes()
     }
-
-    /// Rows and masks of the boxes expected to become lesions.
-    fn masks_ahead(
-        &self,
-        pyramid: &GpuPyramid,
-        (logits, deltas): (Tensor<2>, Tensor<2>),
-        proposals: &[BBox],
-        image: (usize, usize),
-        settings: &Settings,
-    ) -> Option<(Tensor<1>, Tensor<4>)> {
-        let ([level], [scale]) = (&pyramid.levels[..], &pyramid.scales[..]) else { return None };
-        if !self.network.roi_heads.has_masks() {
-            return None;
-        }
-        let rule = PreselectRule {
-            score_threshold: settings.score_threshold,
-            nms_threshold: settings.nms_threshold,
-            image,
-            count: EXPECTED_LESIONS.min(settings.detections).min(proposals.len()),
-        };
-        let chosen = preselect::choose(logits, deltas, proposals, &rule);
-        let pooled = preselect::pool(level, chosen.boxes, *scale, MASK_POOL);
-        self.network.roi_heads.masks(pooled).map(|masks| (chosen.rows, masks))
-    }
 }
 
-impl Backend for GpuBackend {
-    type Pyramid = GpuPyramid;
+impl Backend for BurnBackend {
+    type Pyramid = BurnPyramid;
 
     fn architecture(&self) -> &Architecture {
         &self.architecture
     }
 
-    /// First read-back: the proposal maps of every level.
     async fn pyramid(
         &self,
         input: &NetworkInput,
         progress: &mut impl Progress,
-    ) -> Result<(GpuPyramid, Vec<RpnMaps>), PredictError> {
+    ) -> Result<(BurnPyramid, Vec<RpnMaps>), PredictError> {
         let data = TensorData::new(input.normalised(), [1, 3, input.height, input.width]);
         let body = &self.network.backbone.body;
         let mut hidden = body.stem(Tensor::from_data(data, &self.device));
@@ -154,87 +122,58 @@ impl Backend for GpuBackend {
         }
         let scales =
             levels.iter().map(|level| level_scale(level.dims()[2], input.height)).collect();
-        Ok((GpuPyramid { levels, scales, last, ahead: Vec::new() }, maps))
+        Ok((BurnPyramid { levels, scales, last }, maps))
     }
 
-    /// Second read-back: box outputs and the masks expected to be needed.
     async fn boxes(
         &self,
-        pyramid: &mut GpuPyramid,
+        pyramid: &mut BurnPyramid,
         proposals: &[BBox],
-        image: (usize, usize),
-        settings: Option<&Settings>,
+        _image: (usize, usize),
+        _settings: Option<&Settings>,
     ) -> Result<BoxValues, PredictError> {
-        let (mut logits, mut deltas) = (Vec::new(), Vec::new());
+        let mut transaction = Transaction::default();
         for chunk in proposals.chunks(ROI_CHUNK) {
             let pooled = by_matrices_per_level(&pyramid.levels, &pyramid.scales, chunk, BOX_POOL);
-            let (chunk_logits, chunk_deltas) = self.network.roi_heads.boxes(pooled);
-            logits.push(chunk_logits);
-            deltas.push(chunk_deltas);
+            let (logits, deltas) = self.network.roi_heads.boxes(pooled);
+            transaction = transaction.register(logits).register(deltas);
         }
-        let (logits, deltas) = (Tensor::cat(logits, 0), Tensor::cat(deltas, 0));
-        let mut transaction =
-            Transaction::default().register(logits.clone()).register(deltas.clone());
-        let ahead = settings.and_then(|settings| {
-            self.masks_ahead(pyramid, (logits, deltas), proposals, image, settings)
-        });
-        let has_masks = ahead.is_some();
-        if let Some((rows, masks)) = ahead {
-            transaction = transaction.register(rows).register(masks);
-        }
+        let (mut logits, mut deltas) = (Vec::new(), Vec::new());
         let mut values = read(transaction).await?;
-        let found = (next(&mut values)?, next(&mut values)?);
-        if has_masks {
-            let (rows, masks) = (next(&mut values)?, next(&mut values)?);
-            let maps = masks.chunks_exact(self.classes() * CELLS);
-            for (row, map) in rows.iter().zip(maps).filter(|(row, _)| **row >= 0.0) {
-                // A row is `proposal * foreground classes + class - 1`.
-                let (row, foreground) = (*row as usize, self.classes() - 1);
-                pyramid.ahead.push((row / foreground, row % foreground + 1, map.to_vec()));
-            }
+        while let (Some(of_chunk), Some(moves)) = (values.next(), values.next()) {
+            logits.extend(of_chunk);
+            deltas.extend(moves);
         }
-        Ok(found)
+        Ok((logits, deltas))
     }
 
     async fn masks(
         &self,
-        pyramid: &GpuPyramid,
+        pyramid: &BurnPyramid,
         detections: &[Detection],
     ) -> Result<Vec<Vec<f32>>, PredictError> {
-        let own_class = |maps: &[f32], class: usize| maps[class * CELLS..][..CELLS].to_vec();
-        let mut found: Vec<Option<Vec<f32>>> = detections
-            .iter()
-            .map(|detection| {
-                let known = pyramid.ahead.iter().find(|(proposal, class, _)| {
-                    (*proposal, *class) == (detection.proposal, detection.class)
-                });
-                known.map(|(_, class, maps)| own_class(maps, *class))
-            })
-            .collect();
-        let missing: Vec<usize> = (0..found.len()).filter(|i| found[*i].is_none()).collect();
         let mut transaction = Transaction::default();
-        for chunk in missing.chunks(ROI_CHUNK) {
-            let boxes: Vec<BBox> = chunk.iter().map(|index| detections[*index].bbox).collect();
+        for chunk in detections.chunks(ROI_CHUNK) {
+            let boxes: Vec<BBox> = chunk.iter().map(|detection| detection.bbox).collect();
             let pooled = by_matrices_per_level(&pyramid.levels, &pyramid.scales, &boxes, MASK_POOL);
             match self.network.roi_heads.masks(pooled) {
                 Some(masks) => transaction = transaction.register(masks),
                 None => return Ok(Vec::new()),
             }
         }
-        if !missing.is_empty() {
-            for (chunk, maps) in missing.chunks(ROI_CHUNK).zip(read(transaction).await?) {
-                for (index, maps) in chunk.iter().zip(maps.chunks_exact(self.classes() * CELLS)) {
-                    found[*index] = Some(own_class(maps, detections[*index].class));
-                }
+        let mut found = Vec::with_capacity(detections.len());
+        for (chunk, maps) in detections.chunks(ROI_CHUNK).zip(read(transaction).await?) {
+            for (detection, maps) in chunk.iter().zip(maps.chunks_exact(self.classes() * CELLS)) {
+                found.push(maps[detection.class * CELLS..][..CELLS].to_vec());
             }
         }
-        Ok(found.into_iter().flatten().collect())
+        Ok(found)
     }
 
     /// A read-back of its own, for the few models whose class needs it.
     async fn slice_features(
         &self,
-        pyramid: &GpuPyramid,
+        pyramid: &BurnPyramid,
         boxes: &[BBox],
     ) -> Result<SliceFeatures, PredictError> {
         let missing = || device_error("the body's last map is not there");
@@ -249,10 +188,26 @@ impl Backend for GpuBackend {
         Ok(SliceFeatures { means, maxima, representations: values.flatten().collect() })
     }
 
-    async fn features(&self, pyramid: &GpuPyramid) -> Result<Vec<Vec<f32>>, PredictError> {
+    async fn features(&self, pyramid: &BurnPyramid) -> Result<Vec<Vec<f32>>, PredictError> {
         let levels = pyramid.levels.iter();
         let transaction =
             levels.fold(Transaction::default(), |all, level| all.register(level.clone()));
         Ok(read(transaction).await?.collect())
+    }
+}
+
+impl Predictor<BurnBackend> {
+    /// A predictor on a device of burn that has been initialised.
+    ///
+    /// # Errors
+    /// If a weight is missing, misshapen or not finite.
+    pub fn on_device(
+        model: &LoadedModel,
+        device: &Device,
+        device_name: &str,
+    ) -> Result<Self, WeightsError> {
+        Self::new(model, device_name, |file| {
+            BurnBackend::new(file.detector()?, &file.state, device)
+        })
     }
 }
