@@ -41,7 +41,10 @@ fn main() -> ExitCode {
         Ok(())
     })];
     for variant in Variant::LIGHTWEIGHT.into_iter().chain([Variant::RESNET50]) {
-        for classes in [LesionClasses::Merge, LesionClasses::Both] {
+        // The largest takes its time on a software GPU.
+        let all = [LesionClasses::Both, LesionClasses::Merge];
+        let classes = if variant == Variant::RESNET50 { &all[..1] } else { &all[..] };
+        for classes in classes.iter().copied() {
             let name = format!("{variant}_with_{classes:?}_computes_what_the_cpu_computes");
             let test = move || {
                 variant_is_as_on_the_cpu(variant, classes);
@@ -51,7 +54,7 @@ fn main() -> ExitCode {
         }
     }
     let others: [(&str, fn()); 3] = [
-        ("a_slice_costs_few_dispatches_and_none_of_them_is_a_bottleneck", costs),
+        ("costs_of_a_slice_are_few_dispatches_and_no_bottleneck", costs),
         ("what_belongs_to_another_slice_is_refused", another_slice),
         ("a_shader_that_does_not_compile_is_noticed", a_refusal),
     ];
@@ -226,7 +229,9 @@ fn costs() {
         operations as f64 / 1e9,
         bytes as f64 / 1e6
     );
-    assert!(dispatches.len() <= 90, "{} dispatches", dispatches.len());
+    assert!(dispatches.len() <= 60, "{} dispatches", dispatches.len());
+    // With 32 masks; Winograd's patches and sums are 200 MB of it.
+    assert!(bytes <= 525_000_000, "{bytes} bytes");
 }
 
 fn another_slice() {

@@ -1,7 +1,7 @@
 //! The built page in headless Chromium, driven as a person would.
 //!
-//! Needs `dist/` (`make dist`), Chromium and ChromeDriver; without one of them every trial is
-//! reported as ignored, by name. Each trial leaves a screenshot in `artifacts/`.
+//! Needs `dist/` (`make dist`), Chromium and ChromeDriver; without one of them every test is
+//! reported as ignored, by name. Each test leaves a screenshot in `artifacts/`.
 
 #![allow(clippy::expect_used, clippy::panic, reason = "a test fails by panicking")]
 
@@ -47,7 +47,7 @@ fn main() -> ExitCode {
     .flatten()
     .collect();
     if !missing.is_empty() {
-        println!("the browser trials are ignored: {} not found", missing.join(", "));
+        println!("the browser tests are ignored: {} not found", missing.join(", "));
     }
     if !offline_and_access::axe().is_file() {
         println!(
