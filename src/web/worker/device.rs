@@ -1,5 +1,7 @@
 //! What a worker computes on.
 
+use gloo::timers::callback::Interval;
+
 use crate::inference::{Backend, CpuBackend, LoadedModel, Predictor};
 use crate::network::WeightsError;
 
@@ -26,6 +28,11 @@ pub trait WorkerDevice: 'static {
     fn predictor(
         model: &LoadedModel,
     ) -> impl Future<Output = Result<(Predictor<Self::Backend>, String), StartError>>;
+
+    /// What has to be called again and again while the device computes.
+    fn while_computing() -> Option<Interval> {
+        None
+    }
 }
 
 /// One thread of WebAssembly with SIMD.
@@ -45,6 +52,7 @@ pub use gpu::GpuDevice;
 
 #[cfg(feature = "webgpu")]
 mod gpu {
+    use std::cell::RefCell;
     use std::rc::Rc;
     use std::sync::Arc;
 
@@ -52,8 +60,18 @@ mod gpu {
 
     use super::*;
     use crate::inference::webgpu::{Gpu, WebGpuBackend};
+    use crate::web::browser;
     use crate::web::messages::worker::Event;
     use crate::web::worker::post;
+
+    /// Milliseconds between two calls that make Firefox look at its queue.
+    const NUDGE_MS: u32 = 4;
+
+    thread_local! {
+        /// The queue, where it has to be nudged: Firefox looks every 100 ms whether a read-back is done, and whenever
+        /// something is submitted.
+        static NUDGED: RefCell<Option<wgpu::Queue>> = const { RefCell::new(None) };
+    }
 
     /// WebGPU.
     pub struct GpuDevice;
@@ -89,11 +107,21 @@ mod gpu {
                 limits.max_compute_invocations_per_workgroup,
                 limits.max_compute_workgroup_storage_size,
             );
+            if browser::browser().contains("Firefox") {
+                NUDGED.set(Some(setup.queue.clone()));
+            }
             let gpu = Rc::new(Gpu::new(setup.device, setup.queue));
             let predictor = Predictor::on_webgpu(model, gpu, &format!("gpu ({name})"))
                 .await
                 .map_err(|error| StartError::Device(error.to_string()))??;
             Ok((predictor, details))
+        }
+
+        fn while_computing() -> Option<Interval> {
+            let queue = NUDGED.with_borrow(Clone::clone)?;
+            Some(Interval::new(NUDGE_MS, move || {
+                queue.submit([]);
+            }))
         }
     }
 }

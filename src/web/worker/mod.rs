@@ -67,6 +67,7 @@ impl<D: WorkerDevice> Worker<D> {
             }
             Err(StartError::Device(message)) => return post(&Event::Failed { message }),
         };
+        let _computing = D::while_computing();
         if let Err(error) = predictor.check(&loaded.self_test).await {
             return post(&Event::Failed { message: error.to_string() });
         }
@@ -90,6 +91,7 @@ impl<D: WorkerDevice> Worker<D> {
         };
         let mut progress =
             JobProgress { cancelled: &self.cancelled, id, yielder: Yielder::default() };
+        let _computing = D::while_computing();
         post(&match predictor.predict_with_masks(slice, settings, &mut progress).await {
             Ok(Prediction { report, mask_logits }) => {
                 let score = |logit: &f32| (sigmoid(*logit) * 255.0).round() as u8;
