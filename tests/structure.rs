@@ -88,13 +88,13 @@ fn imports_run_one_way() {
         for import in imports {
             assert!(
                 known.contains(&"*") || known.contains(&import.as_str()),
-                "src/{folder} imports {import}, which stands above or beside it: move what both need below them, or say in tests/structure.rs why this arrow is right"
+                "src/{folder} imports {import}, which the table does not allow: move what both need into a module that comes earlier in it, or say in tests/structure.rs why this arrow is right"
             );
         }
     }
 }
 
-/// The table itself has an order: who is imported stands above.
+/// The table itself has an order: who is imported comes earlier in it.
 #[test]
 fn what_is_allowed_has_no_circle() {
     let mut below = BTreeSet::new();

@@ -9,7 +9,7 @@ use std::rc::Rc;
 use burn::tensor::Device;
 use groundglass::classes::{LesionClasses, SliceClass};
 use groundglass::detection::BBox;
-use groundglass::detection::detections::{BoxOutputs, Detection};
+use groundglass::detection::detections::BoxOutputs;
 use groundglass::image::NetworkInput;
 use groundglass::image::phantom::draw;
 use groundglass::inference::webgpu::{Access, Gpu, Shader, WebGpuBackend};
@@ -53,8 +53,9 @@ fn main() -> ExitCode {
             trials.push(Trial::test(name, test).with_ignored_flag(is_missing));
         }
     }
-    let others: [(&str, fn()); 3] = [
+    let others: [(&str, fn()); 4] = [
         ("costs_of_a_slice_are_few_dispatches_and_no_bottleneck", costs),
+        ("a_series_takes_as_much_memory_as_its_largest_slices", memory),
         ("what_belongs_to_another_slice_is_refused", another_slice),
         ("a_shader_that_does_not_compile_is_noticed", a_refusal),
     ];
@@ -106,17 +107,26 @@ fn architecture(variant: Variant, classes: LesionClasses) -> (Architecture, Stat
     (architecture, state)
 }
 
-fn on_gpu(architecture: &Architecture, state: &StateDict) -> WebGpuBackend {
+/// A backend and its GPU.
+fn on_gpu(architecture: &Architecture, state: &StateDict) -> (Rc<Gpu>, WebGpuBackend) {
     let gpu = gpu().expect("a device");
-    pollster::block_on(gpu.clone().checked(|| WebGpuBackend::new(gpu, architecture, state)))
-        .expect("the device takes all shaders")
-        .expect("the weights")
+    let backend = gpu.checked(|| WebGpuBackend::new(gpu.clone(), architecture, state));
+    let backend = pollster::block_on(backend).expect("the device takes all shaders");
+    (gpu.clone(), backend.expect("the weights"))
 }
 
-/// A picture whose sides are not those of the plane.
-fn input() -> NetworkInput {
+/// A picture of other sides than its plane's.
+fn input([height, width]: [usize; 2]) -> NetworkInput {
     let slice = draw(SliceClass::Covid19, 3).slice;
-    NetworkInput { image_height: 90, image_width: 80, ..NetworkInput::with_sides(&slice, 96, 96) }
+    let grey = slice.pixels.iter().cycle().step_by(7).map(|pixel| f32::from(*pixel) / 255.0);
+    NetworkInput {
+        grey: grey.take(height * width).collect(),
+        height,
+        width,
+        image_height: height - 6,
+        image_width: width - 11,
+        to_slice: [1.0; 2],
+    }
 }
 
 fn close(what: &str, found: &[f32], expected: &[f32]) {
@@ -151,12 +161,25 @@ fn boxes(count: usize) -> Vec<BBox> {
 
 fn variant_is_as_on_the_cpu(variant: Variant, classes: LesionClasses) {
     let (architecture, state) = architecture(variant, classes);
-    let gpu = on_gpu(&architecture, &state);
+    let (device, gpu) = on_gpu(&architecture, &state);
     let cpu = CpuBackend::new(&architecture, &state).expect("the weights");
-    let input = input();
+    for size in [[96, 64], [64, 160]] {
+        slice_is_as_on_the_cpu(&device, &gpu, &cpu, &input(size));
+    }
+}
+
+fn slice_is_as_on_the_cpu(
+    device: &Gpu,
+    gpu: &WebGpuBackend,
+    cpu: &CpuBackend,
+    input: &NetworkInput,
+) {
+    let has_one_level = cpu.architecture().variant.pyramid_channels().len() == 1;
+    let classes = cpu.architecture().masks.num_classes();
+    let image = (input.image_height, input.image_width);
     pollster::block_on(async {
-        let (mut expected, maps) = cpu.pyramid(&input, &mut NoProgress).await.expect("maps");
-        let (mut found, own) = gpu.pyramid(&input, &mut NoProgress).await.expect("maps");
+        let (mut expected, maps) = cpu.pyramid(input, &mut NoProgress).await.expect("maps");
+        let (mut found, own) = gpu.pyramid(input, &mut NoProgress).await.expect("maps");
         let levels = cpu.features(&expected).await.expect("levels");
         for (found, expected) in gpu.features(&found).await.expect("levels").iter().zip(&levels) {
             close("levels", found, expected);
@@ -165,29 +188,31 @@ fn variant_is_as_on_the_cpu(variant: Variant, classes: LesionClasses) {
             close("objectness", &own.objectness, &maps.objectness);
             close("RPN deltas", &own.deltas, &maps.deltas);
         }
+        let mut most = 0;
         for count in [1, 9, 130] {
             let boxes = boxes(count);
-            let image = (90, 80);
             let settings = Settings { score_threshold: 0.2, ..Settings::default() };
             let wanted = cpu.boxes(&mut expected, &boxes, image, None).await.expect("outputs");
             let (logits, deltas) =
                 gpu.boxes(&mut found, &boxes, image, Some(&settings)).await.expect("outputs");
             close("logits", &logits, &wanted.0);
             close("deltas", &deltas, &wanted.1);
-            let outputs = BoxOutputs {
-                proposals: boxes.clone(),
-                logits,
-                deltas,
-                classes: classes.num_classes(),
-                image,
-            };
-            let mut detections: Vec<Detection> =
-                outputs.detect(settings.score_threshold, settings.nms_threshold, 40);
-            // One that the device has not chosen, too.
-            detections.truncate(36);
+            let outputs = BoxOutputs { proposals: boxes.clone(), logits, deltas, classes, image };
+            let detections = outputs.detect(settings.score_threshold, settings.nms_threshold, 40);
             let masks = cpu.masks(&expected, &detections).await.expect("masks");
+            let before = device.submissions();
             let own = gpu.masks(&found, &detections).await.expect("masks");
             assert_eq!(own.len(), masks.len());
+            // Up to 32 masks are there already, if the device chose the very boxes.
+            let later =
+                if has_one_level { detections.len().saturating_sub(32) } else { detections.len() };
+            most = most.max(detections.len());
+            assert_eq!(
+                device.submissions() - before,
+                later.div_ceil(32),
+                "{} boxes",
+                detections.len()
+            );
             for (own, mask) in own.iter().zip(&masks) {
                 close("mask", own, mask);
             }
@@ -197,13 +222,14 @@ fn variant_is_as_on_the_cpu(variant: Variant, classes: LesionClasses) {
             close("maxima", &own.maxima, &seen.maxima);
             close("representations", &own.representations, &seen.representations);
         }
+        assert!(most > 32, "more than the device expects: {most}");
     });
 }
 
 fn costs() {
     let (architecture, state) =
         architecture("resnet18t1".parse().expect("a variant"), LesionClasses::Merge);
-    let gpu = on_gpu(&architecture, &state);
+    let (_, gpu) = on_gpu(&architecture, &state);
     let dispatches = gpu.dispatches([512, 512], &boxes(1000));
     let operations: u64 = dispatches.iter().map(|dispatch| dispatch.work.operations).sum();
     let bytes: u64 = dispatches.iter().map(|dispatch| dispatch.work.bytes).sum();
@@ -234,14 +260,29 @@ fn costs() {
     assert!(bytes <= 525_000_000, "{bytes} bytes");
 }
 
+fn memory() {
+    let (architecture, state) =
+        architecture("resnet18t2".parse().expect("a variant"), LesionClasses::Merge);
+    let rooms = |counts: &[usize]| {
+        let (gpu, backend) = on_gpu(&architecture, &state);
+        counts.iter().for_each(|count| drop(backend.dispatches([64, 64], &boxes(*count))));
+        gpu.rooms()
+    };
+    let rising: Vec<usize> = (1..40).map(|step| 25 * step).collect();
+    let (few, many) = (rooms(&[975]), rooms(&rising));
+    println!("{few} numbers for one slice, {many} for a series");
+    assert!(many < 2 * few, "{many} numbers, {few} for the largest slice");
+}
+
 fn another_slice() {
     let (architecture, state) =
         architecture("resnet18t2".parse().expect("a variant"), LesionClasses::Merge);
-    let gpu = on_gpu(&architecture, &state);
+    let (_, gpu) = on_gpu(&architecture, &state);
     pollster::block_on(async {
-        let (mut first, _) = gpu.pyramid(&input(), &mut NoProgress).await.expect("maps");
-        let (_second, _) = gpu.pyramid(&input(), &mut NoProgress).await.expect("maps");
-        let refused = gpu.boxes(&mut first, &boxes(1), (90, 80), None).await;
+        let input = input([64, 96]);
+        let (mut first, _) = gpu.pyramid(&input, &mut NoProgress).await.expect("maps");
+        let (_second, _) = gpu.pyramid(&input, &mut NoProgress).await.expect("maps");
+        let refused = gpu.boxes(&mut first, &boxes(1), (58, 85), None).await;
         let reason = refused.expect_err("another slice is there").to_string();
         assert!(reason.contains("another slice"), "{reason}");
     });

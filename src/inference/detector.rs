@@ -132,6 +132,19 @@ pub async fn self_test<B: Backend>(backend: &B) -> Result<SelfTest, PredictError
         for map in self::masks(backend, &pyramid, &detections).await? {
             masks.extend(self_test::sample(&map));
         }
+        // Once more as for a slice whose masks the device did not expect.
+        let given = self_test::boxes().to_vec();
+        boxes(backend, &mut pyramid, given, &input, None).await?;
+        let later = self::masks(backend, &pyramid, &detections).await?;
+        let later: Vec<f32> = later.iter().flat_map(|map| self_test::sample(map)).collect();
+        let [ahead, later] = [masks.clone(), later].map(|masks| SelfTest {
+            proposals: Vec::new(),
+            boxes: Vec::new(),
+            masks,
+        });
+        if let Some(difference) = ahead.disagreement(&later) {
+            return Err(PredictError::SelfTest { difference });
+        }
     }
     let boxes = outputs.logits.iter().chain(&outputs.deltas).copied().collect();
     Ok(SelfTest { proposals, boxes, masks })

@@ -1,8 +1,8 @@
 //! A small computation with a known answer, run before a device is used.
 //!
-//! In a browser a shader that fails to compile is skipped without an error, and what it should
-//! have written is whatever lay there before. So every worker computes the self-test first, through
-//! the same network code as a slice, and compares it with values stored beside the model.
+//! A device may compute wrong values without a word: a driver's fault, a shader that was compiled wrongly. So every worker
+//! computes the self-test first, through the same network code as a slice, and compares it with values stored beside the
+//! model.
 
 use serde::{Deserialize, Serialize};
 

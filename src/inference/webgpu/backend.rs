@@ -1,8 +1,8 @@
 //! The network on a GPU as a backend.
 //!
 //! A read-back is a round trip through the browser's event loop, so there are two a slice: the proposal maps, then the
-//! box outputs together with the masks of the boxes that the device expects to become lesions. Only a slice with more
-//! lesions than [`EXPECTED_LESIONS`] costs a third.
+//! box outputs together with the masks of the boxes that the device expects to become lesions. Masks that it does not
+//! expect cost a third: of more lesions than [`EXPECTED_LESIONS`], of a pyramid of several levels, by the reference's rules.
 
 use std::cell::{Cell, RefCell};
 use std::rc::Rc;
@@ -16,9 +16,9 @@ use crate::inference::error::PredictError;
 use crate::inference::progress::{Progress, Stage};
 use crate::inference::settings::Settings;
 use crate::inference::slice_features::SliceFeatures;
-use crate::inference::webgpu::gpu::{Dispatch, Gpu, Numbers};
-use crate::inference::webgpu::layers::Recorder;
-use crate::inference::webgpu::mask_rcnn::{GpuMaskRcnn, Trunk};
+use crate::inference::webgpu::gpu::{Dispatch, Gpu, Numbers, Watch};
+use crate::inference::webgpu::layers::{Recorder, Recording};
+use crate::inference::webgpu::mask_rcnn::{GpuMaskRcnn, RECORD, Trunk};
 use crate::kernels::FeatureMap;
 use crate::network::fpn::CHANNELS;
 use crate::network::heads::MASK_SIDE;
@@ -26,12 +26,12 @@ use crate::network::{Architecture, StateDict, WeightsError};
 
 /// Masks computed before the host has chosen the lesions.
 pub const EXPECTED_LESIONS: usize = 32;
+/// Side of the smallest plane.
+const SMALLEST: usize = 64;
 /// Cells of a mask.
 const CELLS: usize = MASK_SIDE * MASK_SIDE;
 /// Pixels by which a box may differ from the host's and still be the same: the device's arithmetic has other last digits.
 const SAME_BOX: f32 = 0.05;
-/// Words of a chosen box.
-const RECORD: usize = 8;
 
 /// [`GpuMaskRcnn`] as a backend.
 #[derive(Debug)]
@@ -84,20 +84,33 @@ impl WebGpuBackend {
         architecture: &Architecture,
         state: &StateDict,
     ) -> Result<Self, WeightsError> {
-        Ok(Self {
+        let backend = Self {
             network: GpuMaskRcnn::new(&gpu, architecture, state)?,
             gpu,
             architecture: architecture.clone(),
             trunk: RefCell::default(),
             rooms: RefCell::default(),
             slices: Cell::default(),
-        })
+        };
+        // All shaders are compiled, so that whoever waits for the device hears of each.
+        let boxes = [BBox::new(0.0, 0.0, SMALLEST as f32, SMALLEST as f32)];
+        backend.dispatches([SMALLEST; 2], &boxes);
+        let mut recorder = backend.recorder();
+        let masks = backend.network.masks(
+            &mut recorder,
+            &backend.trunk([SMALLEST; 2]),
+            boxes.iter().map(|bbox| (bbox, 1)),
+        );
+        debug_assert_eq!(masks.is_some(), architecture.mask_branch);
+        backend.keep(recorder.finish());
+        Ok(backend)
     }
 
     /// The trunk for planes of this size.
     fn trunk(&self, size: [usize; 2]) -> Rc<Trunk> {
-        let known = self.trunk.borrow().clone().filter(|trunk| trunk.size == size);
-        known.unwrap_or_else(|| {
+        // One of another size gives its memory back first.
+        let known = self.trunk.take().filter(|trunk| trunk.size == size);
+        known.inspect(|trunk| *self.trunk.borrow_mut() = Some(trunk.clone())).unwrap_or_else(|| {
             let trunk = Rc::new(self.network.trunk(&self.gpu, size));
             *self.trunk.borrow_mut() = Some(trunk.clone());
             trunk
@@ -108,15 +121,26 @@ impl WebGpuBackend {
         Recorder::new(&self.gpu, self.rooms.take())
     }
 
-    /// Runs what was written down.
+    /// Keeps the rooms of what has been written down, for the next.
+    fn keep(
+        &self,
+        Recording { dispatches, rooms, shapes }: Recording,
+    ) -> (Vec<Dispatch>, Vec<Numbers>) {
+        self.rooms.replace(rooms);
+        (dispatches, shapes)
+    }
+
+    /// Runs what was written down since `watch` began.
     async fn run(
         &self,
+        watch: Watch,
         recorder: Recorder<'_>,
         wanted: &[&Numbers],
     ) -> Result<impl Iterator<Item = Vec<f32>>, PredictError> {
-        let (dispatches, rooms) = recorder.finish();
-        self.rooms.replace(rooms);
-        Ok(self.gpu.run(&dispatches, wanted).await?.into_iter())
+        let (dispatches, shapes) = self.keep(recorder.finish());
+        let values = self.gpu.run(watch, &dispatches, wanted).await?;
+        shapes.iter().for_each(Numbers::destroy);
+        Ok(values.into_iter())
     }
 
     /// The device still holds what belongs to the pyramid.
@@ -140,8 +164,7 @@ impl WebGpuBackend {
             image,
             settings,
         );
-        let (later, rooms) = recorder.finish();
-        self.rooms.replace(rooms);
+        let (later, _) = self.keep(recorder.finish());
         trunk.dispatches.iter().cloned().chain(later).collect()
     }
 }
@@ -171,11 +194,12 @@ impl Backend for WebGpuBackend {
         progress.enter(Stage::Features).await?;
         let slice = self.slices.get() + 1;
         self.slices.set(slice);
+        let watch = self.gpu.watch();
         let trunk = self.trunk([input.height, input.width]);
         let image = [input.image_height, input.image_width];
         self.network.set_picture(&self.gpu, &trunk, &input.grey, image);
         let wanted: Vec<&Numbers> = trunk.proposals.iter().collect();
-        let values = self.gpu.run(&trunk.dispatches, &wanted).await?;
+        let values = self.gpu.run(watch, &trunk.dispatches, &wanted).await?;
         progress.enter(Stage::Features).await?;
         let levels = trunk.levels.iter().zip(&values);
         let maps = levels.map(|(level, values)| self.network.rpn_maps(level, values)).collect();
@@ -191,13 +215,17 @@ impl Backend for WebGpuBackend {
         settings: Option<&Settings>,
     ) -> Result<BoxValues, PredictError> {
         self.check(pyramid)?;
+        pyramid.ahead.clear();
         if proposals.is_empty() {
             return Ok((Vec::new(), Vec::new()));
         }
+        let watch = self.gpu.watch();
         let mut recorder = self.recorder();
         let boxes = self.network.boxes(&mut recorder, &pyramid.trunk, proposals);
-        let limit = settings
-            .map_or(0, |settings| EXPECTED_LESIONS.min(settings.detections).min(proposals.len()));
+        let classes = self.architecture.masks.num_classes();
+        let rows = proposals.len() * (classes - 1);
+        let limit =
+            settings.map_or(0, |settings| EXPECTED_LESIONS.min(settings.detections).min(rows));
         let chosen = settings.filter(|_| limit > 0).and_then(|settings| {
             let of = (proposals, &boxes.outputs);
             let (recorder, trunk) = (&mut recorder, &*pyramid.trunk);
@@ -207,7 +235,7 @@ impl Backend for WebGpuBackend {
         if let Some(chosen) = &chosen {
             wanted.extend([&chosen.count, &chosen.chosen, &chosen.masks]);
         }
-        let mut values = self.run(recorder, &wanted).await?;
+        let mut values = self.run(watch, recorder, &wanted).await?;
         let found = next(&mut values)?;
         if chosen.is_some() {
             let (count, chosen, masks) =
@@ -222,7 +250,6 @@ impl Backend for WebGpuBackend {
             }));
         }
         let outputs = self.network.outputs();
-        let classes = outputs / 5;
         let rows = || found.chunks_exact(outputs).take(proposals.len());
         let logits = rows().flat_map(|row| &row[..classes]).copied().collect();
         let deltas = rows().flat_map(|row| &row[classes..]).copied().collect();
@@ -248,12 +275,13 @@ impl Backend for WebGpuBackend {
         // So many at a time bound the memory.
         for chunk in missing.chunks(EXPECTED_LESIONS) {
             self.check(pyramid)?;
+            let watch = self.gpu.watch();
             let mut recorder = self.recorder();
             let boxes =
                 chunk.iter().map(|index| (&detections[*index].bbox, detections[*index].class));
             let masks = self.network.masks(&mut recorder, &pyramid.trunk, boxes);
             let wanted: Vec<&Numbers> = masks.iter().collect();
-            let values = next(&mut self.run(recorder, &wanted).await?)?;
+            let values = next(&mut self.run(watch, recorder, &wanted).await?)?;
             for (index, mask) in chunk.iter().zip(values.chunks_exact(CELLS)) {
                 found[*index] = Some(mask.to_vec());
             }
@@ -269,11 +297,12 @@ impl Backend for WebGpuBackend {
     ) -> Result<SliceFeatures, PredictError> {
         self.check(pyramid)?;
         let last = &pyramid.trunk.last;
+        let watch = self.gpu.watch();
         let mut recorder = self.recorder();
         let found = (!boxes.is_empty())
             .then(|| self.network.boxes(&mut recorder, &pyramid.trunk, boxes).representations);
         let wanted: Vec<&Numbers> = [&last.numbers].into_iter().chain(&found).collect();
-        let mut values = self.run(recorder, &wanted).await?;
+        let mut values = self.run(watch, recorder, &wanted).await?;
         let dims = [1, last.height, last.width, last.channels];
         let map = FeatureMap { values: next(&mut values)?, dims };
         Ok(SliceFeatures {
@@ -286,7 +315,8 @@ impl Backend for WebGpuBackend {
     async fn features(&self, pyramid: &WebGpuPyramid) -> Result<Vec<Vec<f32>>, PredictError> {
         self.check(pyramid)?;
         let trunk = &pyramid.trunk;
-        let values = next(&mut self.gpu.run(&[], &[&trunk.numbers]).await?.into_iter())?;
+        let values = self.gpu.run(self.gpu.watch(), &[], &[&trunk.numbers]).await?;
+        let values = next(&mut values.into_iter())?;
         let mut rest = &values[..];
         let mut levels = Vec::new();
         for level in &trunk.levels {

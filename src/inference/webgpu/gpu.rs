@@ -1,6 +1,6 @@
 //! A GPU as kernels and buffers: the one file that knows wgpu's calls.
 
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 use std::rc::Rc;
 
 use futures_channel::oneshot;
@@ -21,6 +21,31 @@ pub struct Gpu {
     kernels: RefCell<Vec<(Shader, Constants, Rc<Kernel>)>>,
     /// Stands where a kernel has no use for a buffer.
     nothing: wgpu::Buffer,
+    /// Submissions so far.
+    submissions: Cell<usize>,
+    /// Numbers that there is room for, what was given back included.
+    room: Cell<usize>,
+}
+
+/// Collects what the device says of all calls until it is asked: a browser reports a shader that does not compile, or
+/// memory that is not there, after the call that asked for it.
+#[derive(Debug)]
+pub struct Watch([wgpu::ErrorScopeGuard; 3]);
+
+impl Watch {
+    /// What went wrong, if anything did. The watch ends with the call; only the answer takes its time.
+    pub fn end(self) -> impl Future<Output = Result<(), PredictError>> {
+        // Scopes end in the reverse order of their beginning.
+        let [memory, validity, internal] = self.0;
+        let answers = (internal.pop(), validity.pop(), memory.pop());
+        async move {
+            let errors = [answers.0.await, answers.1.await, answers.2.await];
+            match errors.into_iter().flatten().next() {
+                None => Ok(()),
+                Some(error) => Err(PredictError::Device { reason: error.to_string() }),
+            }
+        }
+    }
 }
 
 impl std::fmt::Debug for Gpu {
@@ -51,6 +76,11 @@ impl Numbers {
     /// `len` of them from `start` on, which is a multiple of [`ALIGNMENT`] bytes.
     pub fn part(&self, start: usize, len: usize) -> Self {
         Self { buffer: self.buffer.clone(), start: self.start + (start * NUMBER) as u64, len }
+    }
+
+    /// Gives the memory back, as soon as nothing submitted needs it: a browser would wait for its garbage collector.
+    pub fn destroy(&self) {
+        self.buffer.destroy();
     }
 
     /// Whether the others are a part of this buffer.
@@ -103,7 +133,7 @@ fn bytes(values: &[f32]) -> Vec<u8> {
 }
 
 impl Gpu {
-    /// Of a device that is there.
+    /// For an open device.
     pub fn new(device: wgpu::Device, queue: wgpu::Queue) -> Self {
         let nothing = device.create_buffer(&wgpu::BufferDescriptor {
             label: Some("nothing"),
@@ -111,23 +141,38 @@ impl Gpu {
             usage: wgpu::BufferUsages::STORAGE,
             mapped_at_creation: false,
         });
-        Self { device, queue, kernels: RefCell::default(), nothing }
+        Self {
+            device,
+            queue,
+            kernels: RefCell::default(),
+            nothing,
+            submissions: Cell::new(0),
+            room: Cell::new(0),
+        }
     }
 
-    /// Makes something of shaders and buffers, and waits for what the device says of them: a browser reports a shader
-    /// that does not compile, or memory that is not there, after the call that asked for it.
+    /// Begins to collect what the device says.
+    pub fn watch(&self) -> Watch {
+        let begin = |filter| self.device.push_error_scope(filter);
+        let memory = begin(wgpu::ErrorFilter::OutOfMemory);
+        let validity = begin(wgpu::ErrorFilter::Validation);
+        Watch([memory, validity, begin(wgpu::ErrorFilter::Internal)])
+    }
+
+    /// Makes something of shaders and buffers, and waits for what the device says of them.
     ///
     /// # Errors
     /// If the device refuses anything.
     pub async fn checked<T>(&self, make: impl FnOnce() -> T) -> Result<T, PredictError> {
-        let memory = self.device.push_error_scope(wgpu::ErrorFilter::OutOfMemory);
-        let validity = self.device.push_error_scope(wgpu::ErrorFilter::Validation);
+        let watch = self.watch();
         let made = make();
-        let errors = [validity.pop().await, memory.pop().await];
-        match errors.into_iter().flatten().next() {
-            None => Ok(made),
-            Some(error) => Err(PredictError::Device { reason: error.to_string() }),
-        }
+        watch.end().await?;
+        Ok(made)
+    }
+
+    /// Submissions so far.
+    pub fn submissions(&self) -> usize {
+        self.submissions.get()
     }
 
     /// The kernel of a shader with these constants; compiled once.
@@ -188,11 +233,17 @@ impl Gpu {
         Kernel { shader, pipeline, layout }
     }
 
+    /// Numbers that room was made for so far.
+    pub fn rooms(&self) -> usize {
+        self.room.get()
+    }
+
     /// Room for numbers.
     pub fn room(&self, len: usize) -> Numbers {
+        self.room.set(self.room.get() + len);
         let buffer = self.device.create_buffer(&wgpu::BufferDescriptor {
             label: None,
-            // Four at a time are read, and a buffer of nothing is none.
+            // Four at a time are read, and an empty buffer is not allowed.
             size: (len.max(4) * NUMBER) as u64,
             usage: wgpu::BufferUsages::STORAGE
                 | wgpu::BufferUsages::COPY_SRC
@@ -258,12 +309,14 @@ impl Gpu {
         Dispatch { kernel: kernel.clone(), bindings, grid: grid.map(|side| side as u32), work }
     }
 
-    /// Runs kernels one after the other, then reads numbers back: one submission, one round trip.
+    /// Runs kernels one after the other, then reads numbers back: one submission, one round trip. `watch` began before what
+    /// they need was made: a submission with anything invalid in it does nothing, and zeros would be read.
     ///
     /// # Errors
-    /// If the device is lost.
+    /// If the device is lost, or has refused anything since.
     pub async fn run(
         &self,
+        watch: Watch,
         dispatches: &[Dispatch],
         wanted: &[&Numbers],
     ) -> Result<Vec<Vec<f32>>, PredictError> {
@@ -292,13 +345,16 @@ impl Gpu {
             end += size(part);
         }
         self.queue.submit([encoder.finish()]);
+        self.submissions.set(self.submissions.get() + 1);
         let (sender, receiver) = oneshot::channel();
         staging.map_async(wgpu::MapMode::Read, .., move |result| {
             // Nobody may wait any more: the slice was cancelled.
             sender.send(result).ok();
         });
+        let answer = watch.end();
         self.wait().map_err(|error| failed(&error))?;
         let mapped = receiver.await.map_err(|error| failed(&error))?;
+        answer.await?;
         mapped.map_err(|error| failed(&error))?;
         let view = staging.get_mapped_range(..).map_err(|error| failed(&error))?;
         let mut rest: &[u8] = &view;
@@ -311,6 +367,7 @@ impl Gpu {
         }
         drop(view);
         staging.unmap();
+        staging.destroy();
         Ok(found)
     }
 

@@ -13,7 +13,8 @@ const WINOGRAD_CHANNELS: usize = 128;
 /// Rows and columns of a workgroup of the product.
 const TILE_ROWS: usize = 32;
 const TILE_COLUMNS: usize = 64;
-/// Rooms are that many numbers, or a multiple: so that one serves several shapes.
+/// Fewest numbers of a room. Larger ones have powers of two: so there are few sizes, and what one slice needs serves the
+/// next, however many proposals it has.
 const ROOM: usize = 1 << 14;
 
 /// A map on the device, channels last.
@@ -55,41 +56,73 @@ pub struct Recorder<'a> {
     pub gpu: &'a Gpu,
     /// What is to be run.
     pub dispatches: Vec<Dispatch>,
-    free: Vec<Numbers>,
+    /// Rooms that nothing written down uses.
+    unused: Vec<Numbers>,
+    /// Rooms whose contents are wanted no more: later dispatches may write over them.
+    released: Vec<Numbers>,
     taken: Vec<Numbers>,
+    shapes: Vec<Numbers>,
+}
+
+/// What was written down.
+#[derive(Debug)]
+pub struct Recording {
+    /// What is to be run.
+    pub dispatches: Vec<Dispatch>,
+    /// All rooms.
+    pub rooms: Vec<Numbers>,
+    /// Shapes of the dispatches.
+    pub shapes: Vec<Numbers>,
 }
 
 impl<'a> Recorder<'a> {
     /// With rooms that are free.
-    pub fn new(gpu: &'a Gpu, free: Vec<Numbers>) -> Self {
-        Self { gpu, dispatches: Vec::new(), free, taken: Vec::new() }
+    pub fn new(gpu: &'a Gpu, unused: Vec<Numbers>) -> Self {
+        let (dispatches, released, taken, shapes) = Default::default();
+        Self { gpu, dispatches, unused, released, taken, shapes }
     }
 
-    /// Room for so many numbers, which holds whatever was there before.
+    /// Room for so many numbers; its contents are unspecified.
     pub fn room(&mut self, len: usize) -> Numbers {
-        let wanted = len.next_multiple_of(ROOM);
-        let place = (0..self.free.len())
-            .filter(|place| (wanted..=2 * wanted).contains(&self.free[*place].len))
-            .min_by_key(|place| self.free[*place].len);
-        let room = match place {
-            Some(place) => self.free.swap_remove(place),
-            None => self.gpu.room(wanted),
+        let wanted = len.next_power_of_two().max(ROOM);
+        let of_size = |rooms: &mut Vec<Numbers>| {
+            let place = rooms.iter().position(|room| room.len == wanted)?;
+            Some(rooms.swap_remove(place))
         };
+        let room = of_size(&mut self.released)
+            .or_else(|| of_size(&mut self.unused))
+            .unwrap_or_else(|| self.gpu.room(wanted));
         self.taken.push(room.clone());
         room.part(0, len)
     }
 
-    /// What lay there is wanted no more: later dispatches may write over it.
+    /// Words on the device before the first dispatch runs: not in a room that one of them uses.
+    pub fn written(&mut self, words: &[u32]) -> Numbers {
+        let released = std::mem::take(&mut self.released);
+        let room = self.room(words.len());
+        self.released = released;
+        self.gpu.write_words(&room, words);
+        room
+    }
+
+    /// The shape of a dispatch.
+    pub fn shape(&mut self, words: &[u32]) -> Numbers {
+        let shape = self.gpu.shape(words);
+        self.shapes.push(shape.clone());
+        shape
+    }
+
+    /// What lay there is wanted no more.
     pub fn release(&mut self, numbers: &Numbers) {
         if let Some(place) = self.taken.iter().position(|room| room.is_room_of(numbers)) {
-            self.free.push(self.taken.swap_remove(place));
+            self.released.push(self.taken.swap_remove(place));
         }
     }
 
-    /// What was written down, and all rooms.
-    pub fn finish(mut self) -> (Vec<Dispatch>, Vec<Numbers>) {
-        self.free.append(&mut self.taken);
-        (self.dispatches, self.free)
+    /// What was written down.
+    pub fn finish(self) -> Recording {
+        let rooms = [self.unused, self.released, self.taken].concat();
+        Recording { dispatches: self.dispatches, rooms, shapes: self.shapes }
     }
 
     fn map(&mut self, [images, height, width, channels]: [usize; 4]) -> Map {
@@ -104,13 +137,14 @@ impl<'a> Recorder<'a> {
         let channels = input.channels / 4;
         let shape = [input.height, input.width, height, width, channels];
         let kernel = self.gpu.kernel(Shader::MaxPool, Vec::new());
+        let shape = self.shape(&words(&shape));
         let work = Work {
             operations: 9 * output.len() as u64,
             bytes: (NUMBER * (input.len() + output.len())) as u64,
         };
         self.dispatches.push(self.gpu.dispatch(
             &kernel,
-            &[Some(&input.numbers), Some(&output.numbers), Some(&self.gpu.shape(&words(&shape)))],
+            &[Some(&input.numbers), Some(&output.numbers), Some(&shape)],
             [channels.div_ceil(16), (height * width).div_ceil(8), 1],
             work,
         ));
@@ -143,6 +177,7 @@ impl<'a> Recorder<'a> {
         let constants =
             vec![("HAS_BIAS", 0.0), ("IS_COUNTED", f64::from(u8::from(counted.is_some())))];
         let kernel = self.gpu.kernel(Shader::Convolution, constants);
+        let shape = self.shape(&words(&shape));
         self.dispatches.push(self.gpu.dispatch(
             &kernel,
             &[
@@ -152,7 +187,7 @@ impl<'a> Recorder<'a> {
                 None,
                 counted.map(|(count, _)| count),
                 Some(output),
-                Some(&self.gpu.shape(&words(&shape))),
+                Some(&shape),
             ],
             [columns.div_ceil(TILE_COLUMNS), rows.div_ceil(TILE_ROWS), number],
             Work {
@@ -239,7 +274,7 @@ impl Conv {
         after: After<'_>,
         output: &Map,
     ) {
-        // A residual of half the size is only added by the other way.
+        // Only the direct convolution can add a residual of half the size.
         let is_coarser = after.residual.is_some_and(|map| map.len() != output.len());
         if self.is_winograd && !is_coarser {
             self.by_winograd(recorder, input, after, output);
@@ -284,6 +319,7 @@ impl Conv {
             ("IS_COUNTED", is(count.is_some())),
         ];
         let gpu = recorder.gpu;
+        let shape = recorder.shape(&words(&shape));
         let inner = kernel * kernel * input.channels;
         let numbers = input.len() + inner * outputs + output.len();
         recorder.dispatches.push(gpu.dispatch(
@@ -295,7 +331,7 @@ impl Conv {
                 residual.map(|map| &map.numbers),
                 count,
                 Some(&output.numbers),
-                Some(&gpu.shape(&words(&shape))),
+                Some(&shape),
             ],
             [outputs.div_ceil(TILE_COLUMNS), rows.div_ceil(TILE_ROWS), 1],
             Work {
@@ -318,16 +354,16 @@ impl Conv {
         let (inputs, outputs) = (input.channels, self.shape.outputs);
         let patches = recorder.room(ENTRIES * tiles * inputs);
         let sums = recorder.room(ENTRIES * tiles * outputs);
-        let shape = |channels: usize| {
+        let [input_shape, output_shape] = [inputs, outputs].map(|channels| {
             let shape = [output.images, output.height, output.width, down, across, channels / 4];
-            gpu.shape(&words(&shape))
-        };
+            recorder.shape(&words(&shape))
+        });
         let is = |value: bool| f64::from(u8::from(value));
         let counted = ("IS_COUNTED", is(count.is_some()));
         let grid = |channels: usize| [(channels / 4).div_ceil(32), tiles.div_ceil(2), 1];
         recorder.dispatches.push(gpu.dispatch(
             &gpu.kernel(Shader::WinogradInput, vec![counted]),
-            &[Some(&input.numbers), count, Some(&patches), Some(&shape(inputs))],
+            &[Some(&input.numbers), count, Some(&patches), Some(&input_shape)],
             grid(inputs),
             Work {
                 operations: (tiles * inputs * 6 * 2 * 14) as u64,
@@ -354,7 +390,7 @@ impl Conv {
                 residual.map(|map| &map.numbers),
                 count,
                 Some(&output.numbers),
-                Some(&shape(outputs)),
+                Some(&output_shape),
             ],
             grid(outputs),
             Work {

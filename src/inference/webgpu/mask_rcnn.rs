@@ -1,13 +1,14 @@
 //! Mask R-CNN as dispatches (docs/method.md, 1).
 
 use crate::detection::BBox;
+use crate::detection::detections::ScoreFunction;
 use crate::detection::proposals::RpnMaps;
 use crate::detection::roi_align::bins::{level_of, level_scale};
 use crate::inference::load::{ConvWeights, Loader};
 use crate::inference::settings::Settings;
 use crate::inference::webgpu::gpu::{ALIGNMENT, Dispatch, Gpu, NUMBER, Numbers, Work};
 use crate::inference::webgpu::layers::{
-    After, Conv, Map, PARTS, Recorder, SplitLinear, Stem, conv_transpose, words,
+    After, Conv, Map, PARTS, Recorder, Recording, SplitLinear, Stem, conv_transpose, words,
 };
 use crate::inference::webgpu::resnet::ResNet;
 use crate::inference::webgpu::shader::Shader;
@@ -19,7 +20,7 @@ use crate::network::weights::{StateDict, WeightsError};
 use crate::network::{Architecture, Variant};
 
 /// Words of a region and of a chosen box.
-const RECORD: usize = 8;
+pub const RECORD: usize = 8;
 /// Regions of a workgroup of the box head.
 const HEAD_REGIONS: usize = 8;
 
@@ -89,11 +90,19 @@ pub struct Trunk {
     pub last: Map,
     /// Objectness and deltas of each level.
     pub proposals: Vec<Numbers>,
+    /// All memory that it takes.
+    rooms: Vec<Numbers>,
+}
+
+impl Drop for Trunk {
+    fn drop(&mut self) {
+        self.rooms.iter().for_each(Numbers::destroy);
+    }
 }
 
 /// What the box stage leaves on the device.
 #[derive(Debug)]
-pub struct BoxOutputs {
+pub struct BoxNumbers {
     /// `[regions, logits and deltas]`.
     pub outputs: Numbers,
     /// `[regions, 128]`.
@@ -124,6 +133,7 @@ impl GpuMaskRcnn {
         let loader = Loader::new(state);
         let anchors = architecture.anchors.anchors_per_location();
         let classes = architecture.masks.num_classes();
+        debug_assert!(5 * classes <= BOX_HEAD_FEATURES, "a thread of the box head for each output");
         let conv = |name: &str, channels, kernel| {
             loader.conv(name, channels, kernel).map(|weights| Conv::new(gpu, weights))
         };
@@ -166,8 +176,8 @@ impl GpuMaskRcnn {
 
     /// Writes down the trunk for planes of this size.
     pub fn trunk(&self, gpu: &Gpu, size: [usize; 2]) -> Trunk {
-        let mut recorder = Recorder::new(gpu, Vec::new());
-        let recorder = &mut recorder;
+        let mut recording = Recorder::new(gpu, Vec::new());
+        let recorder = &mut recording;
         let grey = gpu.room(size[0] * size[1]);
         let stem_shape = gpu.shape(&self.stem.shape(size, size));
         let stem = self.stem.record(recorder, (&grey, size), &stem_shape);
@@ -202,8 +212,10 @@ impl GpuMaskRcnn {
         }
         proposals.reverse();
         let last = maps.last().cloned().unwrap_or(stem);
-        let dispatches = std::mem::take(&mut recorder.dispatches);
-        Trunk { size, grey, stem_shape, dispatches, numbers, levels, last, proposals }
+        let Recording { dispatches, rooms, shapes } = recording.finish();
+        let own = vec![grey.clone(), stem_shape.clone(), numbers.clone()];
+        let rooms = [rooms, shapes, own].concat();
+        Trunk { size, grey, stem_shape, dispatches, numbers, levels, last, proposals, rooms }
     }
 
     /// Takes a picture in: its plane, and its rows and columns within it.
@@ -228,13 +240,14 @@ impl GpuMaskRcnn {
     }
 
     /// Writes down the box head for boxes with their classes.
-    pub fn boxes(&self, recorder: &mut Recorder<'_>, trunk: &Trunk, boxes: &[BBox]) -> BoxOutputs {
+    pub fn boxes(&self, recorder: &mut Recorder<'_>, trunk: &Trunk, boxes: &[BBox]) -> BoxNumbers {
         let count = boxes.len();
         let regions = regions(recorder, trunk, boxes.iter().map(|bbox| (bbox, 0)));
         let pooled = roi_align(recorder, trunk, (&regions, None), [count, BOX_POOL]);
         let parts = self.box_head.first.record(recorder, &pooled, count);
         let representations = recorder.room(count * BOX_HEAD_FEATURES);
         let outputs = recorder.room(count * self.outputs());
+        let shape = recorder.shape(&words(&[count, PARTS, self.outputs()]));
         let (gpu, head) = (recorder.gpu, &self.box_head);
         recorder.dispatches.push(gpu.dispatch(
             &gpu.kernel(Shader::BoxHead, Vec::new()),
@@ -247,7 +260,7 @@ impl GpuMaskRcnn {
                 Some(&head.predictor_bias),
                 Some(&representations),
                 Some(&outputs),
-                Some(&gpu.shape(&words(&[count, PARTS, self.outputs()]))),
+                Some(&shape),
             ],
             [count.div_ceil(HEAD_REGIONS), 1, 1],
             Work {
@@ -256,11 +269,13 @@ impl GpuMaskRcnn {
                 bytes: (NUMBER * (parts.len + representations.len + outputs.len)) as u64,
             },
         ));
-        BoxOutputs { outputs, representations }
+        recorder.release(&pooled);
+        recorder.release(&parts);
+        BoxNumbers { outputs, representations }
     }
 
-    /// Writes down the choice of the boxes that will be lesions, and their masks. One level alone, and with a mask branch:
-    /// else there is none.
+    /// Writes down the choice of the boxes that will be lesions, and their masks. There is none without a mask branch, with
+    /// several levels, or by another rule than the device's.
     pub fn chosen_masks(
         &self,
         recorder: &mut Recorder<'_>,
@@ -270,11 +285,14 @@ impl GpuMaskRcnn {
         (settings, limit): (&Settings, usize),
     ) -> Option<ChosenMasks> {
         let ([level], Some(_)) = (&trunk.levels[..], &self.masks) else { return None };
+        // The device knows no other rule.
+        if settings.scores != ScoreFunction::Softmax || settings.keep_empty {
+            return None;
+        }
         let gpu = recorder.gpu;
-        let corners: Vec<f32> = proposals.iter().flat_map(|b| <[f32; 4]>::from(*b)).collect();
+        let corners = proposals.iter().flat_map(|b| <[f32; 4]>::from(*b).map(f32::to_bits));
+        let corners = recorder.written(&corners.collect::<Vec<u32>>());
         let rows = proposals.len() * (self.classes - 1);
-        let on_device = recorder.room(corners.len());
-        gpu.write(&on_device, &corners);
         let (decoded, scores) = (recorder.room(4 * rows), recorder.room(rows));
         let regions = recorder.room(limit * RECORD);
         let chosen = recorder.room(limit * RECORD);
@@ -291,17 +309,18 @@ impl GpuMaskRcnn {
             settings.score_threshold.to_bits(),
             settings.nms_threshold.to_bits(),
         ];
+        let shape = recorder.shape(&shape);
         recorder.dispatches.push(gpu.dispatch(
             &gpu.kernel(Shader::Select, Vec::new()),
             &[
-                Some(&on_device),
+                Some(&corners),
                 Some(outputs),
                 Some(&decoded),
                 Some(&scores),
                 Some(&regions),
                 Some(&chosen),
                 Some(&count),
-                Some(&gpu.shape(&shape)),
+                Some(&shape),
             ],
             [1, 1, 1],
             Work {
@@ -350,6 +369,7 @@ impl GpuMaskRcnn {
         let masks = recorder.room(limit * cells);
         let gpu = recorder.gpu;
         let constants = vec![("IS_COUNTED", f64::from(u8::from(count.is_some())))];
+        let shape = recorder.shape(&words(&[limit, branch.features / 4]));
         recorder.dispatches.push(gpu.dispatch(
             &gpu.kernel(Shader::MaskLogits, constants),
             &[
@@ -359,7 +379,7 @@ impl GpuMaskRcnn {
                 Some(regions),
                 count,
                 Some(&masks),
-                Some(&gpu.shape(&words(&[limit, branch.features / 4]))),
+                Some(&shape),
             ],
             [cells.div_ceil(64), limit, 1],
             Work {
@@ -383,9 +403,7 @@ fn regions<'b>(
         records.extend(<[f32; 4]>::from(*bbox).map(|edge| (edge * level.scale).to_bits()));
         records.extend(words(&[level.first, level.height, level.width, class]));
     }
-    let numbers = recorder.room(records.len());
-    recorder.gpu.write_words(&numbers, &records);
-    numbers
+    recorder.written(&records)
 }
 
 /// `[count, bins, bins, channels]` of regions.
@@ -399,15 +417,10 @@ fn roi_align(
     let gpu = recorder.gpu;
     let constants =
         vec![("BINS", bins as f64), ("IS_COUNTED", f64::from(u8::from(counted.is_some())))];
+    let shape = recorder.shape(&words(&[count, PYRAMID_CHANNELS / 4]));
     recorder.dispatches.push(gpu.dispatch(
         &gpu.kernel(Shader::RoiAlign, constants),
-        &[
-            Some(&trunk.numbers),
-            Some(regions),
-            counted,
-            Some(&output),
-            Some(&gpu.shape(&words(&[count, PYRAMID_CHANNELS / 4]))),
-        ],
+        &[Some(&trunk.numbers), Some(regions), counted, Some(&output), Some(&shape)],
         [bins * bins, count, 1],
         Work {
             operations: 4 * 14 * output.len as u64,

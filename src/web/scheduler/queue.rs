@@ -13,6 +13,8 @@ use crate::web::texts::text;
 
 /// A worker that has not confirmed a cancellation after this long is replaced.
 const CANCEL_PATIENCE_MS: u32 = 1500;
+/// The same for a graphics card, which is asked for most of a slice at once; another worker would build its shaders anew.
+const CANCEL_PATIENCE_ON_GPU_MS: u32 = 5000;
 
 impl Scheduler {
     /// Slices that no worker has yet.
@@ -177,10 +179,14 @@ impl Scheduler {
             had_job = true;
             worker.is_cancelling = true;
             let number = worker.number;
+            let patience = match worker.device {
+                Device::Cpu => CANCEL_PATIENCE_MS,
+                Device::Gpu => CANCEL_PATIENCE_ON_GPU_MS,
+            };
             self.commands.extend([
                 Command::ClearTimer(Timer::Worker(number)),
                 Command::SendWorker(number, Box::new(Request::Cancel { id: job.id }), Vec::new()),
-                Command::SetTimer(Timer::Cancellation(number), CANCEL_PATIENCE_MS),
+                Command::SetTimer(Timer::Cancellation(number), patience),
             ]);
         }
         let had_reader = self.cancel_reading(is_preparing);

@@ -9,7 +9,7 @@ use crate::web::state::{Action, ModelState, Phase};
 use crate::web::texts::text;
 
 /// A worker that says nothing for so long in the middle of a slice is considered unresponsive. Between two of its
-/// words lies a layer of the network; a graphics card may have to build its shaders first.
+/// words lies a layer of the network, on a graphics card all layers, and the shaders before the first slice.
 const SILENCE_ON_CPU_MS: u32 = 45_000;
 /// The same for a graphics card.
 const SILENCE_ON_GPU_MS: u32 = 300_000;
