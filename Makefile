@@ -53,9 +53,9 @@ fmt:
 
 # In the profiles of the tests and of the page, whose macros and build scripts are then built once.
 lint: tools
-	cargo clippy --locked --profile checks --features wgsl --all-targets -- -D warnings
+	cargo clippy --locked --profile checks --features webgpu --all-targets -- -D warnings
 	cargo clippy --locked --profile wasm-release --target wasm32-unknown-unknown --features webgpu --lib --bins -- -D warnings
-	RUSTDOCFLAGS="-D warnings" cargo doc --locked --profile checks --features wgsl --no-deps --lib
+	RUSTDOCFLAGS="-D warnings" cargo doc --locked --profile checks --features webgpu --no-deps --lib
 
 # Licences, sources and duplicates of what is linked; known weaknesses where their list can be reached.
 deny:
@@ -65,11 +65,11 @@ deny:
 	  else echo "SKIPPED: the list of known weaknesses was not reached"; test -z "$$GITHUB_ACTIONS"; fi
 
 unit:
-	cargo test --locked --profile checks --features wgsl --lib --bins --test cli --test golden --test parity --test training --test data --test exports --test malformed_input --test outputs --test reference_files --test structure --test texts --test webgpu
+	cargo test --locked --profile checks --features webgpu --lib --bins --test cli --test golden --test parity --test training --test data --test exports --test malformed_input --test outputs --test reference_files --test structure --test texts --test webgpu
 
 # Needs dist/, Chromium and ChromeDriver; names what it skips. Screenshots go to artifacts/.
 browser:
-	cargo test --locked --profile checks --features wgsl --test browser
+	cargo test --locked --profile checks --features webgpu --test browser
 
 fuzz:
 	@cargo fuzz --version 2>/dev/null | grep -q . || $(INSTALL) cargo-fuzz --version $(FUZZ_VERSION)

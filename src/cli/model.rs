@@ -196,7 +196,7 @@ mod cuda {
     }
 }
 
-#[cfg(feature = "webgpu")]
+#[cfg(feature = "gpu")]
 mod gpu {
     use super::*;
 
@@ -209,7 +209,7 @@ mod gpu {
     }
 }
 
-#[cfg(not(feature = "webgpu"))]
+#[cfg(not(feature = "gpu"))]
 mod gpu {
     use super::*;
 

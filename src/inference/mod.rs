@@ -17,7 +17,7 @@ pub mod self_test;
 pub mod settings;
 pub mod slice_classifier;
 pub mod slice_features;
-#[cfg(feature = "wgsl")]
+#[cfg(feature = "webgpu")]
 pub mod webgpu;
 
 pub use backend::Backend;

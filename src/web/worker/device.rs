@@ -56,8 +56,6 @@ mod gpu {
     use std::rc::Rc;
     use std::sync::Arc;
 
-    use burn::tensor::Device;
-
     use super::*;
     use crate::inference::webgpu::{Gpu, WebGpuBackend};
     use crate::web::browser;
@@ -82,24 +80,32 @@ mod gpu {
         async fn predictor(
             model: &LoadedModel,
         ) -> Result<(Predictor<WebGpuBackend>, String), StartError> {
-            let (_, setup) = Device::wgpu_options()
-                .init_with_setup_async()
-                .await
-                .map_err(|error| StartError::Device(error.to_string()))?;
-            let failed = |message: String| post(&Event::Failed { message });
-            setup.device.set_device_lost_callback(move |reason, message| {
-                failed(format!("the graphics device was lost ({reason:?}) {message}"));
+            let failed = |error: &dyn std::fmt::Display| StartError::Device(error.to_string());
+            let instance =
+                wgpu::Instance::new(wgpu::InstanceDescriptor::new_without_display_handle());
+            let options = wgpu::RequestAdapterOptions {
+                power_preference: wgpu::PowerPreference::HighPerformance,
+                ..Default::default()
+            };
+            let adapter =
+                instance.request_adapter(&options).await.map_err(|error| failed(&error))?;
+            // The limits that every browser has are enough.
+            let opened = adapter.request_device(&wgpu::DeviceDescriptor::default()).await;
+            let (device, queue) = opened.map_err(|error| failed(&error))?;
+            let lost = |message: String| post(&Event::Failed { message });
+            device.set_device_lost_callback(move |reason, message| {
+                lost(format!("the graphics device was lost ({reason:?}) {message}"));
             });
-            setup.device.on_uncaptured_error(Arc::new(move |error| {
-                failed(format!("the graphics device failed: {error}"));
+            device.on_uncaptured_error(Arc::new(move |error| {
+                lost(format!("the graphics device failed: {error}"));
             }));
-            let info = setup.adapter.get_info();
+            let info = adapter.get_info();
             let name = if info.name.is_empty() {
                 "WebGPU".to_owned()
             } else {
                 format!("WebGPU, {}", info.name)
             };
-            let limits = setup.device.limits();
+            let limits = device.limits();
             let details = format!(
                 "{info:?}; buffers of {} bytes, {} bound, {} invocations and {} bytes shared a workgroup",
                 limits.max_buffer_size,
@@ -108,9 +114,9 @@ mod gpu {
                 limits.max_compute_workgroup_storage_size,
             );
             if browser::browser().contains("Firefox") {
-                NUDGED.set(Some(setup.queue.clone()));
+                NUDGED.set(Some(queue.clone()));
             }
-            let gpu = Rc::new(Gpu::new(setup.device, setup.queue));
+            let gpu = Rc::new(Gpu::new(device, queue));
             let predictor = Predictor::on_webgpu(model, gpu, &format!("gpu ({name})"))
                 .await
                 .map_err(|error| StartError::Device(error.to_string()))??;
