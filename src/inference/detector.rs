@@ -120,8 +120,14 @@ pub async fn self_test<B: Backend>(backend: &B) -> Result<SelfTest, PredictError
         .flat_map(|level| [self_test::sample(&level.objectness), self_test::sample(&level.deltas)])
         .flatten()
         .collect();
-    // Everything is a candidate, so the choice on the device is exercised as well.
-    let settings = Settings { score_threshold: -1.0, nms_threshold: 1.0, ..Settings::default() };
+    // Everything is a candidate, so the choice on a device is exercised as well; but for one mask alone, so that those are
+    // which no device expects.
+    let settings = Settings {
+        score_threshold: -1.0,
+        nms_threshold: 1.0,
+        detections: 1,
+        ..Settings::default()
+    };
     let given = self_test::boxes().to_vec();
     let outputs = boxes(backend, &mut pyramid, given, &input, Some(&settings)).await?;
     let mut masks = Vec::new();
@@ -131,19 +137,6 @@ pub async fn self_test<B: Backend>(backend: &B) -> Result<SelfTest, PredictError
         detections.sort_by_key(|detection| (detection.proposal, detection.class));
         for map in self::masks(backend, &pyramid, &detections).await? {
             masks.extend(self_test::sample(&map));
-        }
-        // Once more as for a slice whose masks the device did not expect.
-        let given = self_test::boxes().to_vec();
-        boxes(backend, &mut pyramid, given, &input, None).await?;
-        let later = self::masks(backend, &pyramid, &detections).await?;
-        let later: Vec<f32> = later.iter().flat_map(|map| self_test::sample(map)).collect();
-        let [ahead, later] = [masks.clone(), later].map(|masks| SelfTest {
-            proposals: Vec::new(),
-            boxes: Vec::new(),
-            masks,
-        });
-        if let Some(difference) = ahead.disagreement(&later) {
-            return Err(PredictError::SelfTest { difference });
         }
     }
     let boxes = outputs.logits.iter().chain(&outputs.deltas).copied().collect();
