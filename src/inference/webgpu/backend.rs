@@ -33,7 +33,7 @@ const CELLS: usize = MASK_SIDE * MASK_SIDE;
 /// Pixels by which a box may differ from the host's and still be the same: the device's arithmetic has other last digits.
 const SAME_BOX: f32 = 0.05;
 
-/// [`GpuMaskRcnn`] as a backend.
+/// Mask R-CNN in shaders as a backend.
 #[derive(Debug)]
 pub struct WebGpuBackend {
     gpu: Rc<Gpu>,
