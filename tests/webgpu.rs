@@ -256,7 +256,7 @@ fn costs() {
         bytes as f64 / 1e6
     );
     assert!(dispatches.len() <= 60, "{} dispatches", dispatches.len());
-    // With 32 masks; Winograd's patches and sums are 200 MB of it.
+    // With 32 masks, and Winograd's patches and sums.
     assert!(bytes <= 525_000_000, "{bytes} bytes");
 }
 

@@ -142,3 +142,21 @@ fn an_open_header_is_asked_for_once_a_slice() {
     page.read(Read::NotListed { batch, slice: other, message: "gone".into() });
     assert_eq!(page.state.header, Some(Err(NotListed("gone".into()))));
 }
+
+#[test]
+fn an_exported_picture_is_asked_for_through_the_window_that_was_chosen() {
+    let mut page = Page::new();
+    page.open(2);
+    page.settle();
+    let chosen = Window { center: 40.0, width: 400.0 };
+    page.act(|scheduler, state| {
+        let (report, slices) = state.whole_report();
+        let what = (report, slices, "series".to_owned());
+        scheduler.export(Format::OverlayPng, what, Identity::default(), None, Some(chosen));
+    });
+    let asked = page.asked.iter().find_map(|ask| match ask {
+        Ask::Export { window, .. } => Some(*window),
+        _ => None,
+    });
+    assert_eq!(asked, Some(Some(chosen)));
+}
