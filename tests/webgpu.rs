@@ -191,7 +191,8 @@ fn slice_is_as_on_the_cpu(
         let mut most = 0;
         for count in [1, 9, 130] {
             let boxes = boxes(count);
-            let settings = Settings { score_threshold: 0.2, ..Settings::default() };
+            let settings =
+                Settings { score_threshold: 0.2, nms_threshold: 0.8, ..Settings::default() };
             let wanted = cpu.boxes(&mut expected, &boxes, image, None).await.expect("outputs");
             let (logits, deltas) =
                 gpu.boxes(&mut found, &boxes, image, Some(&settings)).await.expect("outputs");

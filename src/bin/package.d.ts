@@ -30,6 +30,25 @@ export interface RunLengths {
   counts: string;
 }
 
+/** A value outside of its range in training, of intensities from 0 to 255. */
+export interface Unlike {
+  value: number;
+  low: number;
+  high: number;
+}
+
+/** Why nothing is said of a slice, or no class given. */
+export type Refusal =
+  | { not_chest_ct: "localizer" | { modality: string } | { turned: number } }
+  | { field_of_view: { width_mm: number; height_mm: number } }
+  | "no_contrast"
+  /** Millimetres. */
+  | { small_body: number }
+  | "no_lung"
+  | "little_lung"
+  | { unlike_mean: Unlike }
+  | { unlike_contrast: Unlike };
+
 /** A lesion, in the slice's own pixels. */
 export interface Lesion {
   label: "lesion" | "ground_glass" | "consolidation";
@@ -64,8 +83,10 @@ export interface SliceReport {
     pneumonia: number;
     finding: "uncertain" | "no_pneumonia" | "pneumonia" | "common_pneumonia" | "covid19";
   } | null;
-  /** Why there are no probabilities. */
+  /** Why there are no probabilities, in words. */
   refusal: string | null;
+  /** The same for programs. */
+  refusal_reason: Refusal | null;
   logits: [number, number, number] | null;
   /** The regions that the class was told from, strongest first. */
   regions: RankedRegion[];

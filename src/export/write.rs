@@ -99,6 +99,7 @@ mod tests {
     use super::*;
     use crate::classes::LesionKind;
     use crate::detection::BBox;
+    use crate::image::Refusal;
     use crate::report::{Lesion, ModelsInfo, SliceReport};
 
     /// Slices of which every second cannot be read.
@@ -144,7 +145,7 @@ mod tests {
                 area_mm2: None,
                 mask: None,
             };
-            let nothing = SliceReport::refused(&slice(index), "".into(), Default::default());
+            let nothing = SliceReport::refused(&slice(index), Refusal::NoLung, Default::default());
             SliceReport { lesions: vec![lesion], ..nothing }
         });
         report.add_series("series".into(), found.collect(), slices, None, Vec::new());

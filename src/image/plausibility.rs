@@ -5,7 +5,7 @@
 
 use crate::detection::Mask;
 use crate::detection::mask::connected_components::{Component, connected_components};
-use crate::image::CtSlice;
+use crate::image::{CtSlice, Refusal};
 
 /// Fields of view of chest CT in millimetres, with margin.
 const FIELD_OF_VIEW_MM: std::ops::RangeInclusive<f64> = 150.0..=700.0;
@@ -19,36 +19,31 @@ const NO_LUNG_SHARE: f64 = 0.002;
 /// Smallest distance between the mean intensities of air and tissue.
 const CONTRAST: f64 = 40.0;
 
-/// Why nothing should be said of the slice, in words; none for one that may be an axial slice of a chest CT.
-pub fn refusal(slice: &CtSlice) -> Option<String> {
+/// Why nothing should be said of the slice; none for one that may be an axial slice of a chest CT.
+pub fn refusal(slice: &CtSlice) -> Option<Refusal> {
     if let Some(reason) = &slice.not_chest_ct {
-        return Some(format!("this is no axial slice of a chest CT: {reason}"));
+        return Some(Refusal::NotChestCt(reason.clone()));
     }
     if let Some([rows, columns]) = slice.spacing_mm {
         let [height, width] = [rows * slice.height as f64, columns * slice.width as f64];
         if ![height, width].iter().all(|side| FIELD_OF_VIEW_MM.contains(side)) {
-            return Some(format!(
-                "the field of view of {width:.0} x {height:.0} mm is none of a chest CT"
-            ));
+            let [width_mm, height_mm] = [width.round() as u32, height.round() as u32];
+            return Some(Refusal::FieldOfView { width_mm, height_mm });
         }
     }
     let Some(threshold) = air_threshold(&slice.pixels) else {
-        return Some("air and tissue cannot be told apart: this is no CT in a lung window".into());
+        return Some(Refusal::NoContrast);
     };
     if let Some(size) = body_mm(slice, threshold).filter(|size| *size < BODY_MM) {
-        return Some(format!("the body measures {size:.0} mm, too little for a chest"));
+        return Some(Refusal::SmallBody(size.round() as u32));
     }
-    (lung_share(slice, threshold) < NO_LUNG_SHARE).then(|| {
-        "no lung is to be seen: the slice lies outside the lungs, or is no axial chest CT in a lung window".into()
-    })
+    (lung_share(slice, threshold) < NO_LUNG_SHARE).then_some(Refusal::NoLung)
 }
 
-/// Why no class should be given for a slice that is looked at, in words.
-pub fn class_refusal(slice: &CtSlice) -> Option<String> {
+/// Why no class should be given for a slice that is looked at.
+pub fn class_refusal(slice: &CtSlice) -> Option<Refusal> {
     let share = air_threshold(&slice.pixels).map_or(0.0, |air| lung_share(slice, air));
-    (share < LUNG_SHARE).then(|| {
-        "hardly any lung is to be seen: the slice lies at the edge of the lungs, or is no axial chest CT in a lung window".into()
-    })
+    (share < LUNG_SHARE).then_some(Refusal::LittleLung)
 }
 
 /// The longer side of the largest bright region, if the file tells millimetres and the region does not touch
@@ -159,6 +154,7 @@ pub fn air_threshold(pixels: &[u8]) -> Option<u8> {
 mod tests {
     use super::*;
     use crate::classes::SliceClass;
+    use crate::image::NotChestCt;
     use crate::image::phantom::draw;
 
     fn slice(side: usize, pixels: impl Fn(usize, usize) -> u8) -> CtSlice {
@@ -236,10 +232,10 @@ mod tests {
         let of = |spacing: f64| {
             refusal(&CtSlice { spacing_mm: Some([spacing; 2]), ..chest.clone() }).unwrap()
         };
-        assert!(of(0.2).contains("102 x 102 mm"), "{}", of(0.2));
+        assert_eq!(of(0.2), Refusal::FieldOfView { width_mm: 102, height_mm: 102 });
         // A field of view that a head is scanned with.
-        assert!(of(0.43).contains("too little for a chest"), "{}", of(0.43));
-        let scout = CtSlice { not_chest_ct: Some("it is a localizer".into()), ..chest };
-        assert!(refusal(&scout).unwrap().contains("localizer"));
+        assert!(matches!(of(0.43), Refusal::SmallBody(_)), "{}", of(0.43));
+        let scout = CtSlice { not_chest_ct: Some(NotChestCt::Localizer), ..chest };
+        assert!(refusal(&scout).unwrap().to_string().contains("localizer"));
     }
 }

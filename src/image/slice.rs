@@ -1,6 +1,6 @@
 //! One CT slice, before and after windowing.
 
-use crate::image::{Plane, Window};
+use crate::image::{NotChestCt, Plane, Window};
 
 /// A slice: 8-bit intensities after windowing, and where it came from.
 #[derive(Clone, Debug, PartialEq)]
@@ -16,7 +16,7 @@ pub struct CtSlice {
     /// Millimetres between rows and between columns, if the file tells.
     pub spacing_mm: Option<[f64; 2]>,
     /// Why it is no axial slice of a chest CT, if its file says so.
-    pub not_chest_ct: Option<String>,
+    pub not_chest_ct: Option<NotChestCt>,
     /// What the user should know about how the file was read.
     pub warnings: Vec<String>,
 }
@@ -48,7 +48,7 @@ pub struct RawSlice {
     /// Millimetres between rows and between columns, if the file tells.
     pub spacing_mm: Option<[f64; 2]>,
     /// Why it is no axial slice of a chest CT, if its file says so.
-    pub not_chest_ct: Option<String>,
+    pub not_chest_ct: Option<NotChestCt>,
     /// What the user should know about how the file was read.
     pub warnings: Vec<String>,
 }

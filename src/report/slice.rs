@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 use crate::classes::{CLASSES, LesionKind};
 use crate::detection::BBox;
 use crate::detection::mask::rle::Rle;
-use crate::image::CtSlice;
+use crate::image::{CtSlice, Refusal};
 use crate::report::regions::RankedRegion;
 use crate::report::series::SeriesReport;
 use crate::report::verdict::{Calibration, Measured, Verdict};
@@ -106,9 +106,12 @@ pub struct SliceReport {
     /// What may be said; `None` without a classifier or probabilities.
     #[serde(default)]
     pub verdict: Option<Verdict>,
-    /// Why nothing is said of the slice, or no class given although there is a classifier.
+    /// Why nothing is said of the slice, or no class given although there is a classifier, in words.
     #[serde(default)]
     pub refusal: Option<String>,
+    /// The same for programs.
+    #[serde(default)]
+    pub refusal_reason: Option<Refusal>,
     /// Whether it was looked at although it is plainly no axial chest CT.
     #[serde(default)]
     pub forced: bool,
@@ -202,7 +205,7 @@ impl Measured {
 
 impl SliceReport {
     /// The report on a slice of which nothing is said.
-    pub fn refused(slice: &CtSlice, refusal: String, milliseconds: BTreeMap<String, f64>) -> Self {
+    pub fn refused(slice: &CtSlice, refusal: Refusal, milliseconds: BTreeMap<String, f64>) -> Self {
         Self {
             source: slice.source.clone(),
             width: slice.width,
@@ -210,7 +213,8 @@ impl SliceReport {
             spacing_mm: slice.spacing_mm,
             classes: None,
             verdict: None,
-            refusal: Some(refusal),
+            refusal: Some(refusal.to_string()),
+            refusal_reason: Some(refusal),
             forced: false,
             logits: None,
             regions: Vec::new(),
@@ -257,6 +261,7 @@ impl SliceReport {
             source: self.source.clone(),
             regions: self.regions.clone(),
             refusal: self.refusal.clone(),
+            refusal_reason: self.refusal_reason.clone(),
             milliseconds: self.milliseconds.clone(),
             warnings: self.warnings.clone(),
             width: self.width,

@@ -6,7 +6,8 @@ use thiserror::Error;
 
 use crate::classes::{CLASSES, SliceClass};
 use crate::detection::detections::softmax;
-use crate::image::CtSlice;
+use crate::image::refusal::Unlike;
+use crate::image::{CtSlice, Refusal};
 use crate::report::ClassProbabilities;
 
 /// Share of its own width by which a range of known values is widened.
@@ -101,20 +102,17 @@ impl InputRange {
         range
     }
 
-    /// Why a slice is unlike those of the range, in words; none if it is not.
-    pub fn refusal(&self, slice: &CtSlice) -> Option<String> {
+    /// How a slice is unlike those of the range; none if it is not.
+    pub fn refusal(&self, slice: &CtSlice) -> Option<Refusal> {
         let [mean, deviation] = intensities(slice);
-        [("mean intensity", mean, self.mean), ("contrast", deviation, self.deviation)]
-            .into_iter()
-            .find_map(|(what, value, [low, high])| {
-                let room = MARGIN * (high - low);
-                let outside = value < low - room || value > high + room;
-                outside.then(|| {
-                    format!(
-                        "its {what} of {value:.0} is unlike that of all slices that the classifier has learnt from ({low:.0} to {high:.0}): it may be no CT, or not in a lung window"
-                    )
-                })
-            })
+        let unlike = |value: f32, [low, high]: [f32; 2]| {
+            let room = MARGIN * (high - low);
+            let is_outside = value < low - room || value > high + room;
+            let [value, low, high] = [value, low, high].map(|value| value.round() as u32);
+            is_outside.then_some(Unlike { value, low, high })
+        };
+        let mean = unlike(mean, self.mean).map(Refusal::UnlikeMean);
+        mean.or_else(|| unlike(deviation, self.deviation).map(Refusal::UnlikeContrast))
     }
 }
 
@@ -297,7 +295,15 @@ mod tests {
         let range = InputRange::of(known.iter().map(intensities)).unwrap();
         assert_eq!(range.refusal(&known[0]), None);
         assert_eq!(range.refusal(&slice(vec![30, 90, 150])), None);
-        assert!(range.refusal(&slice(vec![0, 0, 9])).is_some_and(|text| text.contains("mean")));
-        assert!(range.refusal(&slice(vec![100; 3])).is_some_and(|text| text.contains("contrast")));
+        assert!(
+            range
+                .refusal(&slice(vec![0, 0, 9]))
+                .is_some_and(|found| matches!(found, Refusal::UnlikeMean(_)))
+        );
+        assert!(
+            range
+                .refusal(&slice(vec![100; 3]))
+                .is_some_and(|found| matches!(found, Refusal::UnlikeContrast(_)))
+        );
     }
 }

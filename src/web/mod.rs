@@ -11,6 +11,7 @@ pub mod image_cache;
 pub mod messages;
 pub mod options;
 pub mod read_out;
+pub mod refusals;
 pub mod scale_bar;
 pub mod scheduler;
 pub mod state;

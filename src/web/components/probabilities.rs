@@ -6,6 +6,7 @@ use yew::prelude::*;
 
 use crate::report::verdict::{Calibration, Finding, Measured};
 use crate::report::{ClassProbabilities, Contradiction, SliceReport};
+use crate::web::refusals::reason;
 use crate::web::texts::text;
 
 /// Properties of the component.
@@ -63,11 +64,11 @@ pub fn Probabilities(props: &Props) -> Html {
     html! {
         <section class="probabilities" aria-label={text!("class.label")}>
             <h2>{text!("class.title")}</h2>
-            if let Some(refusal) = &report.refusal {
+            if let Some(refusal) = &report.refusal_reason {
                 if report.segmented {
-                    <p class="verdict">{text!("verdict.refused", reason = refusal)}</p>
+                    <p class="verdict">{text!("verdict.refused", reason = reason(refusal))}</p>
                 } else {
-                    <p class="verdict">{text!("verdict.nothing", reason = refusal)}</p>
+                    <p class="verdict">{text!("verdict.nothing", reason = reason(refusal))}</p>
                     <button type="button" onclick={props.on_force.reform(|_| ())}>
                         {text!("verdict.force")}
                     </button>

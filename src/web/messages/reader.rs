@@ -6,7 +6,7 @@ use crate::export::Format;
 use crate::export::dicom::Identity;
 use crate::image::decode::HeaderElement;
 use crate::image::slice::Values;
-use crate::image::{CtSlice, Plane, Window};
+use crate::image::{CtSlice, NotChestCt, Plane, Window};
 use crate::report::{FileError, Report};
 
 /// Page to reader.
@@ -148,7 +148,7 @@ pub struct PreparedSlice {
     /// Millimetres between rows and between columns.
     pub spacing_mm: Option<[f64; 2]>,
     /// Why it is no axial slice of a chest CT, if its file says so.
-    pub not_chest_ct: Option<String>,
+    pub not_chest_ct: Option<NotChestCt>,
     /// How the file was read.
     pub warnings: Vec<String>,
 }

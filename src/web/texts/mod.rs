@@ -14,11 +14,15 @@ use std::collections::BTreeMap;
 use std::fmt::Display;
 
 #[cfg(target_arch = "wasm32")]
-use browser::{Text, parse, plural_form};
+pub use browser::Text;
+#[cfg(target_arch = "wasm32")]
+use browser::{parse, plural_form};
 #[cfg(target_arch = "wasm32")]
 pub use browser::{preferred, set_language};
 #[cfg(not(target_arch = "wasm32"))]
-use native::{Text, parse, plural_form};
+pub use native::Text;
+#[cfg(not(target_arch = "wasm32"))]
+use native::{parse, plural_form};
 
 /// Languages with their own names for themselves.
 pub const LANGUAGES: [(&str, &str); 2] = [("en", "English"), ("de", "Deutsch")];

@@ -16,10 +16,10 @@ use dicom_transfer_syntax_registry::TransferSyntaxRegistry;
 use self::header::HeaderElement;
 use self::pixels::Layout;
 use self::source::DicomSource;
-use crate::image::Plane;
 use crate::image::decode::limits::MAX_MEMBER;
 use crate::image::decode::{ImageError, RawSlice, SliceHeader, Values, Window};
 use crate::image::plane::unit;
+use crate::image::{NotChestCt, Plane};
 
 /// Characters of an identifier (PS3.5 9.1), with room for those who take more.
 const MAX_UID: usize = 128;
@@ -155,20 +155,20 @@ impl DicomFile {
 }
 
 /// Why a file is no axial CT slice, by its own words.
-fn not_ct(object: &DefaultDicomObject) -> Option<String> {
+fn not_ct(object: &DefaultDicomObject) -> Option<NotChestCt> {
     let modality = text(object, tags::MODALITY).filter(|modality| !modality.is_empty());
     if let Some(modality) = modality.filter(|modality| modality != "CT") {
-        return Some(format!("its modality is {modality}, not CT"));
+        return Some(NotChestCt::Modality(modality));
     }
     let kind = object.element_opt(tags::IMAGE_TYPE).ok().flatten()?.to_multi_str().ok()?;
     let is_localizer = kind.iter().any(|value| value.trim() == "LOCALIZER");
-    is_localizer.then(|| "it is a localizer (scout), not an axial slice".into())
+    is_localizer.then_some(NotChestCt::Localizer)
 }
 
 /// Why a slice that lies so is no axial one.
-fn not_axial(plane: Plane) -> Option<String> {
+fn not_axial(plane: Plane) -> Option<NotChestCt> {
     let degrees = plane.degrees_from_axial();
-    (degrees > 45.0).then(|| format!("it is turned {degrees:.0}\u{b0} from axial"))
+    (degrees > 45.0).then_some(NotChestCt::Turned(degrees.round() as u32))
 }
 
 /// The parsed data set, with the memory that it takes.

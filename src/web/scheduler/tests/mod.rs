@@ -4,6 +4,7 @@ mod readers;
 mod workers;
 
 use super::*;
+use crate::image::Refusal;
 use crate::report::{FileError, SliceReport};
 use crate::web::messages::reader::{Event as Read, Request as Ask};
 use crate::web::messages::reader::{OpenedSeries, OpenedStudy, ShownSlice};
@@ -38,7 +39,11 @@ fn slice_report(name: &str, milliseconds: f64) -> SliceReport {
         warnings: Vec::new(),
     };
     let milliseconds = BTreeMap::from([("total".into(), milliseconds)]);
-    SliceReport { refusal: None, ..SliceReport::refused(&slice, String::new(), milliseconds) }
+    SliceReport {
+        refusal: None,
+        refusal_reason: None,
+        ..SliceReport::refused(&slice, Refusal::NoLung, milliseconds)
+    }
 }
 
 fn series(slices: usize) -> OpenedStudy {
