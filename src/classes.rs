@@ -46,7 +46,16 @@ impl SliceClass {
         self != Self::Control
     }
 
-    /// Its name.
+    /// Its name in JSON and CSV.
+    pub const fn key(self) -> &'static str {
+        match self {
+            Self::Control => "control",
+            Self::CommonPneumonia => "common_pneumonia",
+            Self::Covid19 => "covid19",
+        }
+    }
+
+    /// Its name in English sentences.
     pub fn name(self) -> &'static str {
         CLASS_NAMES[self.index()]
     }

@@ -36,6 +36,7 @@ pub mod kernels;
 pub mod network;
 pub mod report;
 pub mod sha256;
+pub mod statistics;
 #[cfg(not(target_arch = "wasm32"))]
 pub mod train;
 pub mod unknown_name;

@@ -8,9 +8,10 @@ use std::path::Path;
 use walkdir::WalkDir;
 
 /// Bottom up: a folder and those that it may import.
-const ALLOWED: [(&str, &[&str]); 18] = [
+const ALLOWED: [(&str, &[&str]); 19] = [
     ("classes", &[]),
     ("sha256", &[]),
+    ("statistics", &[]),
     ("unknown_name", &[]),
     ("whole_file", &[]),
     // Plain Rust: no tensors, no files, no devices.
@@ -21,12 +22,12 @@ const ALLOWED: [(&str, &[&str]); 18] = [
     // Tensors in, tensors out: no files, no slices.
     ("network", &["classes", "detection", "kernels", "unknown_name"]),
     // What was found, however it was found.
-    ("report", &["classes", "detection", "image"]),
+    ("report", &["classes", "detection", "image", "statistics"]),
     ("inference", &["classes", "detection", "image", "kernels", "network", "report", "sha256"]),
     // Knows no network: a report can come from a file.
     ("export", &["classes", "detection", "image", "report"]),
     ("dataset", &["classes", "detection", "image", "network", "sha256", "unknown_name"]),
-    ("figures", &["classes", "dataset", "export", "report"]),
+    ("figures", &["classes", "dataset", "export", "report", "statistics"]),
     (
         "train",
         &[
@@ -38,12 +39,37 @@ const ALLOWED: [(&str, &[&str]); 18] = [
             "inference",
             "network",
             "report",
+            "statistics",
             "whole_file",
         ],
     ),
-    ("evaluate", &["classes", "dataset", "detection", "image", "inference", "network", "report"]),
+    (
+        "evaluate",
+        &[
+            "classes",
+            "dataset",
+            "detection",
+            "image",
+            "inference",
+            "network",
+            "report",
+            "statistics",
+        ],
+    ),
     ("cli", &["*"]),
-    ("web", &["classes", "detection", "export", "image", "inference", "network", "report"]),
+    (
+        "web",
+        &[
+            "classes",
+            "detection",
+            "export",
+            "image",
+            "inference",
+            "network",
+            "report",
+            "statistics",
+        ],
+    ),
     ("bin", &["*"]),
 ];
 

@@ -13,7 +13,7 @@ use crate::cli::model::{DeviceArgument, ModelArguments, predictor, training_devi
 use crate::dataset::instances::{LesionSlice, LesionTargets, MINIMUM_AREA, instances};
 use crate::image::phantom::{Phantom, draw};
 use crate::inference::{NoProgress, Settings, Stage};
-use crate::report::regions::median;
+use crate::statistics::median;
 use crate::train::mask_rcnn_losses::TrainingSlice;
 use crate::train::segmentation::step_times;
 
@@ -102,7 +102,7 @@ impl Bench {
         let lesions = instances(&mask, size, LesionTargets::Merge, MINIMUM_AREA);
         let slice =
             TrainingSlice::new(LesionSlice { slice, instances: lesions, ignored: Vec::new() });
-        let mut times = step_times(&slice, self.runs, &device)?;
+        let mut times = step_times(slice, self.runs, &device)?;
         let milliseconds = median(&mut times);
         let memory = peak_memory_mib();
         if self.json {

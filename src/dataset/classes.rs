@@ -9,7 +9,7 @@ use serde::Deserialize;
 use sha2::{Digest, Sha256};
 
 use crate::classes::SliceClass;
-use crate::dataset::{DatasetError, Listed, Listing, Skipped, reading, summary};
+use crate::dataset::{DatasetError, Listed, Listing, Skipped, divided, reading, summary};
 use crate::image::{CtSlice, decode_slice};
 use crate::sha256::hex;
 
@@ -135,13 +135,8 @@ impl ClassDataset {
 
     /// Two datasets: the slices that are not held out, and those that are.
     pub fn divided(self, held_out: &[bool]) -> (Self, Self) {
-        let mut parts = [self.clone(), self];
-        for (part, wanted) in parts.iter_mut().zip([false, true]) {
-            let mut held = held_out.iter();
-            part.files.retain(|_| held.next() == Some(&wanted));
-        }
-        let [training, held_out] = parts;
-        (training, held_out)
+        let (training, held_out) = divided(&self.files, held_out);
+        (Self { files: training, ..self.clone() }, Self { files: held_out, ..self })
     }
 
     /// Slices of another list appended.

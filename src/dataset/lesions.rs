@@ -14,7 +14,7 @@ use crate::dataset::instances::{Instance, LesionRules, LesionSlice, LesionTarget
 use crate::dataset::source::{DataSource, Kind};
 use crate::dataset::volumes::Volume;
 use crate::dataset::{
-    DatasetError, Listed, Listing, Skipped, classes, cncb, coco, summary, volumes,
+    DatasetError, Listed, Listing, Skipped, classes, cncb, coco, divided, summary, volumes,
 };
 use crate::image::CtSlice;
 use crate::sha256::hex;
@@ -223,12 +223,9 @@ impl LesionDataset {
     /// # Errors
     /// If one of them is empty.
     pub fn divided(self, held_out: &[bool]) -> Result<(Self, Self), DatasetError> {
-        let mut parts = [self.clone(), self];
-        for (part, wanted) in parts.iter_mut().zip([false, true]) {
-            let mut held = held_out.iter();
-            part.files.retain(|_| held.next() == Some(&wanted));
-        }
-        let [training, held_out] = parts;
+        let (training, held_out) = divided(&self.files, held_out);
+        let training = Self { files: training, ..self.clone() };
+        let held_out = Self { files: held_out, ..self };
         let any = |_: &LesionFile| true;
         Ok((
             training.filtered("no patient is left to learn from", any)?,

@@ -98,6 +98,15 @@ fn reading(path: &Path, expected: &'static str) -> impl FnOnce(std::io::Error) -
     move |source| DatasetError::Read { path, source, expected }
 }
 
+/// What is not held out, and what is.
+pub fn divided<T: Clone>(items: &[T], held_out: &[bool]) -> (Vec<T>, Vec<T>) {
+    let of = |wanted: bool| {
+        let own = items.iter().zip(held_out).filter(|(_, held)| **held == wanted);
+        own.map(|(item, _)| item.clone()).collect()
+    };
+    (of(false), of(true))
+}
+
 /// What was skipped, the first few by name.
 pub fn summary(skipped: &[Skipped]) -> String {
     const NAMED: usize = 5;

@@ -1,6 +1,6 @@
-//! Bilinear resizing along one axis: half-pixel centres, edges repeated, no antialiasing.
+//! Bilinear interpolation along one axis: half-pixel centres, edges repeated, no antialiasing.
 //!
-//! The rule of `interpolate(align_corners=False)`, used for slices and for pasting masks.
+//! Resizing follows `interpolate(align_corners=False)`; slices are resized so, and masks pasted.
 
 /// Neighbours of a target pixel and the weight of the second.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -11,6 +11,15 @@ pub struct Sample {
     pub high: usize,
     /// Weight of the upper neighbour.
     pub fraction: f32,
+}
+
+impl Sample {
+    /// The sample at a place between `length` pixels, the first of which lies at 0; beyond the ends it is theirs.
+    pub fn at(place: f32, length: usize) -> Self {
+        let place = place.clamp(0.0, (length - 1) as f32);
+        let low = place as usize;
+        Self { low, high: (low + 1).min(length - 1), fraction: place - low as f32 }
+    }
 }
 
 /// The sample of pixel `index` when `source` cells become `target` pixels.
@@ -39,5 +48,12 @@ mod tests {
         let doubled: Vec<f32> =
             (0..4).map(|i| blend(|_, x| values[x], sample(0, 1, 1), sample(i, 2, 4))).collect();
         assert_eq!(doubled, [0.0, 1.0, 3.0, 4.0]);
+    }
+
+    #[test]
+    fn beyond_the_ends_lie_the_ends() {
+        let values = [2.0, 4.0, 8.0];
+        let at = |place| blend(|_, x| values[x], Sample::at(0.0, 1), Sample::at(place, 3));
+        assert_eq!([-3.0, 0.0, 0.5, 1.75, 2.0, 9.0].map(at), [2.0, 2.0, 3.0, 7.0, 8.0, 8.0]);
     }
 }

@@ -8,6 +8,8 @@ use rand::{RngExt, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 use serde::{Deserialize, Serialize};
 
+use crate::statistics::quantile;
+
 /// Resamplings.
 pub const REPETITIONS: usize = 2000;
 /// Seed: the same data give the same interval.
@@ -68,16 +70,9 @@ pub fn estimate(
         values.extend(statistic(&drawn));
     }
     values.sort_by(f64::total_cmp);
-    let interval = nearest_rank(&values, 0.025)
-        .zip(nearest_rank(&values, 0.975))
-        .map(|(low, high)| [low, high]);
+    let interval =
+        quantile(&values, 0.025).zip(quantile(&values, 0.975)).map(|(low, high)| [low, high]);
     Some(Estimate { value, interval, patients: Vec::new() })
-}
-
-/// The sorted value nearest to a share of the way from the first to the last; `None` without any.
-pub fn nearest_rank(sorted: &[f64], share: f64) -> Option<f64> {
-    let last = sorted.len().checked_sub(1)?;
-    sorted.get((share * last as f64).round() as usize).copied()
 }
 
 #[cfg(test)]

@@ -5,6 +5,7 @@
 use crate::classes::{CLASSES, SliceClass};
 use crate::evaluate::classification::{Classified, area_under_curve};
 use crate::report::verdict::{Calibration, Measured};
+use crate::statistics::log_sum_exp;
 
 /// Newton steps of [`fit`]; the likelihood is concave, a dozen do.
 const STEPS: usize = 50;
@@ -87,11 +88,10 @@ fn likelihood(
     for slice in slices {
         let logits = slice.logits.map(f64::from);
         let values = [logits[0] * scale, logits[1] * scale + common, logits[2] * scale + covid];
-        let top = values.iter().copied().fold(f64::NEG_INFINITY, f64::max);
-        let total: f64 = values.iter().map(|value| (value - top).exp()).sum();
-        let probabilities = values.map(|value| (value - top).exp() / total);
+        let total = log_sum_exp(&values);
+        let probabilities = values.map(|value| (value - total).exp());
         let weight = weight(slice.class.index());
-        loss += weight * (total.ln() + top - values[slice.class.index()]);
+        loss += weight * (total - values[slice.class.index()]);
         // Every value is linear in the three numbers.
         let slopes: [[f64; 3]; CLASSES] = std::array::from_fn(|class| {
             [logits[class], f64::from(u8::from(class == 1)), f64::from(u8::from(class == 2))]

@@ -5,6 +5,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::json;
 use thiserror::Error;
 
+use crate::classes::LesionKind;
 use crate::detection::mask::connected_components::bounding_box;
 use crate::detection::mask::rle::Rle;
 use crate::detection::{BBox, Mask};
@@ -75,8 +76,8 @@ pub fn ground_truth(slices: &[CocoSlice]) -> serde_json::Value {
         }
     }
     let categories = json!([
-        { "id": 1, "name": "lesion", "supercategory": "" },
-        { "id": 2, "name": "consolidation", "supercategory": "" },
+        { "id": LesionKind::Lesion.category(), "name": "lesion", "supercategory": "" },
+        { "id": LesionKind::Consolidation.category(), "name": "consolidation", "supercategory": "" },
     ]);
     json!({ "images": images, "annotations": annotations, "categories": categories })
 }

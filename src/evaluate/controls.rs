@@ -2,8 +2,8 @@
 //! that is no better has learnt what its sources look like.
 
 use crate::classes::CLASSES;
-use crate::evaluate::bootstrap::nearest_rank;
 use crate::image::CtSlice;
+use crate::statistics::{log_sum_exp, quantile};
 
 /// Features of a picture.
 pub const FEATURES: usize = 12;
@@ -40,7 +40,7 @@ pub fn features(slice: &CtSlice) -> [f64; FEATURES] {
     let (black, white) = (share(|pixel| **pixel <= 2), share(|pixel| **pixel >= 253));
     values.sort_by(f64::total_cmp);
     let [low, middle, high] =
-        [0.25, 0.5, 0.75].map(|share| nearest_rank(&values, share).unwrap_or_default());
+        [0.25, 0.5, 0.75].map(|share| quantile(&values, share).unwrap_or_default());
     [
         width as f64,
         height as f64,
@@ -110,10 +110,8 @@ impl LinearModel {
 
     fn probabilities_of(&self, input: &[f64; FEATURES + 1]) -> [f64; CLASSES] {
         let logits = self.weights.map(|row| row.iter().zip(input).map(|(w, x)| w * x).sum::<f64>());
-        let largest = logits.iter().copied().fold(f64::NEG_INFINITY, f64::max);
-        let shares = logits.map(|logit| (logit - largest).exp());
-        let sum: f64 = shares.iter().sum();
-        shares.map(|share| share / sum)
+        let total = log_sum_exp(&logits);
+        logits.map(|logit| (logit - total).exp())
     }
 }
 

@@ -3,6 +3,7 @@
 pub mod average_precision;
 pub mod bootstrap;
 pub mod calibration;
+pub mod class_tables;
 pub mod classification;
 pub mod coco;
 pub mod comparison;

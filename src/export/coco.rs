@@ -2,6 +2,7 @@
 
 use serde_json::{Value, json};
 
+use crate::classes::LesionKind;
 use crate::report::Report;
 
 /// A COCO file with an image per slice and an annotation, with its score, per lesion.
@@ -39,8 +40,8 @@ pub fn coco(report: &Report) -> Value {
         "images": images,
         "annotations": annotations,
         "categories": [
-            { "id": 1, "name": "ground_glass_or_lesion", "supercategory": "lesion" },
-            { "id": 2, "name": "consolidation", "supercategory": "lesion" },
+            { "id": LesionKind::Lesion.category(), "name": "ground_glass_or_lesion", "supercategory": "lesion" },
+            { "id": LesionKind::Consolidation.category(), "name": "consolidation", "supercategory": "lesion" },
         ],
     })
 }

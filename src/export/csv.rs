@@ -1,14 +1,15 @@
 //! Lesions and classes as a table: a row per lesion, and one for a slice without any.
 
+use crate::classes::SliceClass;
 use crate::report::{Lesion, Report, SliceReport};
 
 const COLUMNS: [&str; 21] = [
     "source",
     "width",
     "height",
-    "control",
-    "common_pneumonia",
-    "covid19",
+    SliceClass::Control.key(),
+    SliceClass::CommonPneumonia.key(),
+    SliceClass::Covid19.key(),
     "pneumonia",
     "finding",
     "refusal",

@@ -79,7 +79,7 @@ impl Format {
 
     /// What a file is called that holds the export of the slice or series `name`.
     pub fn file_name(self, name: &str) -> String {
-        format!("{}_{}", names::stem(name), self.ending())
+        format!("{}_{}", names::safe_stem(name), self.ending())
     }
 
     /// The end of such a name.

@@ -18,7 +18,7 @@ const MOST_BYTES: usize = 150;
 /// What files about the slice or series `name` are called, before their ending: the last part of its path
 /// without the ending, frames by number (`scan_frame3`), and nothing that a file system takes for more than a
 /// name.
-pub fn stem(name: &str) -> String {
+pub fn safe_stem(name: &str) -> String {
     let (path, frame) = match name.rsplit_once('#') {
         Some((path, frame)) if !frame.is_empty() && frame.bytes().all(|b| b.is_ascii_digit()) => {
             (path, Some(frame))
@@ -80,7 +80,7 @@ pub struct Names {
 impl Names {
     /// A name for an export of the slice or series `name` that nothing else has.
     pub fn unique(&mut self, name: &str, format: Format) -> String {
-        let stem = stem(name);
+        let stem = safe_stem(name);
         loop {
             let asked = self.asked.entry(stem.to_lowercase()).or_default();
             *asked += 1;
@@ -122,7 +122,7 @@ mod tests {
             ("a\0b\nc:d*?\u{202e}", "a_b_c_d___"),
             ("ends. . .", "ends"),
         ] {
-            assert_eq!(stem(name), expected, "{name:?}");
+            assert_eq!(safe_stem(name), expected, "{name:?}");
         }
     }
 
@@ -148,7 +148,7 @@ mod tests {
     proptest! {
         #[test]
         fn any_text_becomes_one_safe_component(name in any::<String>()) {
-            let stem = stem(&name);
+            let stem = safe_stem(&name);
             prop_assert!(!stem.is_empty() && stem.len() <= MOST_BYTES + 20);
             prop_assert!(!stem.starts_with(['.', '-', ' ']) && !stem.ends_with(['.', ' ']));
             prop_assert!(!stem.chars().any(|c| c.is_control() || "/\\:*?\"<>|#".contains(c)));

@@ -5,7 +5,7 @@ use plotters::prelude::*;
 
 use crate::classes::{CLASS_NAMES, SliceClass};
 use crate::figures::{COLOURS, Drawing, FAMILY};
-use crate::report::regions::quantile;
+use crate::statistics::quantile;
 
 /// Regions in the narrow columns of Figure 4.
 const TOP: usize = 16;
@@ -180,7 +180,8 @@ fn draw_box<B: DrawingBackend>(
 ) -> Result<(), DrawingAreaErrorKind<B::ErrorType>> {
     let mut values = values.to_vec();
     values.sort_by(f64::total_cmp);
-    let [lower, middle, upper] = [0.25, 0.5, 0.75].map(|share| quantile(&values, share));
+    let quartile = |share| quantile(&values, share).unwrap_or_default();
+    let [lower, middle, upper] = [0.25, 0.5, 0.75].map(quartile);
     let reach = 1.5 * (upper - lower);
     let inside = || values.iter().copied().filter(|v| (lower - reach..=upper + reach).contains(v));
     let (low, high) = (inside().fold(lower, f64::min), inside().fold(upper, f64::max));

@@ -42,7 +42,7 @@ pub struct MaskHead {
 
 /// Transposed convolution, kernel 2, stride 2, then ReLU.
 #[derive(Module, Debug)]
-pub struct Upscale {
+pub struct ConvTranspose2d {
     weight: Param<Tensor<4>>,
     bias: Param<Tensor<1>>,
 }
@@ -50,7 +50,7 @@ pub struct Upscale {
 /// Doubles the map and gives one logit map per class.
 #[derive(Module, Debug)]
 pub struct MaskPredictor {
-    conv5_mask: Upscale,
+    conv5_mask: ConvTranspose2d,
     mask_fcn_logits: Conv2d,
 }
 
@@ -89,7 +89,7 @@ impl RoiHeads {
                     .collect(),
             }),
             mask_predictor: architecture.mask_branch.then(|| MaskPredictor {
-                conv5_mask: Upscale {
+                conv5_mask: ConvTranspose2d {
                     weight: Initializer::Normal {
                         mean: 0.0,
                         std: (2.0 / (width * 4) as f64).sqrt(),
@@ -138,7 +138,7 @@ impl RoiHeads {
     }
 }
 
-impl Upscale {
+impl ConvTranspose2d {
     fn forward(&self, input: Tensor<4>) -> Tensor<4> {
         ops::conv_transpose2d(input, self.weight.val(), self.bias.val())
     }

@@ -26,23 +26,34 @@ pub(crate) fn checkpoint_key(path: &[String]) -> String {
     name
 }
 
-/// Loads `state` into `module`, by name; extra entries of `state` are left alone.
-///
-/// # Errors
-/// At the first parameter that is missing, has another shape, or holds NaN or infinity.
-pub fn load<M: Module>(module: M, state: &StateDict) -> Result<M, WeightsError> {
-    let mut loader = Loader { state, path: Vec::new(), error: None };
-    let module = module.map(&mut loader);
-    loader.error.map_or(Ok(module), Err)
+/// Something done with each parameter, which it is told by the author's name for it.
+pub(crate) trait MapParameter {
+    /// The parameter in the place of the one called `name`.
+    fn map<const D: usize>(&mut self, name: &str, param: Param<Tensor<D>>) -> Param<Tensor<D>>;
 }
 
-struct Loader<'a> {
-    state: &'a StateDict,
+/// `module` with each parameter in its place as `each` has it.
+pub(crate) fn map_parameters<M: Module>(module: M, each: &mut impl MapParameter) -> M {
+    module.map(&mut Named { each, path: Vec::new() })
+}
+
+/// Something that looks at each parameter, which it is told by the author's name for it.
+trait VisitParameter {
+    fn visit<const D: usize>(&mut self, name: String, param: &Param<Tensor<D>>);
+}
+
+/// Shows each parameter of `module` to `each`.
+fn visit_parameters<M: Module>(module: &M, each: &mut impl VisitParameter) {
+    module.visit(&mut Named { each, path: Vec::new() });
+}
+
+/// A walk through a module that knows where it is.
+struct Named<'a, T> {
+    each: &'a mut T,
     path: Vec<String>,
-    error: Option<WeightsError>,
 }
 
-impl ModuleMapper for Loader<'_> {
+impl<T: MapParameter> ModuleMapper for Named<'_, T> {
     fn enter_module(&mut self, name: &str, _container_type: &str) {
         self.path.push(name.into());
     }
@@ -52,13 +63,48 @@ impl ModuleMapper for Loader<'_> {
     }
 
     fn map_float<const D: usize>(&mut self, param: Param<Tensor<D>>) -> Param<Tensor<D>> {
+        self.each.map(&checkpoint_key(&self.path), param)
+    }
+}
+
+impl<T: VisitParameter> ModuleVisitor for Named<'_, T> {
+    fn enter_module(&mut self, name: &str, _container_type: &str) {
+        self.path.push(name.into());
+    }
+
+    fn exit_module(&mut self, _name: &str, _container_type: &str) {
+        self.path.pop();
+    }
+
+    fn visit_float<const D: usize>(&mut self, param: &Param<Tensor<D>>) {
+        self.each.visit(checkpoint_key(&self.path), param);
+    }
+}
+
+/// Loads `state` into `module`, by name; extra entries of `state` are left alone.
+///
+/// # Errors
+/// At the first parameter that is missing, has another shape, or holds NaN or infinity.
+pub fn load<M: Module>(module: M, state: &StateDict) -> Result<M, WeightsError> {
+    let mut loader = Loader { state, error: None };
+    let module = map_parameters(module, &mut loader);
+    loader.error.map_or(Ok(module), Err)
+}
+
+struct Loader<'a> {
+    state: &'a StateDict,
+    error: Option<WeightsError>,
+}
+
+impl MapParameter for Loader<'_> {
+    fn map<const D: usize>(&mut self, name: &str, param: Param<Tensor<D>>) -> Param<Tensor<D>> {
         if self.error.is_some() {
             return param;
         }
         let device = param.lazy_device();
         let shape = param.lazy_shape();
         let expected: Vec<usize> = shape.iter().copied().collect();
-        match self.state.parameter(&checkpoint_key(&self.path), &expected) {
+        match self.state.parameter(name, &expected) {
             Ok(parameter) => {
                 let data = TensorData::new(parameter.values.clone(), shape);
                 let tensor = Tensor::from_data(data, (&device, DType::F32));
@@ -75,31 +121,17 @@ impl ModuleMapper for Loader<'_> {
 
 /// The weights of `module` by the author's names. Reads them from the device; not for browsers.
 pub fn state_of<M: Module>(module: &M) -> StateDict {
-    let mut saver = Saver::default();
-    module.visit(&mut saver);
-    saver.state
+    let mut state = StateDict::default();
+    visit_parameters(module, &mut state);
+    state
 }
 
-#[derive(Default)]
-struct Saver {
-    path: Vec<String>,
-    state: StateDict,
-}
-
-impl ModuleVisitor for Saver {
-    fn enter_module(&mut self, name: &str, _container_type: &str) {
-        self.path.push(name.into());
-    }
-
-    fn exit_module(&mut self, _name: &str, _container_type: &str) {
-        self.path.pop();
-    }
-
-    fn visit_float<const D: usize>(&mut self, param: &Param<Tensor<D>>) {
+impl VisitParameter for StateDict {
+    fn visit<const D: usize>(&mut self, name: String, param: &Param<Tensor<D>>) {
         let tensor = param.val();
         let shape = tensor.dims().to_vec();
         let parameter = Parameter { shape, values: to_cpu_vec(tensor) };
-        self.state.tensors.insert(checkpoint_key(&self.path), parameter);
+        self.tensors.insert(name, parameter);
     }
 }
 
@@ -118,41 +150,26 @@ pub struct ParameterCount {
 
 /// Counts the parameters of `module` without drawing any.
 pub fn count<M: Module>(module: &M) -> ParameterCount {
-    let mut counter = Counter::default();
-    module.visit(&mut counter);
-    counter.count
+    let mut count = ParameterCount::default();
+    visit_parameters(module, &mut count);
+    count
 }
 
-#[derive(Default)]
-struct Counter {
-    path: Vec<String>,
-    count: ParameterCount,
-}
-
-impl ModuleVisitor for Counter {
-    fn enter_module(&mut self, name: &str, _container_type: &str) {
-        self.path.push(name.into());
-    }
-
-    fn exit_module(&mut self, _name: &str, _container_type: &str) {
-        self.path.pop();
-    }
-
-    fn visit_float<const D: usize>(&mut self, param: &Param<Tensor<D>>) {
+impl VisitParameter for ParameterCount {
+    fn visit<const D: usize>(&mut self, name: String, param: &Param<Tensor<D>>) {
         let elements: usize = param.lazy_shape().iter().product();
-        let name = checkpoint_key(&self.path);
-        self.count.state_dict_entries += elements;
+        self.state_dict_entries += elements;
         if name.ends_with("running_mean") {
             return;
         }
         if name.ends_with("running_var") {
             // The counter `num_batches_tracked` of the same layer.
-            self.count.state_dict_entries += 1;
+            self.state_dict_entries += 1;
             return;
         }
-        self.count.parameters += elements;
+        self.parameters += elements;
         if name.contains("bn") || name.contains("new") {
-            self.count.trainable_stage_two += elements;
+            self.trainable_stage_two += elements;
         }
     }
 }

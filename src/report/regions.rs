@@ -4,6 +4,7 @@
 use serde::{Deserialize, Serialize};
 
 use crate::detection::roi_batch::RoiBatch;
+use crate::statistics::quantile;
 
 /// Score thresholds of the paper (docs/method.md, 8).
 pub const THRESHOLDS: [f64; 3] = [0.2, 0.5, 0.9];
@@ -57,32 +58,14 @@ impl RegionReference {
             for (class, (spread, values)) in threshold.iter_mut().zip(classes).enumerate() {
                 let mut values = values.clone();
                 values.sort_by(f64::total_cmp);
-                if values.is_empty() {
-                    return None;
-                }
                 reference.slices[class] = values.len();
-                *spread = SHARES.map(|share| quantile(&values, share));
+                for (value, share) in spread.iter_mut().zip(SHARES) {
+                    *value = quantile(&values, share)?;
+                }
             }
         }
         Some(reference)
     }
-}
-
-/// The value below which a share of sorted values lies, between two of them in proportion.
-///
-/// # Panics
-/// If there is no value.
-pub fn quantile(sorted: &[f64], share: f64) -> f64 {
-    let last = sorted.len() - 1;
-    let place = share * last as f64;
-    let (low, rest) = (place.floor() as usize, place.fract());
-    sorted[low] + rest * (sorted[(low + 1).min(last)] - sorted[low])
-}
-
-/// The middle of some values, which are sorted; 0 without any.
-pub fn median(values: &mut [f64]) -> f64 {
-    values.sort_by(f64::total_cmp);
-    if values.is_empty() { 0.0 } else { quantile(values, 0.5) }
 }
 
 #[cfg(test)]

@@ -7,7 +7,7 @@
 
 use std::collections::BTreeMap;
 
-use burn::module::{Module, ModuleMapper, ModuleVisitor, Param};
+use burn::module::{Module, ModuleVisitor, Param};
 use burn::optim::GradientsParams;
 use burn::tensor::{Tensor, TensorData};
 use rayon::prelude::*;
@@ -15,7 +15,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::network::cpu_ops::is_cpu_device;
 use crate::network::cpu_values::to_cpu_vec;
-use crate::network::parameters::checkpoint_key;
+use crate::network::parameters::{MapParameter, map_parameters};
 use crate::network::weights::{Parameter, StateDict};
 
 const BETA: [f64; 2] = [0.9, 0.999];
@@ -103,7 +103,7 @@ impl Adam {
             scale = (limit / norm.sum.sqrt().max(1e-12)).min(1.0);
         }
         let step = Step { rate, correction, coupled, decoupled, scale };
-        module.map(&mut Updater { adam: self, gradients, step, path: Vec::new() })
+        map_parameters(module, &mut Updater { adam: self, gradients, step })
     }
 
     /// The state, with `first/` and `second/` before the parameters' names.
@@ -159,47 +159,37 @@ struct Updater<'a> {
     adam: &'a mut Adam,
     gradients: GradientsParams,
     step: Step,
-    path: Vec<String>,
 }
 
-impl ModuleMapper for Updater<'_> {
-    fn enter_module(&mut self, name: &str, _container_type: &str) {
-        self.path.push(name.into());
-    }
-
-    fn exit_module(&mut self, _name: &str, _container_type: &str) {
-        self.path.pop();
-    }
-
-    fn map_float<const D: usize>(&mut self, param: Param<Tensor<D>>) -> Param<Tensor<D>> {
+impl MapParameter for Updater<'_> {
+    fn map<const D: usize>(&mut self, name: &str, param: Param<Tensor<D>>) -> Param<Tensor<D>> {
         let (id, tensor, mapper) = param.consume();
         let Some(gradient) = self.gradients.remove::<D>(id) else {
             return Param::from_mapped_value(id, tensor, mapper);
         };
         let (device, dims) = (tensor.device(), tensor.dims());
         let length = dims.iter().product();
-        let name = checkpoint_key(&self.path);
         let mut step = self.step;
-        step.rate *= self.adam.config.factor(&name);
+        step.rate *= self.adam.config.factor(name);
         if D == 1 {
             step.decoupled = 0.0;
         }
         let updated = if is_cpu_device(&device) {
-            let moments = self.adam.moments.remove(&name);
+            let moments = self.adam.moments.remove(name);
             let mut moments = match moments {
                 Some(Moments::Host(moments)) => moments,
                 _ => [vec![0.0; length], vec![0.0; length]],
             };
             let mut values = to_cpu_vec(tensor.inner());
             update_host(&mut values, &to_cpu_vec(gradient), &mut moments, step);
-            self.adam.moments.insert(name, Moments::Host(moments));
+            self.adam.moments.insert(name.into(), Moments::Host(moments));
             Tensor::from_data(TensorData::new(values, dims), &device)
         } else {
             let tensor = tensor.detach();
             let on_device = |values: Vec<f32>| {
                 Tensor::<1>::from_data(TensorData::new(values, [length]), &device)
             };
-            let moments = match self.adam.moments.remove(&name) {
+            let moments = match self.adam.moments.remove(name) {
                 Some(Moments::Device(moments)) => *moments,
                 Some(Moments::Host(moments)) => moments.map(on_device),
                 None => [(); 2].map(|()| Tensor::zeros([length], &device)),
@@ -207,7 +197,7 @@ impl ModuleMapper for Updater<'_> {
             let gradient = Tensor::from_inner(gradient);
             let (values, moments) =
                 update_device(tensor.reshape([length]), gradient.reshape([length]), moments, step);
-            self.adam.moments.insert(name, Moments::Device(Box::new(moments)));
+            self.adam.moments.insert(name.into(), Moments::Device(Box::new(moments)));
             values.detach().reshape(dims)
         };
         Param::from_mapped_value(id, updated.require_grad(), mapper)

@@ -132,11 +132,6 @@ pub fn sample_pixels(
     places: &[[f32; 2]],
     outside: Outside,
 ) -> Vec<u8> {
-    let sample = |at: f32, length: usize| {
-        let low = at.clamp(0.0, (length - 1) as f32) as usize;
-        let fraction = (at - low as f32).clamp(0.0, 1.0);
-        Sample { low, high: (low + 1).min(length - 1), fraction }
-    };
     let inside = |at: f32, length: usize| (-0.5..length as f32 - 0.5).contains(&at);
     places
         .iter()
@@ -145,7 +140,7 @@ pub fn sample_pixels(
                 return 0;
             }
             let at = |row: usize, column: usize| f32::from(pixels[row * width + column]);
-            blend(at, sample(*y, height), sample(*x, width)).round() as u8
+            blend(at, Sample::at(*y, height), Sample::at(*x, width)).round() as u8
         })
         .collect()
 }

@@ -6,6 +6,7 @@ use rayon::prelude::*;
 use crate::dataset::DatasetError;
 use crate::dataset::classes::ClassDataset;
 use crate::report::verdict::{Calibration, InputRange, intensities};
+use crate::statistics::log_sum_exp;
 
 /// Bounds of the search.
 const RANGE: [f64; 2] = [0.05, 100.0];
@@ -15,9 +16,8 @@ pub fn negative_log_likelihood(examples: &[(Vec<f64>, usize)], temperature: f64)
     let sum: f64 = examples
         .iter()
         .map(|(logits, class)| {
-            let top = logits.iter().copied().fold(f64::NEG_INFINITY, f64::max);
-            let total: f64 = logits.iter().map(|l| ((l - top) / temperature).exp()).sum();
-            total.ln() - (logits[*class] - top) / temperature
+            let scaled: Vec<f64> = logits.iter().map(|logit| logit / temperature).collect();
+            log_sum_exp(&scaled) - scaled[*class]
         })
         .sum();
     sum / examples.len().max(1) as f64

@@ -25,9 +25,7 @@ use crate::train::freeze::train_only;
 use crate::train::losses;
 use crate::train::provenance::TRAINING;
 use crate::train::rng::{RngStream, rng, shuffled};
-use crate::train::run::{
-    MODEL, Objective, Outcome, Plan, Progress, StopConditions, TrainError, run,
-};
+use crate::train::run::{Execution, MODEL, Objective, Outcome, Plan, TrainError, run};
 use crate::train::segmentation::fresh_state;
 
 /// Name of the one loss.
@@ -289,7 +287,7 @@ impl Objective for Stage<'_> {
     }
 }
 
-/// Trains until done, or until `limits` say stop; goes on where the folder's checkpoint ends.
+/// Trains until done, or until the limits say stop; goes on where the folder's checkpoint ends.
 ///
 /// # Errors
 /// If data, weights or folder fail, or the loss is no number any more.
@@ -297,14 +295,12 @@ pub fn train_classifier(
     dataset: &ClassDataset,
     base: &ModelFile,
     config: &ClassifierConfig,
-    folder: &Path,
-    device: &Device,
-    limits: &StopConditions,
-    report: impl FnMut(&Progress),
+    execution: Execution<'_>,
 ) -> Result<ClassifierOutcome, TrainError> {
     let (held, warning) = hold_out(dataset, config.holdout, config.seed);
+    let Execution { folder, device, .. } = execution;
     let mut stage = Stage::new(dataset, base, config, device, &held)?;
-    let outcome = run(&mut stage, folder, device, limits, None, report)?;
+    let outcome = run(&mut stage, execution)?;
 
     let path = folder.join(MODEL);
     let read =

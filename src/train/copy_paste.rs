@@ -5,6 +5,7 @@ use rand_chacha::ChaCha8Rng;
 
 use crate::dataset::instances::{Instance, LesionRules, LesionSlice};
 use crate::detection::Mask;
+use crate::detection::bilinear::{Sample, blend};
 use crate::detection::mask::connected_components::connected_components;
 use crate::image::CtSlice;
 use crate::image::plausibility::{air_threshold, lungs};
@@ -152,14 +153,8 @@ impl<'a> Copy<'a> {
 
 /// The value at a place given in pixels, whose centres lie at halves; outside it is that of the border.
 fn bilinear((width, height): (usize, usize), [x, y]: [f32; 2], at: impl Fn(usize) -> f32) -> f32 {
-    let axis = |place: f32, length: usize| {
-        let place = (place - 0.5).clamp(0.0, (length - 1) as f32);
-        let low = (place as usize).min(length.saturating_sub(2));
-        (low, (low + 1).min(length - 1), place - low as f32)
-    };
-    let ((x0, x1, fx), (y0, y1, fy)) = (axis(x, width), axis(y, height));
-    let row = |y: usize| at(y * width + x0) * (1.0 - fx) + at(y * width + x1) * fx;
-    row(y0) * (1.0 - fy) + row(y1) * fy
+    let at = |row: usize, column: usize| at(row * width + column);
+    blend(at, Sample::at(y - 0.5, height), Sample::at(x - 0.5, width))
 }
 
 /// Means over squares of `2 * radius + 1` pixels a side.

@@ -25,9 +25,7 @@ use crate::train::config::{ImageClassifierTraining, Norm};
 use crate::train::freeze::train_only;
 use crate::train::loader::read_ahead;
 use crate::train::provenance::TRAINING;
-use crate::train::run::{
-    Objective, Outcome, Plan, Progress, StopConditions, TrainError, Validation, run,
-};
+use crate::train::run::{Execution, Objective, Outcome, Plan, TrainError, run};
 
 /// Name of the one loss.
 pub const LOSS_NAMES: [&str; 1] = ["class"];
@@ -161,27 +159,23 @@ impl Objective for Classification<'_> {
     }
 }
 
-/// Trains until done, or until `limits` say stop; goes on where the folder's checkpoint ends.
+/// Trains until done, or until the limits say stop; goes on where the folder's checkpoint ends.
 ///
 /// `weights` says how often each slice is drawn beside others.
 ///
 /// # Errors
 /// If data, weights or folder fail, or the loss is no number any more.
-#[allow(clippy::too_many_arguments)]
 pub fn train_image_classifier(
     dataset: ClassDataset,
     weights: &[f64],
     start: StateDict,
     config: &ImageClassifierTraining,
-    folder: &Path,
-    device: &Device,
-    limits: &StopConditions,
-    validation: Option<Validation<'_>>,
-    report: impl FnMut(&Progress),
+    execution: Execution<'_>,
 ) -> Result<Outcome, TrainError> {
+    let device = execution.device;
     let classes = dataset.files.iter().map(|file| file.class.index()).collect();
     let (calibration, source) = (String::new(), None);
     let mut classification =
         Classification { dataset, weights, start, config, device, classes, calibration, source };
-    run(&mut classification, folder, device, limits, validation, report)
+    run(&mut classification, execution)
 }

@@ -27,9 +27,7 @@ use crate::train::loader::read_ahead;
 use crate::train::mask_rcnn_losses::{self, TrainingSlice, accumulate};
 use crate::train::provenance::{TRAINING, provenance};
 use crate::train::rng::{RngStream, rng};
-use crate::train::run::{
-    Objective, Outcome, Plan, Progress, StopConditions, TrainError, Validation, run,
-};
+use crate::train::run::{Execution, Objective, Outcome, Plan, TrainError, run};
 use crate::train::segmentation::{architecture, fresh_state, network_of};
 
 /// Names of the losses.
@@ -233,21 +231,16 @@ impl Objective for Joint<'_> {
     }
 }
 
-/// Trains until done, or until `limits` say stop; goes on where the folder's checkpoint ends. A new run starts from
+/// Trains until done, or until the limits say stop; goes on where the folder's checkpoint ends. A new run starts from
 /// the weights `from`, as far as they fit, or from fresh ones.
 ///
 /// # Errors
 /// If data or folder fail, or a loss is no number any more. The last checkpoint then still stands.
-#[allow(clippy::too_many_arguments)]
 pub fn train_joint(
     data: JointData,
     from: Option<&StateDict>,
     config: &JointConfig,
-    folder: &Path,
-    device: &Device,
-    limits: &StopConditions,
-    validation: Option<Validation<'_>>,
-    report: impl FnMut(&Progress),
+    execution: Execution<'_>,
 ) -> Result<Outcome, TrainError> {
     let JointClasses { roi_batch, features, .. } = config.classes;
     let architecture = Architecture {
@@ -262,9 +255,9 @@ pub fn train_joint(
         from,
         config,
         architecture,
-        device,
+        device: execution.device,
         sources: None,
         calibration: String::new(),
     };
-    run(&mut joint, folder, device, limits, validation, report)
+    run(&mut joint, execution)
 }

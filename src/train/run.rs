@@ -126,6 +126,20 @@ pub struct Validation<'a> {
     pub measure: &'a mut dyn FnMut(&StateDict) -> Measures,
 }
 
+/// Where a run lies, what computes it, when it ends and who looks on: nothing of this changes what is learnt.
+pub struct Execution<'a> {
+    /// Folder of its files.
+    pub folder: &'a Path,
+    /// What computes.
+    pub device: &'a Device,
+    /// When to save and when to stop.
+    pub limits: &'a StopConditions,
+    /// Slices that are looked at while it lasts.
+    pub validation: Option<Validation<'a>>,
+    /// Called after every step.
+    pub report: &'a mut dyn FnMut(&Progress),
+}
+
 /// How a run ended.
 #[derive(Clone, Copy, Debug)]
 pub struct Outcome {
@@ -257,19 +271,35 @@ fn first_difference(path: &str, there: &Value, here: &Value) -> Option<String> {
     })
 }
 
-/// Trains until done, or until `limits` say stop; goes on where the folder's checkpoint ends. `report` is
-/// called after every step.
+/// Moves the weights by one step; the network and its losses.
+///
+/// # Errors
+/// If the data cannot be read, or a loss is no number.
+pub(super) fn advance<O: Objective>(
+    objective: &mut O,
+    network: O::Network,
+    adam: &mut Adam,
+    step: u64,
+    rate: f64,
+) -> Result<(O::Network, Vec<f32>), TrainError> {
+    let (gradients, losses) = objective.gradients(&network, step)?;
+    for (name, value) in O::LOSS_NAMES.iter().zip(&losses) {
+        if !value.is_finite() {
+            return Err(TrainError::Diverged { name, value: *value, step });
+        }
+    }
+    Ok((adam.step(rate, network, gradients), losses))
+}
+
+/// Trains until done, or until the limits say stop; goes on where the folder's checkpoint ends.
 ///
 /// # Errors
 /// If data, weights or folder fail, or a loss is no number any more. The last checkpoint then still stands.
 pub fn run<O: Objective>(
     objective: &mut O,
-    folder: &Path,
-    device: &Device,
-    limits: &StopConditions,
-    mut validation: Option<Validation<'_>>,
-    mut report: impl FnMut(&Progress),
+    execution: Execution<'_>,
 ) -> Result<Outcome, TrainError> {
+    let Execution { folder, device, limits, mut validation, report } = execution;
     let started = Instant::now();
     let Plan { steps, learning_rate, optimizer, average } = objective.plan();
     let saved = resume(folder, objective)?.unwrap_or_else(|| {
@@ -330,14 +360,9 @@ pub fn run<O: Objective>(
     let patience = validation.as_ref().and_then(|validation| validation.patience);
     let mut stalled = patience.is_some_and(|patience| looks.stalled(patience));
     while step < steps && !stalled {
-        let (gradients, losses) = objective.gradients(&network, step)?;
-        for (name, value) in O::LOSS_NAMES.iter().zip(&losses) {
-            if !value.is_finite() {
-                return Err(TrainError::Diverged { name, value: *value, step });
-            }
-        }
         let rate = learning_rate.at(step, steps);
-        network = adam.step(rate, network, gradients);
+        let losses;
+        (network, losses) = advance(objective, network, &mut adam, step, rate)?;
         step += 1;
         if let Some(average) = &mut average {
             average.update(step, || objective.state(&network));

@@ -1,8 +1,7 @@
 //! Stage I: from slices with drawn lesions to a detector that outlines them (docs/method.md, 1.4 to 1.6, 4).
 
-use std::path::Path;
 use std::sync::Arc;
-use std::sync::mpsc::Receiver;
+use std::sync::mpsc::{Receiver, sync_channel};
 use std::time::Instant;
 
 use burn::optim::{GradientsAccumulator, GradientsParams};
@@ -17,11 +16,9 @@ use crate::network::{Architecture, MaskRcnn, MaskRcnnConfig, StateDict, Task, We
 use crate::train::adam::Adam;
 use crate::train::config::{Norm, SegmentationConfig};
 use crate::train::freeze::train_only;
-use crate::train::mask_rcnn_losses::{LOSS_NAMES, TrainingSlice, accumulate, losses, slices};
+use crate::train::mask_rcnn_losses::{LOSS_NAMES, TrainingSlice, accumulate, slices};
 use crate::train::provenance::provenance;
-use crate::train::run::{
-    Objective, Outcome, Plan, Progress, StopConditions, TrainError, Validation, run,
-};
+use crate::train::run::{Execution, Objective, Outcome, Plan, TrainError, advance, run};
 
 pub(super) fn architecture(config: &SegmentationConfig) -> Architecture {
     let masks = config.classes.lesion_classes();
@@ -71,14 +68,18 @@ pub(super) fn network_of(
     }))
 }
 
+/// Slices as they come, ready to learn from.
+type Slices = Receiver<Result<Arc<TrainingSlice>, DatasetError>>;
+
 /// Stage I of a run.
 struct Detection<'a> {
-    dataset: Arc<LesionDataset>,
+    /// The slices from a number on.
+    open: Box<dyn Fn(u64) -> Slices + 'a>,
     from: Option<&'a StateDict>,
     config: &'a SegmentationConfig,
     architecture: Architecture,
     device: &'a Device,
-    slices: Option<Receiver<Result<Arc<TrainingSlice>, DatasetError>>>,
+    slices: Option<Slices>,
 }
 
 impl Objective for Detection<'_> {
@@ -113,7 +114,7 @@ impl Objective for Detection<'_> {
 
     fn begin(&mut self, step: u64) -> Result<(), TrainError> {
         let first = step * self.config.batch as u64;
-        self.slices = Some(slices(self.dataset.clone(), self.config, first));
+        self.slices = Some((self.open)(first));
         Ok(())
     }
 
@@ -139,52 +140,53 @@ impl Objective for Detection<'_> {
     }
 }
 
-/// Trains until done, or until `limits` say stop; goes on where the folder's checkpoint ends. A new
+/// Trains until done, or until the limits say stop; goes on where the folder's checkpoint ends. A new
 /// run starts from the weights `from`, or from fresh ones.
 ///
 /// # Errors
 /// If data or folder fail, or a loss is no number any more. The last checkpoint then still stands.
-#[allow(clippy::too_many_arguments)]
 pub fn train_segmentation(
     dataset: LesionDataset,
     from: Option<&StateDict>,
     config: &SegmentationConfig,
-    folder: &Path,
-    device: &Device,
-    limits: &StopConditions,
-    validation: Option<Validation<'_>>,
-    report: impl FnMut(&Progress),
+    execution: Execution<'_>,
 ) -> Result<Outcome, TrainError> {
     let (dataset, architecture) = (Arc::new(dataset), architecture(config));
-    let mut detection = Detection { dataset, from, config, architecture, device, slices: None };
-    run(&mut detection, folder, device, limits, validation, report)
+    let open = Box::new(move |first| slices(dataset.clone(), config, first));
+    let device = execution.device;
+    let mut detection = Detection { open, from, config, architecture, device, slices: None };
+    run(&mut detection, execution)
 }
 
 /// Milliseconds of `runs` steps on one slice by [`SegmentationConfig::fast`], after two that are not
-/// counted: the loop of [`train_segmentation`] without its files.
+/// counted: what [`train_segmentation`] does at a step, without its files.
 ///
 /// # Errors
 /// If the weights cannot be placed on the device.
 pub fn step_times(
-    slice: &TrainingSlice,
+    slice: TrainingSlice,
     runs: usize,
     device: &Device,
 ) -> Result<Vec<f64>, TrainError> {
-    let config = SegmentationConfig::fast();
-    let state = fresh_state(&architecture(&config), config.seed);
-    let mut network = network_of(&config, &architecture(&config), &state, device)?;
+    let config = &SegmentationConfig::fast();
+    let slice = Arc::new(slice);
+    let all = runs + 2;
+    let open = Box::new(move |_| {
+        let (sender, receiver) = sync_channel(all);
+        (0..all).for_each(|_| drop(sender.try_send(Ok(slice.clone()))));
+        receiver
+    });
+    let architecture = architecture(config);
+    let mut detection = Detection { open, from: None, config, architecture, device, slices: None };
+    let mut network = detection.init(&detection.start(), device)?;
     let mut adam = Adam::new(config.optimizer());
-    let mut times = Vec::with_capacity(runs);
-    for number in 0..runs as u64 + 2 {
+    detection.begin(0)?;
+    let mut times = Vec::with_capacity(all);
+    for step in 0..all as u64 {
         let started = Instant::now();
-        let losses = losses(&network, &config, slice, number, device);
-        losses.values();
-        let gradients =
-            GradientsParams::from_grads(losses.total(config.mask_weight).backward(), &network);
-        network = adam.step(config.learning_rate.peak, network, gradients);
-        if number >= 2 {
-            times.push(started.elapsed().as_secs_f64() * 1e3);
-        }
+        let rate = config.learning_rate.peak;
+        (network, _) = advance(&mut detection, network, &mut adam, step, rate)?;
+        times.push(started.elapsed().as_secs_f64() * 1e3);
     }
-    Ok(times)
+    Ok(times.split_off(2))
 }

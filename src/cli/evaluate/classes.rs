@@ -17,6 +17,7 @@ use crate::cli::outputs::{Output, Paths};
 use crate::cli::predict::ReferenceOptions;
 use crate::dataset::classes::{ClassDataset, ClassFile};
 use crate::evaluate::bootstrap::Estimate;
+use crate::evaluate::class_tables;
 use crate::evaluate::classification::{self, ClassificationResult, Classified};
 use crate::evaluate::comparison::{differences, paired};
 use crate::evaluate::controls::{FEATURES, LinearModel, features};
@@ -164,7 +165,7 @@ struct ClassOutputs {
 impl ClassOutputs {
     fn write(self, slices: &[Classified]) -> Result<()> {
         if let Some(predictions) = self.predictions {
-            predictions.write(&classification::probabilities_csv(slices)?)?;
+            predictions.write(&class_tables::probabilities_csv(slices)?)?;
         }
         if let Some(coverage) = self.coverage {
             let curve = |name: &str, answers| Series {
@@ -232,7 +233,7 @@ impl Compare {
     pub fn run(self) -> Result<ExitCode> {
         let read = |path: &Path| {
             let bytes = files::read(path, MAX_TABLE)?;
-            classification::read_either(&bytes).with_context(|| {
+            class_tables::read_either(&bytes).with_context(|| {
                 let path = path.display();
                 format!("{path}: neither from `--predictions` nor a run's held_out.csv")
             })

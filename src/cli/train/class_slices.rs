@@ -8,20 +8,52 @@ use sha2::{Digest, Sha256};
 use crate::classes::CLASS_NAMES;
 use crate::cli::files;
 use crate::cli::train::FoldArguments;
+use crate::dataset;
 use crate::dataset::classes::{ClassDataset, ClassFile};
 use crate::dataset::lesions::DataRecord;
 use crate::dataset::source::DataSource;
-use crate::evaluate::classification::{Classified, balanced_accuracy, logits_csv};
+use crate::evaluate::class_tables::logits_csv;
+use crate::evaluate::classification::{Classified, balanced_accuracy};
 use crate::inference::{CpuBackend, LoadedModel, ModelFile, NoProgress, Predictor, Settings};
 use crate::network::StateDict;
 use crate::sha256::hex;
+use crate::train::class_sampling::draw_weights;
 use crate::train::folds::Origin;
 
 /// File with the logits of held-out slices in the run's folder.
 pub const FILE: &str = "held_out.csv";
 
+/// Slices of a run.
+pub struct ClassSlices {
+    /// Those that it learns from.
+    pub training: ClassDataset,
+    /// Those that it does not.
+    pub held_out: ClassDataset,
+    /// How often each of the first is drawn.
+    pub weights: Vec<f64>,
+    /// What the run remembers of them.
+    pub records: Vec<DataRecord>,
+}
+
+/// The slices of `lists` in `data`, divided into what is learnt from and what is held out; from a source that knows one
+/// class only, slices are drawn `lone_source` times as often.
+pub fn prepare(
+    data: &Path,
+    lists: &[DataSource],
+    folds: &FoldArguments,
+    lone_source: f64,
+) -> Result<ClassSlices> {
+    let (dataset, weights) = open(data, lists)?;
+    let held = held_out(&dataset, folds)?;
+    let (learnt, _) = dataset::divided(&weights, &held);
+    let (training, held_out) = divided(dataset, folds, &held)?;
+    let records = records(data, lists, &training);
+    let weights = draw_weights(&training, &learnt, lone_source);
+    Ok(ClassSlices { training, held_out, weights, records })
+}
+
 /// All slices of `lists` in `data`, and the weight of each one's list; every picture named by class without lists.
-pub fn open(data: &Path, lists: &[DataSource]) -> Result<(ClassDataset, Vec<f64>)> {
+fn open(data: &Path, lists: &[DataSource]) -> Result<(ClassDataset, Vec<f64>)> {
     let (mut all, mut weights): (Option<ClassDataset>, _) = (None, Vec::new());
     let everything = [None];
     let lists: Vec<Option<&DataSource>> = match lists.is_empty() {
@@ -72,11 +104,6 @@ pub fn held_out(dataset: &ClassDataset, folds: &FoldArguments) -> Result<Vec<boo
         patient: names.of(&file.patient, file.patient_key()),
     };
     Ok(fold.held_out(&dataset.files.iter().map(origin).collect::<Vec<_>>()))
-}
-
-/// What belongs to the slices that are not held out.
-pub fn learnt<T>(values: Vec<T>, held: &[bool]) -> Vec<T> {
-    values.into_iter().zip(held).filter(|(_, held)| !**held).map(|(value, _)| value).collect()
 }
 
 /// The slices to learn from, and those that are held out.

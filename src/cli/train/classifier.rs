@@ -3,18 +3,16 @@
 use std::path::PathBuf;
 use std::process::ExitCode;
 
-use anyhow::{Context, Result, ensure};
+use anyhow::{Result, ensure};
 use clap::Args;
 
-use crate::cli::model::{read_state, read_weights};
-use crate::cli::train::{Display, FoldArguments, RunArguments, class_slices, serde_value};
+use crate::cli::model::read_weights;
+use crate::cli::train::{FoldArguments, RunArguments, below_one, class_slices, serde_value};
 use crate::dataset::classes::ClassDataset;
 use crate::dataset::source::DataSource;
-use crate::report::NOTICE;
 use crate::train::Augmentation;
 use crate::train::classifier::{LOSS_NAMES, train_classifier};
 use crate::train::config::{ClassifierConfig, LearningRate, Schedule, Trainable};
-use crate::train::run::MODEL;
 
 /// Arguments of `train classifier`. Defaults are the paper's.
 #[derive(Debug, Args)]
@@ -93,7 +91,7 @@ impl TrainClassifier {
             "--dropout is for --trainable s+f, whose head it zeroes features of"
         );
         let dropout = self.dropout.unwrap_or(if with_features { 0.3 } else { 0.0 });
-        ensure!((0.0..1.0).contains(&dropout), "--dropout must be at least 0 and below 1");
+        below_one(&[("--dropout", dropout)])?;
         ensure!((2..=1000).contains(&self.roi_batch), "--roi-batch must lie between 2 and 1000");
         ensure!((0.0..0.9).contains(&self.holdout), "--holdout must lie between 0 and 0.9");
         let base = read_weights(&self.from)?;
@@ -126,34 +124,15 @@ impl TrainClassifier {
             fold: self.folds.fold(),
             data: class_slices::records(&self.data, &lists, &dataset),
         };
-        let device = self.run.device()?;
-        let limits = self.run.stop_conditions()?;
-        let mut display = Display::new(&LOSS_NAMES);
-        let outcome = train_classifier(
-            &dataset,
-            &base,
-            &config,
-            &self.run.out,
-            &device,
-            &limits,
-            |progress| {
-                display.show(progress);
-            },
-        );
-        display.finish();
-        let found = outcome.with_context(|| format!("training into {}", self.run.out.display()))?;
-        println!("{}", found.outcome);
+        let found = self.run.execute(&LOSS_NAMES, None, |execution| {
+            train_classifier(&dataset, &base, &config, execution)
+        })?;
         if let Some(temperature) = found.temperature {
             println!("softmax temperature {temperature:.3}");
         }
         if let Some(warning) = found.warning {
             println!("warning: {warning}");
         }
-        let model = self.run.out.join(MODEL);
-        if found.outcome.finished && !held_out.files.is_empty() {
-            class_slices::write(&self.run.out, &read_state(&model)?.0, &held_out)?;
-        }
-        println!("{}\n{NOTICE}", model.display());
-        Ok(ExitCode::SUCCESS)
+        self.run.finish(&found.outcome, Some(&held_out))
     }
 }

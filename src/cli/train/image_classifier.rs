@@ -7,18 +7,14 @@ use anyhow::{Context, Result, ensure};
 use clap::Args;
 
 use crate::cli::model::read_state;
-use crate::cli::train::{
-    Display, FoldArguments, RunArguments, class_slices, read_config, serde_value, set,
-};
+use crate::cli::train::class_slices::{self, ClassSlices};
+use crate::cli::train::{FoldArguments, RunArguments, below_one, read_config, serde_value, set};
 use crate::dataset::source::DataSource;
 use crate::evaluate::classification::balanced_accuracy;
 use crate::network::{StateDict, Variant};
-use crate::report::NOTICE;
 use crate::train::Augmentation;
-use crate::train::class_sampling::draw_weights;
 use crate::train::config::{Freeze, ImageClassifierTraining, Norm};
 use crate::train::image_classifier::{LOSS_NAMES, starting_state, train_image_classifier};
-use crate::train::run::{MODEL, Validation};
 
 /// Arguments of `train image-classifier`.
 #[derive(Debug, Args)]
@@ -94,13 +90,11 @@ impl TrainImageClassifier {
         self.run.check()?;
         self.folds.check()?;
         let mut config = self.config()?;
-        let (dataset, lists) = class_slices::open(&self.data, &self.list)?;
         config.fold = self.folds.fold();
-        let held = class_slices::held_out(&dataset, &self.folds)?;
-        let lists = class_slices::learnt(lists, &held);
-        let (training, held_out) = class_slices::divided(dataset, &self.folds, &held)?;
-        config.data = class_slices::records(&self.data, &self.list, &training);
-        let weights = draw_weights(&training, &lists, config.lone_source);
+        let slices =
+            class_slices::prepare(&self.data, &self.list, &self.folds, config.lone_source)?;
+        let ClassSlices { training, held_out, weights, records } = slices;
+        config.data = records;
         let backbone = self.backbone.as_deref().map(read_state).transpose()?;
         config.backbone = backbone.as_ref().map(|(_, hash)| hash.clone());
         let (start, taken) = starting_state(&config, backbone.as_ref().map(|(state, _)| state))
@@ -108,38 +102,15 @@ impl TrainImageClassifier {
         if let Some(taken) = taken {
             println!("{} parameters of the body come from the backbone", taken.parameters);
         }
-        let (device, limits) = (self.run.device()?, self.run.stop_conditions()?);
         let mut measure = |state: &StateDict| {
             let slices = class_slices::classify(state, &held_out)?;
             Ok(vec![("balanced_accuracy".to_owned(), balanced_accuracy(&slices).unwrap_or(0.0))])
         };
-        let validation = self.folds.validate.map(|every| Validation {
-            every,
-            patience: self.folds.patience,
-            measure: &mut measure,
-        });
-        let mut display = Display::new(&LOSS_NAMES);
-        let outcome = train_image_classifier(
-            training,
-            &weights,
-            start,
-            &config,
-            &self.run.out,
-            &device,
-            &limits,
-            validation,
-            |progress| display.show(progress),
-        );
-        display.finish();
-        let outcome =
-            outcome.with_context(|| format!("training into {}", self.run.out.display()))?;
-        println!("{outcome}");
-        let model = self.run.out.join(MODEL);
-        if outcome.finished && !held_out.files.is_empty() {
-            class_slices::write(&self.run.out, &read_state(&model)?.0, &held_out)?;
-        }
-        println!("{}\n{NOTICE}", model.display());
-        Ok(ExitCode::SUCCESS)
+        let validation = self.folds.validation(&mut measure);
+        let outcome = self.run.execute(&LOSS_NAMES, validation, |execution| {
+            train_image_classifier(training, &weights, start, &config, execution)
+        })?;
+        self.run.finish(&outcome, Some(&held_out))
     }
 
     fn config(&self) -> Result<ImageClassifierTraining> {
@@ -170,13 +141,11 @@ impl TrainImageClassifier {
             (64..=1024).contains(&config.side) && config.side.is_multiple_of(32),
             "--side must be a multiple of 32 from 64 to 1024"
         );
-        for (name, share) in [
+        below_one(&[
             ("--dropout", config.dropout),
             ("--label-smoothing", config.label_smoothing),
             ("--average", config.average),
-        ] {
-            ensure!((0.0..1.0).contains(&share), "{name} must be at least 0 and below 1");
-        }
+        ])?;
         ensure!(config.lone_source > 0.0, "--lone-source must be positive");
         Ok(config)
     }

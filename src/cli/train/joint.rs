@@ -3,22 +3,19 @@
 use std::path::PathBuf;
 use std::process::ExitCode;
 
-use anyhow::{Context, Result, ensure};
+use anyhow::{Result, ensure};
 use clap::Args;
 
-use crate::cli::model::read_state;
+use crate::cli::train::class_slices::{self, ClassSlices};
 use crate::cli::train::segmentation::{self, TrainSegmentation};
-use crate::cli::train::{Display, class_slices, read_config, serde_value, set};
+use crate::cli::train::{at_most_one, below_one, read_config, serde_value, set};
 use crate::dataset::source::DataSource;
 use crate::evaluate::classification::balanced_accuracy;
 use crate::network::StateDict;
-use crate::report::NOTICE;
 use crate::train::Augmentation;
-use crate::train::class_sampling::draw_weights;
 use crate::train::config::Norm;
 use crate::train::folds::FoldBy;
 use crate::train::joint::{JointClasses, JointConfig, JointData, LOSS_NAMES, train_joint};
-use crate::train::run::{MODEL, Validation};
 
 /// Arguments of `train joint`: those of `train segmentation`, and the class's.
 #[derive(Debug, Args)]
@@ -72,14 +69,11 @@ impl TrainJoint {
         );
         let (lesions, held_out_lesions) = self.detector.slices(&mut config.detector)?;
         let start = self.detector.starting_state(&mut config.detector)?;
-        let (classes, lists) = class_slices::open(&self.class_data, &self.class_list)?;
         config.classes.fold = folds.fold();
-        let held = class_slices::held_out(&classes, folds)?;
-        let lists = class_slices::learnt(lists, &held);
-        let (classes, held_out) = class_slices::divided(classes, folds, &held)?;
-        config.classes.data = class_slices::records(&self.class_data, &self.class_list, &classes);
-        let weights = draw_weights(&classes, &lists, config.classes.lone_source);
-        let (device, limits) = (run.device()?, run.stop_conditions()?);
+        let (data, lists) = (&self.class_data, &self.class_list);
+        let slices = class_slices::prepare(data, lists, folds, config.classes.lone_source)?;
+        let ClassSlices { training: classes, held_out, weights, records } = slices;
+        config.classes.data = records;
         let mut measure = |state: &StateDict| {
             let measured = || {
                 let slices = class_slices::classify(state, &held_out)?;
@@ -95,31 +89,12 @@ impl TrainJoint {
             };
             measured().map_err(Into::into)
         };
-        let validation = folds.validate.map(|every| Validation {
-            every,
-            patience: folds.patience,
-            measure: &mut measure,
-        });
-        let mut display = Display::new(&LOSS_NAMES);
-        let outcome = train_joint(
-            JointData { lesions, classes, weights },
-            start.as_ref(),
-            &config,
-            &run.out,
-            &device,
-            &limits,
-            validation,
-            |progress| display.show(progress),
-        );
-        display.finish();
-        let outcome = outcome.with_context(|| format!("training into {}", run.out.display()))?;
-        println!("{outcome}");
-        let model = run.out.join(MODEL);
-        if outcome.finished && !held_out.files.is_empty() {
-            class_slices::write(&run.out, &read_state(&model)?.0, &held_out)?;
-        }
-        println!("{}\n{NOTICE}", model.display());
-        Ok(ExitCode::SUCCESS)
+        let validation = folds.validation(&mut measure);
+        let data = JointData { lesions, classes, weights };
+        let outcome = run.execute(&LOSS_NAMES, validation, |execution| {
+            train_joint(data, start.as_ref(), &config, execution)
+        })?;
+        run.finish(&outcome, Some(&held_out))
     }
 
     fn config(&self) -> Result<JointConfig> {
@@ -139,15 +114,11 @@ impl TrainJoint {
             classes.weight.is_finite() && classes.weight > 0.0,
             "--class-weight must be positive"
         );
-        ensure!(
-            (0.0..=1.0).contains(&classes.trunk_gradient),
-            "--trunk-gradient must lie between 0 and 1"
-        );
-        for (name, share) in
-            [("--class-dropout", classes.dropout), ("--label-smoothing", classes.label_smoothing)]
-        {
-            ensure!((0.0..1.0).contains(&share), "{name} must be at least 0 and below 1");
-        }
+        at_most_one(&[("--trunk-gradient", classes.trunk_gradient)])?;
+        below_one(&[
+            ("--class-dropout", classes.dropout),
+            ("--label-smoothing", classes.label_smoothing),
+        ])?;
         ensure!(classes.lone_source > 0.0, "--lone-source must be positive");
         Ok(JointConfig { detector: self.detector.config(detector)?, classes })
     }

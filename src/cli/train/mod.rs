@@ -14,15 +14,19 @@ use std::process::ExitCode;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, ensure};
-use burn::tensor::Device;
 use clap::{Args, Subcommand};
 use indicatif::{ProgressBar, ProgressStyle};
 
 use crate::cli::files;
 use crate::cli::interrupt::stop_on_interrupt;
-use crate::cli::model::{DeviceArgument, training_device};
+use crate::cli::model::{DeviceArgument, read_state, training_device};
+use crate::dataset::classes::ClassDataset;
+use crate::network::StateDict;
+use crate::report::NOTICE;
 use crate::train::folds::{Fold, FoldBy};
-use crate::train::run::{Progress, StopConditions};
+use crate::train::run::{
+    Execution, MODEL, Measures, Outcome, Progress, StopConditions, TrainError, Validation,
+};
 
 /// Largest configuration that is read.
 const MAX_CONFIG: u64 = 1 << 20;
@@ -90,16 +94,41 @@ impl RunArguments {
         Ok(())
     }
 
-    fn device(&self) -> Result<Device> {
-        training_device(self.device)
-    }
-
-    fn stop_conditions(&self) -> Result<StopConditions> {
-        Ok(StopConditions {
+    /// Carries out a run, and shows how it goes.
+    fn execute<T>(
+        &self,
+        losses: &'static [&'static str],
+        validation: Option<Validation<'_>>,
+        train: impl FnOnce(Execution<'_>) -> Result<T, TrainError>,
+    ) -> Result<T> {
+        let device = training_device(self.device)?;
+        let limits = StopConditions {
             checkpoint_every: self.checkpoint_every,
             time: self.minutes.map(|minutes| Duration::from_secs_f64(minutes.max(0.0) * 60.0)),
             stop: stop_on_interrupt("stopping after this step, with a checkpoint")?,
-        })
+        };
+        let mut display = Display::new(losses);
+        let ended = train(Execution {
+            folder: &self.out,
+            device: &device,
+            limits: &limits,
+            validation,
+            report: &mut |progress| display.show(progress),
+        });
+        display.finish();
+        ended.with_context(|| format!("training into {}", self.out.display()))
+    }
+
+    /// Says how it ended; of a finished run also what its model makes of the slices that were held out.
+    fn finish(&self, outcome: &Outcome, held_out: Option<&ClassDataset>) -> Result<ExitCode> {
+        println!("{outcome}");
+        let model = self.out.join(MODEL);
+        let held_out = held_out.filter(|slices| outcome.finished && !slices.files.is_empty());
+        if let Some(held_out) = held_out {
+            class_slices::write(&self.out, &read_state(&model)?.0, held_out)?;
+        }
+        println!("{}\n{NOTICE}", model.display());
+        Ok(ExitCode::SUCCESS)
     }
 }
 
@@ -140,6 +169,15 @@ impl FoldArguments {
         );
         ensure!(self.patience.is_none_or(|looks| looks > 0), "--patience must be at least 1");
         Ok(())
+    }
+
+    /// When to look at what is held out, and how.
+    fn validation<'a>(
+        &self,
+        measure: &'a mut dyn FnMut(&StateDict) -> Measures,
+    ) -> Option<Validation<'a>> {
+        let every = self.validate?;
+        Some(Validation { every, patience: self.patience, measure })
     }
 
     /// What patients are called where parts are told by names.
@@ -184,6 +222,22 @@ fn set<T: Clone>(target: &mut T, given: &Option<T>) {
     if let Some(given) = given {
         target.clone_from(given);
     }
+}
+
+/// Refuses options that are no share of something that is left.
+fn below_one(shares: &[(&str, f64)]) -> Result<()> {
+    for (name, share) in shares {
+        ensure!((0.0..1.0).contains(share), "{name} must be at least 0 and below 1");
+    }
+    Ok(())
+}
+
+/// Refuses options that are no share.
+fn at_most_one(shares: &[(&str, f64)]) -> Result<()> {
+    for (name, share) in shares {
+        ensure!((0.0..=1.0).contains(share), "{name} must lie between 0 and 1");
+    }
+    Ok(())
 }
 
 /// Reads a configuration that a run wrote.

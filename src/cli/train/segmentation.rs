@@ -7,7 +7,9 @@ use anyhow::{Context, Result, ensure};
 use clap::{Args, ValueEnum};
 
 use crate::cli::model::{read_state, read_weights};
-use crate::cli::train::{Display, FoldArguments, RunArguments, read_config, serde_value, set};
+use crate::cli::train::{
+    FoldArguments, RunArguments, at_most_one, below_one, read_config, serde_value, set,
+};
 use crate::dataset::instances::LesionTargets;
 use crate::dataset::lesions::{LesionDataset, LesionFile};
 use crate::dataset::source::DataSource;
@@ -15,11 +17,9 @@ use crate::evaluate::segmentation;
 use crate::image::preprocess::Resize;
 use crate::inference::{CpuBackend, LoadedModel, ModelFile, Predictor, Settings};
 use crate::network::{StateDict, Variant};
-use crate::report::NOTICE;
 use crate::train::config::{Freeze, Norm, Sampling, Schedule};
 use crate::train::folds::Origin;
 use crate::train::mask_rcnn_losses::LOSS_NAMES;
-use crate::train::run::{MODEL, Validation};
 use crate::train::segmentation::{state_with_backbone, train_segmentation};
 use crate::train::{Augmentation, SegmentationConfig};
 
@@ -180,34 +180,15 @@ impl TrainSegmentation {
         let mut config = self.config(self.config.as_deref().map(read_config).transpose()?)?;
         let (dataset, held_out) = self.slices(&mut config)?;
         let start = self.starting_state(&mut config)?;
-        let device = self.run.device()?;
-        let limits = self.run.stop_conditions()?;
         let mut measure = |state: &StateDict| match &held_out {
             Some(held_out) => measure(state, held_out).map_err(Into::into),
             None => Ok(Vec::new()),
         };
-        let validation = self.folds.validate.zip(held_out.as_ref()).map(|(every, _)| Validation {
-            every,
-            patience: self.folds.patience,
-            measure: &mut measure,
-        });
-        let mut display = Display::new(&LOSS_NAMES);
-        let outcome = train_segmentation(
-            dataset,
-            start.as_ref(),
-            &config,
-            &self.run.out,
-            &device,
-            &limits,
-            validation,
-            |progress| display.show(progress),
-        );
-        display.finish();
-        let outcome =
-            outcome.with_context(|| format!("training into {}", self.run.out.display()))?;
-        println!("{outcome}");
-        println!("{}\n{NOTICE}", self.run.out.join(MODEL).display());
-        Ok(ExitCode::SUCCESS)
+        let validation = self.folds.validation(&mut measure);
+        let outcome = self.run.execute(&LOSS_NAMES, validation, |execution| {
+            train_segmentation(dataset, start.as_ref(), &config, execution)
+        })?;
+        self.run.finish(&outcome, None)
     }
 
     /// The slices to learn from and those that are held out; their record goes into `config`.
@@ -345,19 +326,16 @@ impl TrainSegmentation {
             config.roi.background <= config.roi.foreground,
             "--roi-background is above --roi-foreground"
         );
-        ensure!((0.0..1.0).contains(&config.average), "--average must be at least 0 and below 1");
-        ensure!((0.0..1.0).contains(&config.empty), "--empty must be at least 0 and below 1");
+        below_one(&[("--average", config.average), ("--empty", config.empty)])?;
         ensure!(config.cut.is_none_or(|side| side >= 64), "--cut must be at least 64");
         ensure!(config.clip.is_none_or(positive), "--clip must be positive");
         let anchors = &config.anchors.sizes;
         ensure!(anchors.iter().all(|size| *size > 0.0), "--anchors must be positive");
-        for (name, share) in [
+        at_most_one(&[
             ("--rpn-positives", config.positive_fraction),
             ("--roi-positives", config.roi_positive_fraction),
             ("--copy-paste", config.copy_paste),
-        ] {
-            ensure!((0.0..=1.0).contains(&share), "{name} must lie between 0 and 1");
-        }
+        ])?;
         Ok(config)
     }
 }

@@ -8,7 +8,7 @@ use yew::prelude::*;
 
 use crate::inference::Stage;
 use crate::report::SliceReport;
-use crate::report::regions::median;
+use crate::statistics::median;
 use crate::web::messages::worker::Download;
 use crate::web::session::Session;
 use crate::web::state::{Phase, State};
