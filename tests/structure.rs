@@ -23,7 +23,19 @@ const ALLOWED: [(&str, &[&str]); 19] = [
     ("network", &["classes", "detection", "kernels", "unknown_name"]),
     // What was found, however it was found.
     ("report", &["classes", "detection", "image", "statistics"]),
-    ("inference", &["classes", "detection", "image", "kernels", "network", "report", "sha256"]),
+    (
+        "inference",
+        &[
+            "classes",
+            "detection",
+            "image",
+            "kernels",
+            "network",
+            "report",
+            "sha256",
+            "unknown_name",
+        ],
+    ),
     // Knows no network: a report can come from a file.
     ("export", &["classes", "detection", "image", "report"]),
     ("dataset", &["classes", "detection", "image", "network", "sha256", "unknown_name"]),

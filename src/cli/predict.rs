@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 use std::sync::atomic::Ordering;
 
-use anyhow::{Result, anyhow, bail, ensure};
+use anyhow::{Result, anyhow, ensure};
 use clap::Args;
 use indicatif::{ProgressBar, ProgressStyle};
 
@@ -40,7 +40,7 @@ pub struct Predict {
     #[arg(long, default_value_t = Settings::default().nms_threshold)]
     nms_threshold: f32,
     /// Cut masks at probability 0.5, or at logit 0.5 as the reference code does
-    #[arg(long, value_parser = parse_mask_threshold, default_value = "probability")]
+    #[arg(long, default_value = "probability")]
     mask_threshold: MaskThreshold,
     /// Most lesions per slice
     #[arg(long, default_value_t = Settings::default().detections)]
@@ -85,14 +85,6 @@ impl ReferenceOptions {
     /// How logits become scores.
     pub fn scores(&self) -> ScoreFunction {
         if self.sigmoid_scores { ScoreFunction::Sigmoid } else { ScoreFunction::Softmax }
-    }
-}
-
-pub(super) fn parse_mask_threshold(text: &str) -> Result<MaskThreshold> {
-    match text {
-        "probability" => Ok(MaskThreshold::Probability),
-        "logit" => Ok(MaskThreshold::Logit),
-        _ => bail!("write `probability` or `logit`"),
     }
 }
 

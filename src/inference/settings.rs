@@ -1,9 +1,12 @@
 //! Thresholds of prediction.
 
+use std::str::FromStr;
+
 use serde::{Deserialize, Serialize};
 use thiserror::Error;
 
 use crate::detection::detections::{DetectionRule, ScoreFunction};
+use crate::unknown_name::UnknownName;
 
 /// Where a mask is cut.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -16,6 +19,22 @@ pub enum MaskThreshold {
     /// probabilities are what is resized; the reference resizes logits, which moves some border
     /// pixels.
     Logit,
+}
+
+impl FromStr for MaskThreshold {
+    type Err = UnknownName;
+
+    fn from_str(name: &str) -> Result<Self, UnknownName> {
+        match name {
+            "probability" => Ok(Self::Probability),
+            "logit" => Ok(Self::Logit),
+            _ => Err(UnknownName {
+                what: "mask threshold",
+                name: name.into(),
+                known: "probability and logit",
+            }),
+        }
+    }
 }
 
 /// Settings of one prediction.

@@ -3,19 +3,18 @@
 use std::rc::Rc;
 
 use wasm_bindgen_futures::spawn_local;
-use web_sys::{File, HtmlInputElement, HtmlSelectElement};
+use web_sys::{File, HtmlInputElement};
 use yew::prelude::*;
 
 use crate::image::Window;
 use crate::web::browser;
 use crate::web::components::{
-    About, Bench, Exports, FileHeader, InputError, LesionList, Probabilities, Regions, SeriesPanel,
-    SliceCanvas, SliceInput, Status, Troubles,
+    About, Bench, Exports, FileHeader, Footer, InputError, LesionList, Probabilities, Regions,
+    SeriesPanel, SliceCanvas, SliceInput, Status, Troubles,
 };
-use crate::web::options::Theme;
 use crate::web::session::Session;
 use crate::web::state::{Action, Display, State, Step};
-use crate::web::texts::{self, LANGUAGES, text};
+use crate::web::texts::{self, text};
 
 /// Draws the page.
 pub fn run() {
@@ -97,29 +96,10 @@ fn App() -> Html {
         let dispatch = state.dispatcher();
         Callback::from(move |threshold| dispatch.dispatch(Action::Threshold(threshold)))
     };
+    let theme = use_state(|| options.theme);
     let on_language = {
         let dispatch = state.dispatcher();
-        Callback::from(move |event: Event| {
-            let chosen = event.target_dyn_into::<HtmlSelectElement>();
-            let index = chosen.and_then(|select| usize::try_from(select.selected_index()).ok());
-            let Some((language, _)) = index.and_then(|index| LANGUAGES.get(index)) else { return };
-            let dispatch = dispatch.clone();
-            spawn_local(async move {
-                texts::set_language(language).await;
-                dispatch.dispatch(Action::Language(texts::language()));
-            });
-        })
-    };
-    let theme = use_state(|| options.theme);
-    let on_theme = {
-        let theme = theme.clone();
-        Callback::from(move |event: Event| {
-            let select = event.target_dyn_into::<HtmlSelectElement>();
-            let index = select.and_then(|select| usize::try_from(select.selected_index()).ok());
-            let chosen = index.and_then(|index| themes().get(index)?.0);
-            browser::set_theme(chosen);
-            theme.set(chosen);
-        })
+        Callback::from(move |language| dispatch.dispatch(Action::Language(language)))
     };
     html! {
         // Keyed by the language, so that every word of the page is said anew in another.
@@ -174,36 +154,14 @@ fn App() -> Html {
                     }
                 </div>
             </main>
-            <footer>
-                { footer(&state) }
-                <label>
-                    {text!("app.theme")}
-                    <select onchange={on_theme}>
-                        for (choice, name) in themes() {
-                            <option selected={choice == *theme}>{name}</option>
-                        }
-                    </select>
-                </label>
-                <label>
-                    {text!("app.language")}
-                    <select onchange={on_language}>
-                        for (code, name) in LANGUAGES {
-                            <option lang={code} selected={code == state.language}>{name}</option>
-                        }
-                    </select>
-                </label>
-            </footer>
+            <Footer
+                model={state.model.clone()}
+                language={state.language}
+                {theme}
+                {on_language}
+            />
         </div>
     }
-}
-
-/// The colours to choose from.
-fn themes() -> [(Option<Theme>, AttrValue); 3] {
-    [
-        (None, text!("app.theme.system")),
-        (Some(Theme::Dark), text!("app.theme.dark")),
-        (Some(Theme::Light), text!("app.theme.light")),
-    ]
 }
 
 /// The shown slice.
@@ -266,23 +224,6 @@ fn findings(
                 <p class="warning">{text!("warning", warning = warning)}</p>
             }
         </div>
-    }
-}
-
-fn footer(state: &State) -> Html {
-    let Some(model) = &state.model else { return Html::default() };
-    let hash = model.models.segmentation.as_ref().or(model.models.classifier.as_ref());
-    html! {
-        <>
-            <p>
-                {text!("app.computing")}<span class="device">{&model.device}</span>
-                {text!("app.model", model = model.name)}
-                if let Some(info) = hash {
-                    {format!(" (SHA-256 {}…)", &info.sha256[..12])}
-                }
-            </p>
-            <p>{text!("app.weights", licence = model.licence)}</p>
-        </>
     }
 }
 

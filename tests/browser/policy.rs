@@ -188,14 +188,18 @@ pub async fn a_late_sample() {
     let visitor = ready_on_cpu(&site).await;
     let slow = "const real = window.fetch;
         window.fetch = async (...given) => {
-            if (String(given[0]).includes('samples/')) await new Promise((go) => setTimeout(go, 5000));
-            return real(...given);
+            const isSample = String(given[0]).includes('samples/');
+            if (isSample) await new Promise((go) => setTimeout(go, 3000));
+            const answer = await real(...given);
+            if (isSample) setTimeout(() => { window.sampleCame = true; }, 500);
+            return answer;
         };";
     visitor.client.execute(slow, Vec::new()).await.expect("a slow network");
     visitor.press("Healthy phantom").await;
     visitor.choose(&own).await;
     visitor.wait_for("Done:", SOON).await;
-    tokio::time::sleep(Duration::from_secs(7)).await;
+    let came = || async { ask(&visitor, "return window.sampleCame === true").await == true };
+    visitor.until("the sample is there, too", SOON, came).await;
     let label = visitor.attribute("canvas", "aria-label").await;
     assert!(label.contains("own.png"), "{label}");
     visitor.leave().await;

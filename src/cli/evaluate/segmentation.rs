@@ -12,7 +12,7 @@ use crate::cli::evaluate::{OutputArguments, provenance, shown};
 use crate::cli::files;
 use crate::cli::model::{predictor, read_weights};
 use crate::cli::outputs::Paths;
-use crate::cli::predict::{ReferenceOptions, parse_mask_threshold};
+use crate::cli::predict::ReferenceOptions;
 use crate::dataset::instances::{LesionRules, LesionTargets, MINIMUM_AREA};
 use crate::dataset::lesions::LesionDataset;
 use crate::evaluate::coco::{self, CocoSlice, Overlap};
@@ -39,7 +39,7 @@ pub struct EvaluateSegmentation {
     #[arg(long, num_args = 1.., default_values = ["0.75,0.75", "0.05,0.5"], value_parser = parse_pair)]
     thresholds: Vec<(f32, f32)>,
     /// Cut masks at logit 0.5 as the reference's evaluation does, or at probability 0.5
-    #[arg(long, default_value = "logit", value_parser = parse_mask_threshold)]
+    #[arg(long, default_value = "logit")]
     mask_threshold: MaskThreshold,
     /// Keep true lesions of any size; the default removes those of 100 pixels or fewer
     #[arg(long)]

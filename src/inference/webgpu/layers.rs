@@ -1,7 +1,8 @@
 //! Layers as dispatches: convolutions, directly or by Winograd's algorithm, pooling, products.
 
 use crate::inference::load::{ConvTransposeWeights, ConvWeights, LinearWeights};
-use crate::inference::webgpu::gpu::{Dispatch, Gpu, NUMBER, Numbers, Work};
+use crate::inference::webgpu::gpu::{Gpu, NUMBER, Numbers, Work};
+use crate::inference::webgpu::recorder::{Map, Recorder, words};
 use crate::inference::webgpu::shader::Shader;
 use crate::inference::webgpu::weights;
 use crate::kernels::conv::ConvShape;
@@ -13,30 +14,6 @@ const WINOGRAD_CHANNELS: usize = 128;
 /// Rows and columns of a workgroup of the product.
 const TILE_ROWS: usize = 32;
 const TILE_COLUMNS: usize = 64;
-/// Fewest numbers of a room. Larger ones have powers of two: so there are few sizes, and what one slice needs serves the
-/// next, however many proposals it has.
-const ROOM: usize = 1 << 14;
-
-/// A map on the device, channels last.
-#[derive(Clone, Debug)]
-pub struct Map {
-    /// `[images, height, width, channels]`.
-    pub numbers: Numbers,
-    /// Images.
-    pub images: usize,
-    /// Rows.
-    pub height: usize,
-    /// Columns.
-    pub width: usize,
-    /// Channels, a multiple of four.
-    pub channels: usize,
-}
-
-impl Map {
-    fn len(&self) -> usize {
-        self.images * self.height * self.width * self.channels
-    }
-}
 
 /// What follows a convolution.
 #[derive(Clone, Copy, Debug, Default)]
@@ -49,87 +26,7 @@ pub struct After<'a> {
     pub count: Option<&'a Numbers>,
 }
 
-/// Writes down dispatches, and finds room for what lies between them.
-#[derive(Debug)]
-pub struct Recorder<'a> {
-    /// The device.
-    pub gpu: &'a Gpu,
-    /// What is to be run.
-    pub dispatches: Vec<Dispatch>,
-    /// Rooms that nothing written down uses.
-    unused: Vec<Numbers>,
-    /// Rooms whose contents are wanted no more: later dispatches may write over them.
-    released: Vec<Numbers>,
-    taken: Vec<Numbers>,
-    shapes: Vec<Numbers>,
-}
-
-/// What was written down.
-#[derive(Debug)]
-pub struct Recording {
-    /// What is to be run.
-    pub dispatches: Vec<Dispatch>,
-    /// All rooms.
-    pub rooms: Vec<Numbers>,
-    /// Shapes of the dispatches.
-    pub shapes: Vec<Numbers>,
-}
-
-impl<'a> Recorder<'a> {
-    /// With rooms that are free.
-    pub fn new(gpu: &'a Gpu, unused: Vec<Numbers>) -> Self {
-        let (dispatches, released, taken, shapes) = Default::default();
-        Self { gpu, dispatches, unused, released, taken, shapes }
-    }
-
-    /// Room for so many numbers; its contents are unspecified.
-    pub fn room(&mut self, len: usize) -> Numbers {
-        let wanted = len.next_power_of_two().max(ROOM);
-        let of_size = |rooms: &mut Vec<Numbers>| {
-            let place = rooms.iter().position(|room| room.len == wanted)?;
-            Some(rooms.swap_remove(place))
-        };
-        let room = of_size(&mut self.released)
-            .or_else(|| of_size(&mut self.unused))
-            .unwrap_or_else(|| self.gpu.room(wanted));
-        self.taken.push(room.clone());
-        room.part(0, len)
-    }
-
-    /// Words on the device before the first dispatch runs: not in a room that one of them uses.
-    pub fn written(&mut self, words: &[u32]) -> Numbers {
-        let released = std::mem::take(&mut self.released);
-        let room = self.room(words.len());
-        self.released = released;
-        self.gpu.write_words(&room, words);
-        room
-    }
-
-    /// The shape of a dispatch.
-    pub fn shape(&mut self, words: &[u32]) -> Numbers {
-        let shape = self.gpu.shape(words);
-        self.shapes.push(shape.clone());
-        shape
-    }
-
-    /// What lay there is wanted no more.
-    pub fn release(&mut self, numbers: &Numbers) {
-        if let Some(place) = self.taken.iter().position(|room| room.is_room_of(numbers)) {
-            self.released.push(self.taken.swap_remove(place));
-        }
-    }
-
-    /// What was written down.
-    pub fn finish(self) -> Recording {
-        let rooms = [self.unused, self.released, self.taken].concat();
-        Recording { dispatches: self.dispatches, rooms, shapes: self.shapes }
-    }
-
-    fn map(&mut self, [images, height, width, channels]: [usize; 4]) -> Map {
-        let numbers = self.room(images * height * width * channels);
-        Map { numbers, images, height, width, channels }
-    }
-
+impl Recorder<'_> {
     /// The maximum of 3x3 cells, stride 2, padding 1.
     pub fn max_pool(&mut self, input: &Map) -> Map {
         let (height, width) = (input.height.div_ceil(2), input.width.div_ceil(2));
@@ -211,11 +108,6 @@ struct Products<'a> {
     product_step: usize,
     /// How many images count, on the device, and the rows of each.
     counted: Option<(&'a Numbers, usize)>,
-}
-
-/// Words of a shape.
-pub fn words<const N: usize>(shape: &[usize; N]) -> [u32; N] {
-    shape.map(|value| value as u32)
 }
 
 /// A convolution whose weights are on the device.

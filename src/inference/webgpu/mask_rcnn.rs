@@ -7,9 +7,8 @@ use crate::detection::roi_align::bins::{level_of, level_scale};
 use crate::inference::load::{ConvWeights, Loader};
 use crate::inference::settings::Settings;
 use crate::inference::webgpu::gpu::{ALIGNMENT, Dispatch, Gpu, NUMBER, Numbers, Work};
-use crate::inference::webgpu::layers::{
-    After, Conv, Map, PARTS, Recorder, Recording, SplitLinear, Stem, conv_transpose, words,
-};
+use crate::inference::webgpu::layers::{After, Conv, PARTS, SplitLinear, Stem, conv_transpose};
+use crate::inference::webgpu::recorder::{Map, Recorder, Recording, words};
 use crate::inference::webgpu::resnet::ResNet;
 use crate::inference::webgpu::shader::Shader;
 use crate::kernels::conv::ConvShape;

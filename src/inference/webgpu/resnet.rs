@@ -2,7 +2,8 @@
 
 use crate::inference::load::{BlockWeights, Loader};
 use crate::inference::webgpu::gpu::Gpu;
-use crate::inference::webgpu::layers::{After, Conv, Map, Recorder};
+use crate::inference::webgpu::layers::{After, Conv};
+use crate::inference::webgpu::recorder::{Map, Recorder};
 use crate::network::Variant;
 use crate::network::weights::WeightsError;
 

@@ -4,17 +4,16 @@ use std::rc::Rc;
 
 use gloo::events::{EventListener, EventListenerOptions};
 use wasm_bindgen::JsCast;
-use web_sys::{
-    HtmlCanvasElement, HtmlElement, HtmlInputElement, HtmlSelectElement, PointerEvent, WheelEvent,
-};
+use web_sys::{HtmlCanvasElement, HtmlElement, PointerEvent, WheelEvent};
 use yew::prelude::*;
 
 use crate::image::Window;
 use crate::report::SliceReport;
 use crate::web::browser;
+use crate::web::components::view_tools::ViewTools;
 use crate::web::drawing::{draw, draw_scores, outlines};
 use crate::web::gestures::{Gesture, PointerTracker, key, place};
-use crate::web::read_out::{PixelValue, ReadOut};
+use crate::web::read_out::ReadOut;
 use crate::web::scale_bar::ScaleBar;
 use crate::web::state::{Display, RenderedSlice, Step};
 use crate::web::texts::{counted, text};
@@ -42,19 +41,6 @@ pub struct Props {
     pub on_step: Callback<Step>,
 }
 
-/// Windows to choose from.
-fn windows(picture: &RenderedSlice) -> Vec<(AttrValue, Option<Window>)> {
-    let mut windows = vec![
-        (text!("slice.window.network"), None),
-        (text!("slice.window.lung"), Some(Window::LUNG)),
-        (text!("slice.window.mediastinum"), Some(Window::MEDIASTINUM)),
-    ];
-    if let Some(file_window) = picture.shown.file_window {
-        windows.push((text!("slice.window.given", window = file_window), Some(file_window)));
-    }
-    windows
-}
-
 fn summary(props: &Props) -> AttrValue {
     let source = &props.picture.source;
     let report = props.report.as_ref().filter(|report| report.segmented);
@@ -71,21 +57,6 @@ fn summary(props: &Props) -> AttrValue {
         summary += &text!("slice.bar", millimetres = bar.millimetres);
     }
     summary.into()
-}
-
-/// What lies under the pointer.
-fn read_out_text(found: &ReadOut) -> String {
-    let mut words = match found.value {
-        PixelValue::Hounsfield(value) => text!("slice.value.hounsfield", value = value).to_string(),
-        PixelValue::Plain(value) => text!("slice.value.plain", value = value).to_string(),
-        PixelValue::Grey(value) => text!("slice.value.grey", value = value).to_string(),
-    };
-    words += &text!("slice.value.place", column = found.column, row = found.row);
-    if let Some([right, down]) = found.place_mm {
-        let (right, down) = (format!("{right:.1}"), format!("{down:.1}"));
-        words += &text!("slice.value.mm", right = right, down = down);
-    }
-    words
 }
 
 /// The slice and what it is shown with.
@@ -204,25 +175,6 @@ pub fn SliceCanvas(props: &Props) -> Html {
             }
         })
     };
-    let press = |gesture: Gesture| {
-        let apply = apply.clone();
-        Callback::from(move |_: MouseEvent| apply(gesture))
-    };
-    let on_opacity = props.on_display.reform(move |event: InputEvent| {
-        let input = event.target_dyn_into::<HtmlInputElement>();
-        let opacity = input.map(|input| input.value_as_number()).unwrap_or_default();
-        Display { opacity, ..display }
-    });
-    let windows = windows(&props.picture);
-    let is_preset = windows.iter().any(|(_, window)| *window == props.window);
-    let on_window = {
-        let windows = windows.clone();
-        props.on_window.reform(move |event: Event| {
-            let select = event.target_dyn_into::<HtmlSelectElement>();
-            let index = select.and_then(|select| usize::try_from(select.selected_index()).ok());
-            index.and_then(|index| windows.get(index)).and_then(|(_, window)| *window)
-        })
-    };
     html! {
         <figure class="slice">
             <div
@@ -253,57 +205,16 @@ pub fn SliceCanvas(props: &Props) -> Html {
                     />
                 }
             </div>
-            <figcaption>
-                <span class="source">{&props.picture.source}</span>
-                <div class="tools" role="group" aria-label={text!("slice.view")}>
-                    <button type="button" aria-label={text!("slice.zoom_in")} onclick={press(Gesture::ZOOM_IN)}>{"+"}</button>
-                    <button type="button" aria-label={text!("slice.zoom_out")} onclick={press(Gesture::ZOOM_OUT)}>{"−"}</button>
-                    <button type="button" onclick={press(Gesture::Fit)}>{text!("slice.fit")}</button>
-                    <button
-                        type="button"
-                        aria-pressed={display.overlay.to_string()}
-                        onclick={press(Gesture::Overlay)}
-                    >{text!("slice.overlay")}</button>
-                    <button
-                        type="button"
-                        aria-pressed={display.filled.to_string()}
-                        onclick={press(Gesture::Fill)}
-                    >{text!("slice.fill")}</button>
-                    <button
-                        type="button"
-                        aria-pressed={display.scores.to_string()}
-                        onclick={press(Gesture::Scores)}
-                    >{text!("slice.show_scores")}</button>
-                </div>
-                <span class="read-out">{read_out.as_ref().map(read_out_text).unwrap_or_default()}</span>
-                if has_scores {
-                    <span class="scale">{"0 "}<span class="ramp" aria-hidden="true" />{" 1"}</span>
-                }
-                if let Some(window) = props.picture.shown.window {
-                    <label>
-                        {text!("slice.window")}
-                        <select onchange={on_window}>
-                            for (name, choice) in &windows {
-                                <option selected={*choice == props.window}>{name}</option>
-                            }
-                            if !is_preset {
-                                <option selected=true>{text!("slice.window.own", window = window)}</option>
-                            }
-                        </select>
-                    </label>
-                }
-                <label>
-                    {text!("slice.opacity")}
-                    <input
-                        type="range"
-                        min="0"
-                        max="1"
-                        step="0.05"
-                        value={display.opacity.to_string()}
-                        oninput={on_opacity}
-                    />
-                </label>
-            </figcaption>
+            <ViewTools
+                picture={props.picture.clone()}
+                {display}
+                on_display={props.on_display.clone()}
+                window={props.window}
+                on_window={props.on_window.clone()}
+                {read_out}
+                {has_scores}
+                on_gesture={Callback::from(move |gesture| apply(gesture))}
+            />
         </figure>
     }
 }
