@@ -1,7 +1,5 @@
 //! Stage II: from the ranked regions of a slice to its class (docs/method.md, 2).
 
-use std::path::Path;
-
 use burn::optim::{GradientsAccumulator, GradientsParams};
 use burn::tensor::{Device, Tensor, TensorData};
 use rand::RngExt;
@@ -295,7 +293,7 @@ pub fn train_classifier(
     dataset: &ClassDataset,
     base: &ModelFile,
     config: &ClassifierConfig,
-    execution: Execution<'_>,
+    execution: Execution<'_, '_>,
 ) -> Result<ClassifierOutcome, TrainError> {
     let (held, warning) = hold_out(dataset, config.holdout, config.seed);
     let Execution { folder, device, .. } = execution;

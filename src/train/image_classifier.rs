@@ -1,6 +1,5 @@
 //! Training a network that judges slices as a whole ([`crate::network::image_classifier`]).
 
-use std::path::Path;
 use std::sync::Arc;
 use std::sync::mpsc::Receiver;
 
@@ -170,7 +169,7 @@ pub fn train_image_classifier(
     weights: &[f64],
     start: StateDict,
     config: &ImageClassifierTraining,
-    execution: Execution<'_>,
+    execution: Execution<'_, '_>,
 ) -> Result<Outcome, TrainError> {
     let device = execution.device;
     let classes = dataset.files.iter().map(|file| file.class.index()).collect();

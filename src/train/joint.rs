@@ -1,7 +1,6 @@
 //! One network for both tasks: every step learns from a slice with drawn lesions and from slices with a class, on one
 //! trunk. Not the paper's, which trains the class on a trunk that never saw one.
 
-use std::path::Path;
 use std::sync::Arc;
 use std::sync::mpsc::Receiver;
 
@@ -240,7 +239,7 @@ pub fn train_joint(
     data: JointData,
     from: Option<&StateDict>,
     config: &JointConfig,
-    execution: Execution<'_>,
+    execution: Execution<'_, '_>,
 ) -> Result<Outcome, TrainError> {
     let JointClasses { roi_batch, features, .. } = config.classes;
     let architecture = Architecture {

@@ -127,7 +127,7 @@ pub struct Validation<'a> {
 }
 
 /// Where a run lies, what computes it, when it ends and who looks on: nothing of this changes what is learnt.
-pub struct Execution<'a> {
+pub struct Execution<'a, 'v> {
     /// Folder of its files.
     pub folder: &'a Path,
     /// What computes.
@@ -135,7 +135,7 @@ pub struct Execution<'a> {
     /// When to save and when to stop.
     pub limits: &'a StopConditions,
     /// Slices that are looked at while it lasts.
-    pub validation: Option<Validation<'a>>,
+    pub validation: Option<Validation<'v>>,
     /// Called after every step.
     pub report: &'a mut dyn FnMut(&Progress),
 }
@@ -297,7 +297,7 @@ pub(super) fn advance<O: Objective>(
 /// If data, weights or folder fail, or a loss is no number any more. The last checkpoint then still stands.
 pub fn run<O: Objective>(
     objective: &mut O,
-    execution: Execution<'_>,
+    execution: Execution<'_, '_>,
 ) -> Result<Outcome, TrainError> {
     let Execution { folder, device, limits, mut validation, report } = execution;
     let started = Instant::now();

@@ -149,7 +149,7 @@ pub fn train_segmentation(
     dataset: LesionDataset,
     from: Option<&StateDict>,
     config: &SegmentationConfig,
-    execution: Execution<'_>,
+    execution: Execution<'_, '_>,
 ) -> Result<Outcome, TrainError> {
     let (dataset, architecture) = (Arc::new(dataset), architecture(config));
     let open = Box::new(move |first| slices(dataset.clone(), config, first));

@@ -95,11 +95,11 @@ impl RunArguments {
     }
 
     /// Carries out a run, and shows how it goes.
-    fn execute<T>(
+    fn execute<'v, T>(
         &self,
         losses: &'static [&'static str],
-        validation: Option<Validation<'_>>,
-        train: impl FnOnce(Execution<'_>) -> Result<T, TrainError>,
+        validation: Option<Validation<'v>>,
+        train: impl FnOnce(Execution<'_, 'v>) -> Result<T, TrainError>,
     ) -> Result<T> {
         let device = training_device(self.device)?;
         let limits = StopConditions {
