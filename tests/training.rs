@@ -101,7 +101,7 @@ fn phantoms_are_enough_for_every_step_from_data_to_tables() {
     assert!(shown.contains("softmax temperature"), "{shown}");
     let joint = format!("{run2}/model.bpk");
     let (one, two) = (state(&model), state(&joint));
-    assert!(one.shares_trunk_with(&two), "module S alone was trained");
+    assert!(one.shares_detector_with(&two), "module S alone was trained");
 
     let json2 = at(&folder, "classification.json");
     let test_list = list("test");

@@ -125,7 +125,7 @@ fn input([height, width]: [usize; 2]) -> NetworkInput {
         width,
         image_height: height - 6,
         image_width: width - 11,
-        to_slice: [1.0; 2],
+        slice_from_network: [1.0; 2],
     }
 }
 

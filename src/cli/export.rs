@@ -71,7 +71,7 @@ fn write_onnx(file: &ModelFile, folder: &Path) -> Result<()> {
         graphs.push(("classifier.onnx", onnx::image_classifier(variant, &file.state)?));
     } else if file.detector.as_ref().is_some_and(|detector| detector.feature_module) {
         println!(
-            "a classifier that sees the trunk's features (s+f) is not written as ONNX: no graph gives class logits; safetensors holds it whole"
+            "a classifier that sees the backbone's features (s+f) is not written as ONNX: no graph gives class logits; safetensors holds it whole"
         );
     } else if !file.classifies() {
         println!("the model has no classifier: no graph gives class logits");

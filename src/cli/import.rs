@@ -18,7 +18,7 @@ use crate::network::image_classifier::PREFIX;
 #[derive(Debug, Args)]
 pub struct Import {
     /// A checkpoint (.pth, .safetensors or .bpk); or two that become one file: a detector and a classifier
-    /// by regions with the same trunk, or a detector and a network that judges slices as a whole
+    /// by regions with the same detector, or a detector and a network that judges slices as a whole
     #[arg(required = true, num_args = 1..=2)]
     checkpoints: Vec<PathBuf>,
     /// The .bpk file to write
@@ -62,8 +62,8 @@ impl Import {
 fn join(mut first: StateDict, second: ModelFile) -> Result<StateDict> {
     let only_whole_slices = second.detector.is_none();
     ensure!(
-        only_whole_slices || first.shares_trunk_with(&second.state),
-        "the checkpoints have different trunks (backbone, proposals, box head or anchors), so they cannot become one file; import each on its own"
+        only_whole_slices || first.shares_detector_with(&second.state),
+        "the checkpoints have different detectors (backbone, proposals, box head or anchors), so they cannot become one file; import each on its own"
     );
     let has_class = only_whole_slices || second.classifies();
     if has_class {

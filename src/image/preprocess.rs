@@ -97,7 +97,7 @@ pub struct NetworkInput {
     /// Columns of the picture inside the padding.
     pub image_width: usize,
     /// Slice pixels per network pixel, horizontally and vertically.
-    pub to_slice: [f32; 2],
+    pub slice_from_network: [f32; 2],
 }
 
 impl NetworkInput {
@@ -137,7 +137,7 @@ impl NetworkInput {
             width,
             image_height,
             image_width,
-            to_slice: [
+            slice_from_network: [
                 slice.width as f32 / image_width as f32,
                 slice.height as f32 / image_height as f32,
             ],
@@ -240,7 +240,7 @@ mod tests {
     fn a_512_slice_is_only_normalised() {
         let slice = slice(512, 512);
         let input = NetworkInput::new(&slice);
-        assert_eq!((input.height, input.width, input.to_slice), (512, 512, [1.0, 1.0]));
+        assert_eq!((input.height, input.width, input.slice_from_network), (512, 512, [1.0, 1.0]));
         for (value, pixel) in input.normalised().iter().zip(&slice.pixels) {
             assert_eq!(*value, (f32::from(*pixel) / 255.0 - 0.485) / 0.229);
         }

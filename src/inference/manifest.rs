@@ -40,7 +40,7 @@ pub struct ModelEntry {
     pub variant: Variant,
     /// File with the segmentation network.
     pub segmentation: Option<String>,
-    /// File with the classifier; the same one where they share their trunk.
+    /// File with the classifier; the same one where they share the detector.
     pub classifier: Option<String>,
     /// File with the model card.
     pub card: String,

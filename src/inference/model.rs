@@ -144,11 +144,11 @@ impl LoadedModel {
         Ok(Self { segmentation, classifier })
     }
 
-    /// Whether one trunk serves both.
-    pub fn shares_trunk(&self) -> bool {
+    /// Whether one detector serves both.
+    pub fn shares_detector(&self) -> bool {
         self.segmentation
             .as_ref()
             .zip(self.classifier.as_ref())
-            .is_some_and(|(a, b)| a.state.shares_trunk_with(&b.state))
+            .is_some_and(|(a, b)| a.state.shares_detector_with(&b.state))
     }
 }

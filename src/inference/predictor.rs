@@ -60,7 +60,7 @@ struct LoadedDetector<B> {
 #[derive(Debug)]
 pub struct Predictor<B> {
     segmentation: Option<LoadedDetector<B>>,
-    /// The classifier's own trunk, unless it is the detector's.
+    /// The detector under the classifier, unless it is the one that outlines lesions.
     classifier_detector: Option<LoadedDetector<B>>,
     classifier: Option<SliceClassifier>,
     models: ModelsInfo,
@@ -77,17 +77,17 @@ impl<B: Backend> Predictor<B> {
         device_name: &str,
         backend: impl Fn(&ModelFile) -> Result<B, WeightsError>,
     ) -> Result<Self, WeightsError> {
-        let trunk = |file: &ModelFile| {
+        let detector = |file: &ModelFile| {
             let (masks, resize) = (file.detector()?.masks, file.resize());
             Ok::<_, WeightsError>(LoadedDetector { backend: backend(file)?, masks, resize })
         };
-        let segmentation = model.segmentation.as_ref().map(trunk).transpose()?;
+        let segmentation = model.segmentation.as_ref().map(detector).transpose()?;
         let (mut classifier, mut classifier_detector) = (None, None);
         if let Some(file) = &model.classifier {
             let by_regions = file.image_classifier.is_none()
                 && file.detector.as_ref().is_some_and(|found| found.score_module.is_some());
-            if by_regions && !model.shares_trunk() {
-                classifier_detector = Some(trunk(file)?);
+            if by_regions && !model.shares_detector() {
+                classifier_detector = Some(detector(file)?);
             }
             classifier = SliceClassifier::new(file)?;
         }
@@ -110,8 +110,8 @@ impl<B: Backend> Predictor<B> {
         Report::new(self.models.clone(), &self.device_name)
     }
 
-    /// Whether one trunk serves the detector and a classifier that goes by regions.
-    pub fn shares_trunk(&self) -> bool {
+    /// Whether one detector serves the lesions and a classifier that goes by regions.
+    pub fn shares_detector(&self) -> bool {
         let classifier = self.classifier.as_ref();
         classifier.is_some_and(SliceClassifier::goes_by_regions)
             && self.classifier_detector.is_none()
@@ -121,7 +121,7 @@ impl<B: Backend> Predictor<B> {
         self.segmentation
             .as_ref()
             .or(self.classifier_detector.as_ref())
-            .map(|trunk| &trunk.backend)
+            .map(|detector| &detector.backend)
             .ok_or(PredictError::NotLoaded { what: "detector" })
     }
 
@@ -177,9 +177,10 @@ impl<B: Backend> Predictor<B> {
     ) -> Result<Prediction, PredictError> {
         let mut clock = Clock::start();
         progress.enter(Stage::Preprocess).await?;
-        let trunks = [&self.segmentation, &self.classifier_detector];
-        let inputs = trunks
-            .map(|trunk| trunk.as_ref().map(|trunk| NetworkInput::resized(slice, trunk.resize)));
+        let detectors = [&self.segmentation, &self.classifier_detector];
+        let inputs = detectors.map(|detector| {
+            detector.as_ref().map(|detector| NetworkInput::resized(slice, detector.resize))
+        });
         clock.lap(Stage::Preprocess);
 
         let mut warnings = slice.warnings.clone();
@@ -192,21 +193,22 @@ impl<B: Backend> Predictor<B> {
             warnings.push(format!("analysed on request although {reason}"));
         }
         let (mut lesions, mut mask_logits) = (Vec::new(), Vec::new());
-        let (mut evidence, mut to_slice) = (None, [1.0; 2]);
-        // One call for both trunks: each would be a state machine of its own in what a browser downloads.
-        for (outlines, (trunk, input)) in
-            [true, false].into_iter().zip(trunks.into_iter().zip(inputs))
+        let (mut evidence, mut slice_from_network) = (None, [1.0; 2]);
+        // One call for both detectors: each would be a state machine of its own in what a browser downloads.
+        for (outlines, (detector, input)) in
+            [true, false].into_iter().zip(detectors.into_iter().zip(inputs))
         {
-            let Some((LoadedDetector { backend, masks, .. }, input)) = trunk.as_ref().zip(input)
+            let Some((LoadedDetector { backend, masks, .. }, input)) = detector.as_ref().zip(input)
             else {
                 continue;
             };
             let lap = &mut |stage| clock.lap(stage);
             let ahead = outlines.then_some(settings);
             let output = detector::run(backend, &input, ahead, progress, lap).await?;
-            to_slice = input.to_slice;
-            if !outlines || self.shares_trunk() {
-                evidence = self.evidence(backend, &output, slice, to_slice, settings).await?;
+            slice_from_network = input.slice_from_network;
+            if !outlines || self.shares_detector() {
+                evidence =
+                    self.evidence(backend, &output, slice, slice_from_network, settings).await?;
             }
             if outlines {
                 progress.enter(Stage::Masks).await?;
@@ -223,7 +225,7 @@ impl<B: Backend> Predictor<B> {
         if let Some(classifier) = self.classifier.as_ref().filter(|_| refusal.is_none()) {
             progress.enter(Stage::Classification).await?;
             if let Some(Evidence { batch, .. }) = &evidence {
-                regions = RankedRegion::of_batch(batch, to_slice);
+                regions = RankedRegion::of_batch(batch, slice_from_network);
                 if batch.regions.is_empty() {
                     warnings.push(
                         "no region was found at all; the class comes from an empty batch".into(),
@@ -266,8 +268,8 @@ impl<B: Backend> Predictor<B> {
         settings: &Settings,
     ) -> Result<RoiBatch, PredictError> {
         let missing = || PredictError::NotLoaded { what: "classifier that goes by regions" };
-        let trunk = self.classifier_detector.as_ref().or(self.segmentation.as_ref());
-        let LoadedDetector { backend, resize, .. } = trunk.ok_or_else(missing)?;
+        let detector = self.classifier_detector.as_ref().or(self.segmentation.as_ref());
+        let LoadedDetector { backend, resize, .. } = detector.ok_or_else(missing)?;
         let input = NetworkInput::resized(slice, *resize);
         let output = detector::run(backend, &input, None, &mut NoProgress, &mut |_| {}).await?;
         self.roi_batch(&output.boxes, settings).ok_or_else(missing)
@@ -303,7 +305,7 @@ impl<B: Backend> Predictor<B> {
         backend: &B,
         output: &DetectorOutput<B::Pyramid>,
         slice: &CtSlice,
-        to_slice: [f32; 2],
+        slice_from_network: [f32; 2],
         settings: &Settings,
     ) -> Result<Option<Evidence>, PredictError> {
         let Some(batch) = self.roi_batch(&output.boxes, settings) else { return Ok(None) };
@@ -314,7 +316,7 @@ impl<B: Backend> Predictor<B> {
             let proposals = &output.boxes.proposals;
             let boxes: Vec<BBox> = regions.iter().map(|found| proposals[found.proposal]).collect();
             let seen = backend.slice_features(&output.pyramid, &boxes).await?;
-            let share = covered_share(slice, regions, to_slice);
+            let share = covered_share(slice, regions, slice_from_network);
             features = Some(seen.row(regions, BOX_HEAD_FEATURES, share));
         }
         Ok(Some(Evidence { batch, features }))
@@ -388,7 +390,7 @@ fn lesion(
     slice: &CtSlice,
     threshold: MaskThreshold,
 ) -> (Lesion, Mask) {
-    let bbox = detection.bbox.scale(input.to_slice[0], input.to_slice[1]);
+    let bbox = detection.bbox.scale(input.slice_from_network[0], input.slice_from_network[1]);
     let size = (slice.width, slice.height);
     let probabilities: Vec<f32> = map.iter().map(|logit| sigmoid(*logit)).collect();
     let cut = match threshold {
@@ -449,7 +451,7 @@ mod tests {
     use crate::network::{Architecture, MaskRcnnConfig, Task, Variant};
 
     #[test]
-    fn a_class_from_the_trunks_features_is_the_same_on_every_backend() {
+    fn a_class_from_the_backbones_features_is_the_same_on_every_backend() {
         let device = Device::flex();
         let variant: Variant = "resnet18t2".parse().unwrap();
         let paper = Architecture::paper(variant, Task::Classification, LesionClasses::Merge);

@@ -31,7 +31,7 @@ pub(super) struct SliceClassifier {
 #[derive(Debug)]
 pub(super) struct Evidence {
     pub(super) batch: RoiBatch,
-    /// The row of [`SliceFeatures`](crate::inference::slice_features::SliceFeatures), if it sees the trunk's features.
+    /// The row of [`SliceFeatures`](crate::inference::slice_features::SliceFeatures), if it sees the backbone's features.
     pub(super) features: Option<Vec<f32>>,
 }
 

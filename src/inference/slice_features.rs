@@ -8,7 +8,7 @@ use crate::image::{CtSlice, plausibility};
 /// Cells a side of the grid on which the covered share of the lungs is counted.
 const GRID: usize = 64;
 
-/// What the trunk and the box head saw of a slice.
+/// What the backbone and the box head saw of a slice.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct SliceFeatures {
     /// Mean of each channel of the body's last map.
@@ -40,14 +40,16 @@ pub fn region_weights(regions: &[Detection]) -> Vec<f32> {
     regions.iter().map(|region| region.score / (1.0 + sum)).collect()
 }
 
-/// Share of the lungs that `regions` cover, each place by the highest score over it; `to_slice` brings their boxes
+/// Share of the lungs that `regions` cover, each place by the highest score over it; `slice_from_network` brings their boxes
 /// to the slice's pixels. What is covered counts as lung: dense parts of it are not dark. 0 without lungs.
-pub fn covered_share(slice: &CtSlice, regions: &[Detection], to_slice: [f32; 2]) -> f32 {
+pub fn covered_share(slice: &CtSlice, regions: &[Detection], slice_from_network: [f32; 2]) -> f32 {
     let lungs =
         plausibility::lungs(slice).unwrap_or_else(|| Mask::empty(slice.width, slice.height));
     let boxes: Vec<(BBox, f32)> = regions
         .iter()
-        .map(|region| (region.bbox.scale(to_slice[0], to_slice[1]), region.score))
+        .map(|region| {
+            (region.bbox.scale(slice_from_network[0], slice_from_network[1]), region.score)
+        })
         .collect();
     let (mut lung, mut covered) = (0.0f32, 0.0f32);
     for cell in 0..GRID * GRID {
@@ -77,7 +79,7 @@ mod tests {
     }
 
     #[test]
-    fn the_row_holds_the_trunk_the_weighted_regions_and_the_share() {
+    fn the_row_holds_the_backbone_the_weighted_regions_and_the_share() {
         let features = SliceFeatures {
             means: vec![1.0, 2.0],
             maxima: vec![3.0, 4.0],

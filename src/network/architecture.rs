@@ -206,7 +206,7 @@ pub struct Architecture {
     pub mask_branch: bool,
     /// Module S, if the network classifies: `(RoI batch, features)`.
     pub score_module: Option<(usize, usize)>,
-    /// Whether a head that sees the trunk's features stands beside module S; not in the paper.
+    /// Whether a head that sees the backbone's features stands beside module S; not in the paper.
     #[serde(default)]
     pub feature_module: bool,
 }

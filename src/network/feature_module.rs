@@ -1,4 +1,4 @@
-//! A head beside module S that also sees what the trunk saw. Not the paper's: module S knows scores and boxes
+//! A head beside module S that also sees what the backbone saw. Not the paper's: module S knows scores and boxes
 //! only.
 
 use burn::module::Module;

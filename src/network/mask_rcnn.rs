@@ -63,7 +63,7 @@ pub struct MaskRcnn {
     pub roi_heads: RoiHeads,
     /// Class of the slice; only in COVID-CT-Mask-Net.
     pub s2new: Option<ScoreModule>,
-    /// Another head for the class, which sees the trunk's features; not in the paper.
+    /// Another head for the class, which sees the backbone's features; not in the paper.
     pub s2new_features: Option<FeatureModule>,
 }
 
@@ -95,7 +95,7 @@ impl MaskRcnn {
         parameters::count(self)
     }
 
-    /// The trunk in one go: normalised image to pyramid levels.
+    /// The backbone in one go: normalised image to pyramid levels.
     pub fn features(&self, image: Tensor<4>) -> Vec<Tensor<4>> {
         self.backbone.forward(image)
     }

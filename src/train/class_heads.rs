@@ -36,7 +36,7 @@ pub struct ClassHeads<'a> {
     pub device: &'a Device,
 }
 
-/// What a trunk that does not change sees of a slice.
+/// What a backbone that does not change sees of a slice.
 #[derive(Clone, Debug)]
 pub struct FixedRegions {
     /// The ranked regions.
@@ -122,13 +122,13 @@ impl ClassHeads<'_> {
                 false => to_cpu_vec(self.representations(&levels, &boxes, input).inner()),
             };
             let seen = SliceFeatures { representations, ..SliceFeatures::default() };
-            let share = covered_share(slice, &regions, input.to_slice);
+            let share = covered_share(slice, &regions, input.slice_from_network);
             row = seen.row(&regions, BOX_HEAD_FEATURES, share);
         }
         FixedRegions { regions, row }
     }
 
-    /// What the heads see of `slice`, for a trunk that does not change.
+    /// What the heads see of `slice`, for a backbone that does not change.
     pub fn fixed(&self, slice: &CtSlice, input: &NetworkInput) -> FixedRegions {
         let maps = self.maps(input);
         let mut fixed = self.beside_the_map(&maps, slice, input);
@@ -139,7 +139,7 @@ impl ClassHeads<'_> {
         fixed
     }
 
-    /// Class logits `[1, 3]` from what a trunk that does not change sees; `seed` spreads the regions over the batch.
+    /// Class logits `[1, 3]` from what a backbone that does not change sees; `seed` spreads the regions over the batch.
     pub fn logits_of_fixed(&self, fixed: &FixedRegions, seed: u64, zeroed: Dropout) -> Tensor<2> {
         let logits = self.logits_of_regions(&fixed.regions, seed);
         self.with_features(logits, || self.row(fixed.row.clone()), zeroed)
@@ -147,7 +147,7 @@ impl ClassHeads<'_> {
 
     /// Class logits `[1, 3]` of a slice, with the gradient of the feature module down to the stem, `share` of it.
     /// Regions have none: gradients of the class do not reach the boxes.
-    pub fn logits_with_trunk(
+    pub fn logits_with_backbone(
         &self,
         slice: &CtSlice,
         input: &NetworkInput,
@@ -257,13 +257,13 @@ mod tests {
         let fixed = heads.fixed(&slice, &input);
         let plain = Dropout::default();
         let trained = heads.logits_of_fixed(&fixed, settings.seed, plain);
-        let with_trunk = heads.logits_with_trunk(&slice, &input, settings.seed, 0.3, plain);
+        let with_backbone = heads.logits_with_backbone(&slice, &input, settings.seed, 0.3, plain);
         let file = ModelFile::read("drawn", &state.to_exact_pack().unwrap()).unwrap();
         let model = LoadedModel::new(Some(file.clone()), Some(file)).unwrap();
         let predictor = Predictor::on_cpu(&model, "cpu").unwrap();
         let report = pollster::block_on(predictor.predict(&slice, &settings, &mut NoProgress));
         let predicted = report.unwrap().logits.unwrap();
-        for logits in [trained, with_trunk].map(to_cpu_vec) {
+        for logits in [trained, with_backbone].map(to_cpu_vec) {
             for (found, expected) in logits.iter().zip(predicted) {
                 let close = (found - expected).abs() < 1e-3 * expected.abs().max(1.0);
                 assert!(close, "{logits:?} {predicted:?}");

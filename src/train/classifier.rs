@@ -96,7 +96,7 @@ struct Stage<'a> {
     training: Vec<usize>,
     /// How often each of these is drawn beside the others, if not once an epoch.
     weights: Option<Vec<f64>>,
-    /// What a trunk that stays as it is saw of every slice, plain and mirrored.
+    /// What a backbone that stays as it is saw of every slice, plain and mirrored.
     fixed: Vec<[Option<FixedRegions>; 2]>,
     /// What the model says of its verdicts; empty if it says what the paper's does.
     calibration: String,
@@ -270,7 +270,7 @@ impl Objective for Stage<'_> {
 
     fn model(&self, mut weights: StateDict, step: u64, seconds: f64) -> StateDict {
         if self.config.trainable != Trainable::ScoreAndNorm {
-            // One file serves both stages: the trunk is the segmentation network's.
+            // One file serves both stages: the backbone is the segmentation network's.
             let masks = self.base.state.clone().filtered(|name| name.starts_with("roi_heads.mask"));
             weights.tensors.extend(masks.tensors);
         }

@@ -447,10 +447,10 @@ pub enum Trainable {
     #[default]
     #[serde(rename = "s+bn")]
     ScoreAndNorm,
-    /// Module S alone: segmentation and classifier share one trunk.
+    /// Module S alone: segmentation and classifier share one backbone.
     #[serde(rename = "s")]
     Score,
-    /// Module S and a head beside it that sees the trunk's features; the trunk stays as it is. Not the paper's.
+    /// Module S and a head beside it that sees the backbone's features; the backbone stays as it is. Not the paper's.
     #[serde(rename = "s+f")]
     ScoreAndFeatures,
 }

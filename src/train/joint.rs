@@ -1,5 +1,5 @@
 //! One network for both tasks: every step learns from a slice with drawn lesions and from slices with a class, on one
-//! trunk. Not the paper's, which trains the class on a trunk that never saw one.
+//! backbone. Not the paper's, which trains the class on a backbone that never saw one.
 
 use std::sync::Arc;
 use std::sync::mpsc::Receiver;
@@ -42,8 +42,9 @@ pub struct JointClasses {
     pub batch: usize,
     /// Weight of the class loss. Default: 1
     pub weight: f64,
-    /// Share of its gradient that reaches the trunk. Default: 0.3
-    pub trunk_gradient: f64,
+    /// Share of its gradient that reaches the backbone. Default: 0.3
+    #[serde(alias = "trunk_gradient")]
+    pub backbone_gradient: f64,
     /// Share of the hidden features that are zeroed. Default: 0.3
     pub dropout: f64,
     /// Share of the label that is spread over all classes. Default: 0.1
@@ -67,7 +68,7 @@ impl Default for JointClasses {
         Self {
             batch: 2,
             weight: 1.0,
-            trunk_gradient: 0.3,
+            backbone_gradient: 0.3,
             dropout: 0.3,
             label_smoothing: 0.1,
             lone_source: 0.5,
@@ -206,8 +207,8 @@ impl Objective for Joint<'_> {
             let input = NetworkInput::resized(slice, detector.resize);
             let spread: u64 = rng(detector.seed, RngStream::Replication, number).random();
             let zeroed = Dropout { share: config.dropout, seed: detector.seed, number };
-            let share = config.trunk_gradient;
-            let logits = heads.logits_with_trunk(slice, &input, spread, share, zeroed);
+            let share = config.backbone_gradient;
+            let logits = heads.logits_with_backbone(slice, &input, spread, share, zeroed);
             let label = [self.classes.files[*index].class.index()];
             let loss = smoothed_cross_entropy(logits, &label, config.label_smoothing, self.device);
             let loss = loss / config.batch as f64;

@@ -34,8 +34,8 @@ pub struct TrainClassifier {
     #[arg(long)]
     dropout: Option<f64>,
     /// What is trained: s+bn (module S and the affine batch norm), s (module S alone, so that
-    /// segmentation and classifier share one trunk), or s+f (module S and a head beside it that sees the
-    /// trunk's features; not the paper's)
+    /// segmentation and classifier share one backbone), or s+f (module S and a head beside it that sees the
+    /// backbone's features; not the paper's)
     #[arg(long, value_parser = serde_value::<Trainable>, default_value = "s+bn")]
     trainable: Trainable,
     /// Passes over the slices

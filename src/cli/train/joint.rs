@@ -35,9 +35,9 @@ pub struct TrainJoint {
     /// Weight of the class loss [default: 1]
     #[arg(long)]
     class_weight: Option<f64>,
-    /// Share of its gradient that reaches the trunk [default: 0.3]
-    #[arg(long)]
-    trunk_gradient: Option<f64>,
+    /// Share of its gradient that reaches the backbone [default: 0.3]
+    #[arg(long, alias = "trunk-gradient")]
+    backbone_gradient: Option<f64>,
     /// Share of the class head's features that are zeroed [default: 0.3]
     #[arg(long)]
     class_dropout: Option<f64>,
@@ -104,7 +104,7 @@ impl TrainJoint {
         let mut classes: JointClasses = classes.unwrap_or_default();
         set(&mut classes.batch, &self.class_batch);
         set(&mut classes.weight, &self.class_weight);
-        set(&mut classes.trunk_gradient, &self.trunk_gradient);
+        set(&mut classes.backbone_gradient, &self.backbone_gradient);
         set(&mut classes.dropout, &self.class_dropout);
         set(&mut classes.label_smoothing, &self.label_smoothing);
         set(&mut classes.lone_source, &self.lone_source);
@@ -114,7 +114,7 @@ impl TrainJoint {
             classes.weight.is_finite() && classes.weight > 0.0,
             "--class-weight must be positive"
         );
-        at_most_one(&[("--trunk-gradient", classes.trunk_gradient)])?;
+        at_most_one(&[("--backbone-gradient", classes.backbone_gradient)])?;
         below_one(&[
             ("--class-dropout", classes.dropout),
             ("--label-smoothing", classes.label_smoothing),

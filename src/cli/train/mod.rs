@@ -48,7 +48,7 @@ enum Stage {
     Classifier(classifier::TrainClassifier),
     /// A network that judges slices as a whole, beside the paper's stage II.
     ImageClassifier(image_classifier::TrainImageClassifier),
-    /// One network for both tasks: lesions and classes by turns on one trunk, beside the paper's two stages.
+    /// One network for both tasks: lesions and classes by turns on one backbone, beside the paper's two stages.
     Joint(joint::TrainJoint),
 }
 

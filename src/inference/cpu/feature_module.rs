@@ -1,4 +1,4 @@
-//! The head beside module S that sees what the trunk saw (see [`crate::network::feature_module`]).
+//! The head beside module S that sees what the backbone saw (see [`crate::network::feature_module`]).
 
 use crate::classes::CLASSES;
 use crate::inference::load::Loader;

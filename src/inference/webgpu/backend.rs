@@ -17,7 +17,7 @@ use crate::inference::progress::{Progress, Stage};
 use crate::inference::settings::Settings;
 use crate::inference::slice_features::SliceFeatures;
 use crate::inference::webgpu::gpu::{Dispatch, Gpu, Numbers, Watch};
-use crate::inference::webgpu::mask_rcnn::{GpuMaskRcnn, RECORD, Trunk};
+use crate::inference::webgpu::mask_rcnn::{GpuMaskRcnn, Pyramid, RECORD};
 use crate::inference::webgpu::recorder::{Recorder, Recording};
 use crate::kernels::FeatureMap;
 use crate::network::fpn::CHANNELS;
@@ -39,8 +39,8 @@ pub struct WebGpuBackend {
     gpu: Rc<Gpu>,
     network: GpuMaskRcnn,
     architecture: Architecture,
-    /// The trunk for the size of the last slice: those of a series have one size.
-    trunk: RefCell<Option<Rc<Trunk>>>,
+    /// The pyramid for the size of the last slice: those of a series have one size.
+    recorded: RefCell<Option<Rc<Pyramid>>>,
     /// Rooms of the box stage, from slice to slice.
     rooms: RefCell<Vec<Numbers>>,
     /// Slices begun. The device holds one at a time.
@@ -50,7 +50,7 @@ pub struct WebGpuBackend {
 /// The pyramid of a slice, as long as no other slice is begun.
 #[derive(Debug)]
 pub struct WebGpuPyramid {
-    trunk: Rc<Trunk>,
+    recorded: Rc<Pyramid>,
     /// Number of the slice.
     slice: u64,
     /// Masks computed ahead.
@@ -88,7 +88,7 @@ impl WebGpuBackend {
             network: GpuMaskRcnn::new(&gpu, architecture, state)?,
             gpu,
             architecture: architecture.clone(),
-            trunk: RefCell::default(),
+            recorded: RefCell::default(),
             rooms: RefCell::default(),
             slices: Cell::default(),
         };
@@ -98,7 +98,7 @@ impl WebGpuBackend {
         let mut recorder = backend.recorder();
         let masks = backend.network.masks(
             &mut recorder,
-            &backend.trunk([SMALLEST; 2]),
+            &backend.recorded_for([SMALLEST; 2]),
             boxes.iter().map(|bbox| (bbox, 1)),
         );
         debug_assert_eq!(masks.is_some(), architecture.mask_branch);
@@ -106,15 +106,17 @@ impl WebGpuBackend {
         Ok(backend)
     }
 
-    /// The trunk for planes of this size.
-    fn trunk(&self, size: [usize; 2]) -> Rc<Trunk> {
+    /// The pyramid for planes of this size.
+    fn recorded_for(&self, size: [usize; 2]) -> Rc<Pyramid> {
         // One of another size gives its memory back first.
-        let known = self.trunk.take().filter(|trunk| trunk.size == size);
-        known.inspect(|trunk| *self.trunk.borrow_mut() = Some(trunk.clone())).unwrap_or_else(|| {
-            let trunk = Rc::new(self.network.trunk(&self.gpu, size));
-            *self.trunk.borrow_mut() = Some(trunk.clone());
-            trunk
-        })
+        let known = self.recorded.take().filter(|recorded| recorded.size == size);
+        known
+            .inspect(|recorded| *self.recorded.borrow_mut() = Some(recorded.clone()))
+            .unwrap_or_else(|| {
+                let recorded = Rc::new(self.network.pyramid(&self.gpu, size));
+                *self.recorded.borrow_mut() = Some(recorded.clone());
+                recorded
+            })
     }
 
     fn recorder(&self) -> Recorder<'_> {
@@ -153,19 +155,19 @@ impl WebGpuBackend {
 
     /// What would run for a slice of this size with so many proposals: for the cost of it.
     pub fn dispatches(&self, size: [usize; 2], proposals: &[BBox]) -> Vec<Dispatch> {
-        let trunk = self.trunk(size);
+        let recorded = self.recorded_for(size);
         let mut recorder = self.recorder();
-        let boxes = self.network.boxes(&mut recorder, &trunk, proposals);
+        let boxes = self.network.boxes(&mut recorder, &recorded, proposals);
         let (image, settings) = ((size[0], size[1]), (&Settings::default(), EXPECTED_LESIONS));
         self.network.chosen_masks(
             &mut recorder,
-            &trunk,
+            &recorded,
             (proposals, &boxes.outputs),
             image,
             settings,
         );
         let (later, _) = self.keep(recorder.finish());
-        trunk.dispatches.iter().cloned().chain(later).collect()
+        recorded.dispatches.iter().cloned().chain(later).collect()
     }
 }
 
@@ -195,15 +197,15 @@ impl Backend for WebGpuBackend {
         let slice = self.slices.get() + 1;
         self.slices.set(slice);
         let watch = self.gpu.watch();
-        let trunk = self.trunk([input.height, input.width]);
+        let recorded = self.recorded_for([input.height, input.width]);
         let image = [input.image_height, input.image_width];
-        self.network.set_picture(&self.gpu, &trunk, &input.grey, image);
-        let wanted: Vec<&Numbers> = trunk.proposals.iter().collect();
-        let values = self.gpu.run(watch, &trunk.dispatches, &wanted).await?;
+        self.network.set_picture(&self.gpu, &recorded, &input.grey, image);
+        let wanted: Vec<&Numbers> = recorded.proposals.iter().collect();
+        let values = self.gpu.run(watch, &recorded.dispatches, &wanted).await?;
         progress.enter(Stage::Features).await?;
-        let levels = trunk.levels.iter().zip(&values);
+        let levels = recorded.levels.iter().zip(&values);
         let maps = levels.map(|(level, values)| self.network.rpn_maps(level, values)).collect();
-        Ok((WebGpuPyramid { trunk, slice, ahead: Vec::new() }, maps))
+        Ok((WebGpuPyramid { recorded, slice, ahead: Vec::new() }, maps))
     }
 
     /// Second read-back: box outputs and the masks expected to be needed.
@@ -221,15 +223,15 @@ impl Backend for WebGpuBackend {
         }
         let watch = self.gpu.watch();
         let mut recorder = self.recorder();
-        let boxes = self.network.boxes(&mut recorder, &pyramid.trunk, proposals);
+        let boxes = self.network.boxes(&mut recorder, &pyramid.recorded, proposals);
         let classes = self.architecture.masks.num_classes();
         let rows = proposals.len() * (classes - 1);
         let limit =
             settings.map_or(0, |settings| EXPECTED_LESIONS.min(settings.detections).min(rows));
         let chosen = settings.filter(|_| limit > 0).and_then(|settings| {
             let of = (proposals, &boxes.outputs);
-            let (recorder, trunk) = (&mut recorder, &*pyramid.trunk);
-            self.network.chosen_masks(recorder, trunk, of, image, (settings, limit))
+            let (recorder, recorded) = (&mut recorder, &*pyramid.recorded);
+            self.network.chosen_masks(recorder, recorded, of, image, (settings, limit))
         });
         let mut wanted = vec![&boxes.outputs];
         if let Some(chosen) = &chosen {
@@ -279,7 +281,7 @@ impl Backend for WebGpuBackend {
             let mut recorder = self.recorder();
             let boxes =
                 chunk.iter().map(|index| (&detections[*index].bbox, detections[*index].class));
-            let masks = self.network.masks(&mut recorder, &pyramid.trunk, boxes);
+            let masks = self.network.masks(&mut recorder, &pyramid.recorded, boxes);
             let wanted: Vec<&Numbers> = masks.iter().collect();
             let values = next(&mut self.run(watch, recorder, &wanted).await?)?;
             for (index, mask) in chunk.iter().zip(values.chunks_exact(CELLS)) {
@@ -296,11 +298,11 @@ impl Backend for WebGpuBackend {
         boxes: &[BBox],
     ) -> Result<SliceFeatures, PredictError> {
         self.check(pyramid)?;
-        let last = &pyramid.trunk.last;
+        let last = &pyramid.recorded.last;
         let watch = self.gpu.watch();
         let mut recorder = self.recorder();
         let found = (!boxes.is_empty())
-            .then(|| self.network.boxes(&mut recorder, &pyramid.trunk, boxes).representations);
+            .then(|| self.network.boxes(&mut recorder, &pyramid.recorded, boxes).representations);
         let wanted: Vec<&Numbers> = [&last.numbers].into_iter().chain(&found).collect();
         let mut values = self.run(watch, recorder, &wanted).await?;
         let dims = [1, last.height, last.width, last.channels];
@@ -314,12 +316,12 @@ impl Backend for WebGpuBackend {
 
     async fn features(&self, pyramid: &WebGpuPyramid) -> Result<Vec<Vec<f32>>, PredictError> {
         self.check(pyramid)?;
-        let trunk = &pyramid.trunk;
-        let values = self.gpu.run(self.gpu.watch(), &[], &[&trunk.numbers]).await?;
+        let recorded = &pyramid.recorded;
+        let values = self.gpu.run(self.gpu.watch(), &[], &[&recorded.numbers]).await?;
         let values = next(&mut values.into_iter())?;
         let mut rest = &values[..];
         let mut levels = Vec::new();
-        for level in &trunk.levels {
+        for level in &recorded.levels {
             let (own, others) = rest.split_at(level.height * level.width * CHANNELS);
             let dims = [1, level.height, level.width, CHANNELS];
             levels.push(FeatureMap { values: own.to_vec(), dims }.to_channels_first());

@@ -74,7 +74,7 @@ pub struct Level {
 
 /// All that does not depend on proposals, for planes of one size: written down once, run for every slice.
 #[derive(Debug)]
-pub struct Trunk {
+pub struct Pyramid {
     /// Rows and columns of the plane.
     pub size: [usize; 2],
     grey: Numbers,
@@ -93,7 +93,7 @@ pub struct Trunk {
     rooms: Vec<Numbers>,
 }
 
-impl Drop for Trunk {
+impl Drop for Pyramid {
     fn drop(&mut self) {
         self.rooms.iter().for_each(Numbers::destroy);
     }
@@ -173,8 +173,8 @@ impl GpuMaskRcnn {
         5 * self.classes
     }
 
-    /// Writes down the trunk for planes of this size.
-    pub fn trunk(&self, gpu: &Gpu, size: [usize; 2]) -> Trunk {
+    /// Writes down the pyramid for planes of this size.
+    pub fn pyramid(&self, gpu: &Gpu, size: [usize; 2]) -> Pyramid {
         let mut recording = Recorder::new(gpu, Vec::new());
         let recorder = &mut recording;
         let grey = gpu.room(size[0] * size[1]);
@@ -214,13 +214,13 @@ impl GpuMaskRcnn {
         let Recording { dispatches, rooms, shapes } = recording.finish();
         let own = vec![grey.clone(), stem_shape.clone(), numbers.clone()];
         let rooms = [rooms, shapes, own].concat();
-        Trunk { size, grey, stem_shape, dispatches, numbers, levels, last, proposals, rooms }
+        Pyramid { size, grey, stem_shape, dispatches, numbers, levels, last, proposals, rooms }
     }
 
     /// Takes a picture in: its plane, and its rows and columns within it.
-    pub fn set_picture(&self, gpu: &Gpu, trunk: &Trunk, grey: &[f32], image: [usize; 2]) {
-        gpu.write(&trunk.grey, grey);
-        gpu.write_words(&trunk.stem_shape, &self.stem.shape(trunk.size, image));
+    pub fn set_picture(&self, gpu: &Gpu, pyramid: &Pyramid, grey: &[f32], image: [usize; 2]) {
+        gpu.write(&pyramid.grey, grey);
+        gpu.write_words(&pyramid.stem_shape, &self.stem.shape(pyramid.size, image));
     }
 
     /// What the proposal head said of a level, channels first.
@@ -239,10 +239,15 @@ impl GpuMaskRcnn {
     }
 
     /// Writes down the box head for boxes with their classes.
-    pub fn boxes(&self, recorder: &mut Recorder<'_>, trunk: &Trunk, boxes: &[BBox]) -> BoxNumbers {
+    pub fn boxes(
+        &self,
+        recorder: &mut Recorder<'_>,
+        pyramid: &Pyramid,
+        boxes: &[BBox],
+    ) -> BoxNumbers {
         let count = boxes.len();
-        let regions = regions(recorder, trunk, boxes.iter().map(|bbox| (bbox, 0)));
-        let pooled = roi_align(recorder, trunk, (&regions, None), [count, BOX_POOL]);
+        let regions = regions(recorder, pyramid, boxes.iter().map(|bbox| (bbox, 0)));
+        let pooled = roi_align(recorder, pyramid, (&regions, None), [count, BOX_POOL]);
         let parts = self.box_head.first.record(recorder, &pooled, count);
         let representations = recorder.room(count * BOX_HEAD_FEATURES);
         let outputs = recorder.room(count * self.outputs());
@@ -278,12 +283,12 @@ impl GpuMaskRcnn {
     pub fn chosen_masks(
         &self,
         recorder: &mut Recorder<'_>,
-        trunk: &Trunk,
+        pyramid: &Pyramid,
         (proposals, outputs): (&[BBox], &Numbers),
         image: (usize, usize),
         (settings, limit): (&Settings, usize),
     ) -> Option<ChosenMasks> {
-        let ([level], Some(_)) = (&trunk.levels[..], &self.masks) else { return None };
+        let ([level], Some(_)) = (&pyramid.levels[..], &self.masks) else { return None };
         // The device knows no other rule.
         if settings.scores != ScoreFunction::Softmax || settings.keep_empty {
             return None;
@@ -327,7 +332,7 @@ impl GpuMaskRcnn {
                 bytes: (NUMBER * (outputs.len + 5 * rows)) as u64,
             },
         ));
-        let masks = self.masks_of(recorder, trunk, (&regions, Some(&count)), limit)?;
+        let masks = self.masks_of(recorder, pyramid, (&regions, Some(&count)), limit)?;
         Some(ChosenMasks { count, chosen, masks })
     }
 
@@ -335,24 +340,24 @@ impl GpuMaskRcnn {
     pub fn masks<'b>(
         &self,
         recorder: &mut Recorder<'_>,
-        trunk: &Trunk,
+        pyramid: &Pyramid,
         boxes: impl ExactSizeIterator<Item = (&'b BBox, usize)>,
     ) -> Option<Numbers> {
         let count = boxes.len();
-        let regions = regions(recorder, trunk, boxes);
-        self.masks_of(recorder, trunk, (&regions, None), count)
+        let regions = regions(recorder, pyramid, boxes);
+        self.masks_of(recorder, pyramid, (&regions, None), count)
     }
 
     fn masks_of(
         &self,
         recorder: &mut Recorder<'_>,
-        trunk: &Trunk,
+        pyramid: &Pyramid,
         (regions, count): (&Numbers, Option<&Numbers>),
         limit: usize,
     ) -> Option<Numbers> {
         let branch = self.masks.as_ref()?;
         let mut hidden = Map {
-            numbers: roi_align(recorder, trunk, (regions, count), [limit, MASK_POOL]),
+            numbers: roi_align(recorder, pyramid, (regions, count), [limit, MASK_POOL]),
             images: limit,
             height: MASK_POOL,
             width: MASK_POOL,
@@ -393,12 +398,12 @@ impl GpuMaskRcnn {
 /// Regions of boxes on the levels that their sizes send them to.
 fn regions<'b>(
     recorder: &mut Recorder<'_>,
-    trunk: &Trunk,
+    pyramid: &Pyramid,
     boxes: impl Iterator<Item = (&'b BBox, usize)>,
 ) -> Numbers {
     let mut records = Vec::new();
     for (bbox, class) in boxes {
-        let level = &trunk.levels[level_of(bbox, trunk.levels.len())];
+        let level = &pyramid.levels[level_of(bbox, pyramid.levels.len())];
         records.extend(<[f32; 4]>::from(*bbox).map(|edge| (edge * level.scale).to_bits()));
         records.extend(words(&[level.first, level.height, level.width, class]));
     }
@@ -408,7 +413,7 @@ fn regions<'b>(
 /// `[count, bins, bins, channels]` of regions.
 fn roi_align(
     recorder: &mut Recorder<'_>,
-    trunk: &Trunk,
+    pyramid: &Pyramid,
     (regions, counted): (&Numbers, Option<&Numbers>),
     [count, bins]: [usize; 2],
 ) -> Numbers {
@@ -419,11 +424,11 @@ fn roi_align(
     let shape = recorder.shape(&words(&[count, PYRAMID_CHANNELS / 4]));
     recorder.dispatches.push(gpu.dispatch(
         &gpu.kernel(Shader::RoiAlign, constants),
-        &[Some(&trunk.numbers), Some(regions), counted, Some(&output), Some(&shape)],
+        &[Some(&pyramid.numbers), Some(regions), counted, Some(&output), Some(&shape)],
         [bins * bins, count, 1],
         Work {
             operations: 4 * 14 * output.len as u64,
-            bytes: (NUMBER * (trunk.numbers.len + output.len)) as u64,
+            bytes: (NUMBER * (pyramid.numbers.len + output.len)) as u64,
         },
     ));
     output

@@ -237,7 +237,7 @@ pub fn regions(architecture: &Architecture, state: &StateDict) -> Result<Vec<u8>
         let side = Size::Fixed(MASK_SIDE);
         graph.output("masks", &[Size::Any("masks"), Size::Fixed(classes), side, side]);
     }
-    // With a head that sees the trunk's features module S alone gives no class.
+    // With a head that sees the backbone's features module S alone gives no class.
     let score_module = architecture.score_module.filter(|_| !architecture.feature_module);
     if let Some((roi_batch, _)) = score_module {
         let width = Size::Fixed(roi_batch * ROI_FEATURES);

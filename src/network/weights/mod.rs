@@ -164,16 +164,16 @@ impl StateDict {
         Ok(parameter)
     }
 
-    /// Whether both files hold the same detector trunk: backbone, proposals, box head.
+    /// Whether both files hold the same detector up to its boxes: backbone, proposals, box head.
     ///
     /// Then the detector's and the classifier's work up to the box predictions is the same.
-    pub fn shares_trunk_with(&self, other: &Self) -> bool {
+    pub fn shares_detector_with(&self, other: &Self) -> bool {
         const TRUNK: [&str; 4] =
             ["backbone.", "rpn.", "roi_heads.box_head.", "roi_heads.box_predictor."];
-        fn trunk(state: &StateDict) -> impl Iterator<Item = (&String, &Parameter)> {
+        fn detector(state: &StateDict) -> impl Iterator<Item = (&String, &Parameter)> {
             state.tensors.iter().filter(|(name, _)| TRUNK.iter().any(|part| name.starts_with(part)))
         }
-        self.anchors == other.anchors && trunk(self).eq(trunk(other))
+        self.anchors == other.anchors && detector(self).eq(detector(other))
     }
 
     /// Adds a tensor under the author's name for it; names of newer torchvision are translated.
