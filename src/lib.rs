@@ -17,6 +17,21 @@
 //! | `figures` | charts as SVG and PNG (native only) |
 //! | `cli` | the command line (native only) |
 //! | [`web`] | the page and its workers; what needs a browser is wasm only |
+//!
+//! # Examples
+//!
+//! ```no_run
+//! use groundglass::image::decode_slice;
+//! use groundglass::inference::{CpuBackend, LoadedModel, ModelFile, NoProgress, Predictor, Settings};
+//!
+//! let file = ModelFile::read("resnet18t1", &std::fs::read("models/resnet18t1.bpk")?)?;
+//! let model = LoadedModel::new(Some(file.clone()), Some(file))?;
+//! let predictor: Predictor<CpuBackend> = Predictor::on_cpu(&model, "cpu")?;
+//! let slice = decode_slice("scan.png", &std::fs::read("scan.png")?, None)?;
+//! let report = pollster::block_on(predictor.predict(&slice, &Settings::default(), &mut NoProgress))?;
+//! println!("{} lesions, {:?}", report.lesions.len(), report.classes);
+//! # Ok::<(), Box<dyn std::error::Error>>(())
+//! ```
 #![cfg_attr(test, allow(clippy::unwrap_used, clippy::expect_used, clippy::panic))]
 
 pub mod classes;

@@ -2,6 +2,14 @@
 
 /// The value below which a share of sorted values lies, in proportion between its two neighbours, as NumPy's
 /// `quantile` has it; `None` without any value.
+///
+/// # Examples
+///
+/// ```
+/// use groundglass::statistics::quantile;
+///
+/// assert_eq!(quantile(&[1.0, 2.0, 4.0], 0.75), Some(3.0));
+/// ```
 pub fn quantile(sorted: &[f64], share: f64) -> Option<f64> {
     let last = sorted.len().checked_sub(1)?;
     let place = share * last as f64;

@@ -57,6 +57,15 @@ impl BBox {
     /// Two boxes without area give `0 / 0`, which is NaN: no comparison with a threshold holds for
     /// it, so neither suppresses the other. The reference behaves so, and zero-height anchors make
     /// it matter (docs/method.md, 1.4).
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use groundglass::detection::BBox;
+    ///
+    /// let (left, right) = (BBox::new(0.0, 0.0, 10.0, 10.0), BBox::new(5.0, 0.0, 15.0, 10.0));
+    /// assert_eq!(left.iou(&right), 50.0 / 150.0);
+    /// ```
     pub fn iou(&self, other: &Self) -> f32 {
         let intersection = self.intersection(other);
         intersection / (self.area() + other.area() - intersection)

@@ -29,6 +29,21 @@ pub enum Match {
 ///
 /// With `low_quality`, every box that overlaps some true box as much as any does is matched as well,
 /// to the true box that it overlaps most: so no lesion goes without an anchor.
+///
+/// # Examples
+///
+/// ```
+/// use groundglass::detection::BBox;
+/// use groundglass::detection::matcher::{Match, MatchThresholds, match_boxes};
+///
+/// let lesion = [BBox::new(0.0, 0.0, 20.0, 20.0)];
+/// let anchors = [BBox::new(0.0, 0.0, 16.0, 20.0), BBox::new(50.0, 50.0, 66.0, 66.0)];
+/// let thresholds = MatchThresholds { foreground: 0.7, background: 0.3 };
+/// assert_eq!(
+///     match_boxes(&lesion, &anchors, thresholds, true),
+///     [Match::Foreground(0), Match::Background]
+/// );
+/// ```
 pub fn match_boxes(
     truth: &[BBox],
     boxes: &[BBox],

@@ -15,6 +15,15 @@ pub fn rank(scores: &[f32]) -> Vec<usize> {
 ///
 /// Only boxes of the same group (feature level or class) suppress each other. Comparison with
 /// NaN is false, so boxes without area survive each other (see [`BBox::iou`]).
+///
+/// # Examples
+///
+/// ```
+/// use groundglass::detection::{BBox, nms::nms};
+///
+/// let boxes = [[0.0, 0.0, 10.0, 10.0], [1.0, 0.0, 11.0, 10.0], [40.0, 40.0, 50.0, 50.0]].map(BBox::from);
+/// assert_eq!(nms(&boxes, &[0.7, 0.9, 0.8], |_| 0, 0.5), [1, 2]);
+/// ```
 pub fn nms<G: Eq + Hash>(
     boxes: &[BBox],
     scores: &[f32],

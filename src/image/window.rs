@@ -36,6 +36,14 @@ impl Window {
     }
 
     /// The 8-bit intensity of a value.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use groundglass::image::Window;
+    ///
+    /// assert_eq!([-2000.0, -600.0, 400.0].map(|value| Window::LUNG.apply(value)), [0, 128, 255]);
+    /// ```
     pub fn apply(&self, hounsfield: f32) -> u8 {
         let low = self.center - self.width / 2.0;
         // `as` saturates, and sends NaN to 0.

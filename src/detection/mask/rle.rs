@@ -32,6 +32,18 @@ pub enum RleError {
 
 impl Rle {
     /// Encodes a mask.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use groundglass::detection::Mask;
+    /// use groundglass::detection::mask::rle::Rle;
+    ///
+    /// let mask = Mask { width: 2, height: 2, pixels: vec![false, true, false, true] };
+    /// let encoded = Rle::encode(&mask);
+    /// assert_eq!(encoded.counts, "22");
+    /// assert_eq!(encoded.decode().as_ref(), Ok(&mask));
+    /// ```
     pub fn encode(mask: &Mask) -> Self {
         let mut runs: Vec<i64> = vec![0];
         let mut inside = false;
