@@ -1,6 +1,8 @@
 # make serve   builds the page and serves it (installs what is missing first)
 # make test    runs every check there is
 # make dist    writes the optimised static site to dist/, with the JavaScript package in dist/package/
+# make race    times this program and its peers by turns (downloads them first: some gigabytes)
+# make gate    fails if this revision is slower than BASE=REVISION
 # make fuzz    feeds every decoder of untrusted files for FUZZ_SECONDS each (needs nightly Rust)
 
 TRUNK_VERSION := 0.21.14
@@ -9,6 +11,8 @@ DENY_VERSION := 0.20.2
 FUZZ_VERSION := 0.13.2
 FUZZ_SECONDS ?= 120
 TOOLS := $(CURDIR)/target/tools
+RACE := $(CURDIR)/target/race
+BASE ?= HEAD~1
 # Where they are built: once for what they share, without what a debugger would need.
 INSTALL := CARGO_PROFILE_DEV_DEBUG=false cargo install --locked --root $(TOOLS) --target-dir $(TOOLS)/build
 export PATH := $(TOOLS)/bin:$(TOOLS)/node_modules/.bin:$(HOME)/.cargo/bin:$(PATH)
@@ -16,7 +20,7 @@ export PATH := $(TOOLS)/bin:$(TOOLS)/node_modules/.bin:$(HOME)/.cargo/bin:$(PATH
 # Of make's two jobs each may use all cores: cargo would take them for a limit of its own.
 unexport MAKEFLAGS
 
-.PHONY: serve test dist package tools fmt lint deny unit browser fuzz
+.PHONY: serve test dist package tools fmt lint deny unit browser race gate fuzz
 
 serve: tools
 	@echo "groundglass will be at http://127.0.0.1:8080/"
@@ -71,6 +75,19 @@ unit:
 # Needs dist/, Chromium and ChromeDriver; names what it skips. Screenshots go to artifacts/.
 browser:
 	cargo test --locked --profile checks --features webgpu --test browser
+
+race: dist
+	cargo build --locked --release
+	test -x $(RACE)/bin/python || python3 -m venv $(RACE)
+	$(RACE)/bin/pip install -q -r tests/race/requirements.txt
+	cp tests/race/package.json tests/race/package-lock.json $(RACE) && npm ci --ignore-scripts --prefix $(RACE)
+	$(RACE)/bin/python tests/race/race.py target/release/groundglass --dist dist --web $(RACE)/node_modules
+
+gate:
+	git worktree remove --force target/gate 2>/dev/null; git worktree add --detach target/gate $(BASE)
+	cd target/gate && cargo build --locked --release --target-dir $(CURDIR)/target/gate-build
+	cargo build --locked --release
+	python3 tests/race/gate.py target/gate-build/release/groundglass target/release/groundglass
 
 fuzz:
 	@cargo fuzz --version 2>/dev/null | grep -q . || $(INSTALL) cargo-fuzz --version $(FUZZ_VERSION)

@@ -6,7 +6,7 @@ so it finds nothing to outline; ours outlines one lesion and classifies the slic
 
     pip install torch torchvision
     cargo build --release
-    python tests/torch/inference.py target/release/groundglass
+    python tests/race/torchvision_inference.py target/release/groundglass
 
 Research use only, not a medical device.
 """
@@ -23,7 +23,7 @@ import torch
 import torchvision
 from PIL import Image
 
-from training_step import network
+from torchvision_training import network
 
 ROUNDS = 5
 RUNS = 15
@@ -45,8 +45,8 @@ def our_round(program):
     return json.loads(output.stdout)["median_milliseconds"]["total"]
 
 
-def main():
-    program = sys.argv[1]
+def prepared():
+    """The network and the phantom."""
     path = pathlib.Path(__file__).parents[2] / "www/samples/phantom-covid19.png"
     picture = numpy.asarray(Image.open(path).convert("RGB"))
     image = torch.from_numpy(picture.copy()).permute(2, 0, 1).float() / 255
@@ -54,6 +54,12 @@ def main():
     model = network().eval()
     model.rpn._pre_nms_top_n = model.rpn._post_nms_top_n = {"training": 1000, "testing": 1000}
     model.roi_heads.score_thresh, model.roi_heads.nms_thresh = 0.75, 0.75
+    return model, image
+
+
+def main():
+    program = sys.argv[1]
+    model, image = prepared()
     print(f"torch {torch.__version__}, torchvision {torchvision.__version__}, {torch.get_num_threads()} threads")
     ratios = []
     for number in range(ROUNDS):

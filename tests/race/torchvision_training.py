@@ -3,7 +3,7 @@ beside `groundglass bench --training`: the two take turns, so that a busy machin
 
     pip install torch torchvision
     cargo build --release
-    python tests/torch/training_step.py target/release/groundglass
+    python tests/race/torchvision_training.py target/release/groundglass
 
 Research use only, not a medical device.
 """
@@ -110,12 +110,17 @@ def our_round(program):
     return json.loads(output.stdout)["training_step_milliseconds"]
 
 
-def main():
-    program = sys.argv[1]
+def prepared(program):
+    """What a round needs."""
     image, target = phantom(program)
     torch.manual_seed(1)
     model = network()
-    optimizer = torch.optim.Adam(model.parameters(), lr=5e-4, weight_decay=1e-3)
+    return model, torch.optim.Adam(model.parameters(), lr=5e-4, weight_decay=1e-3), image, target
+
+
+def main():
+    program = sys.argv[1]
+    model, optimizer, image, target = prepared(program)
     print(f"torch {torch.__version__}, torchvision {torchvision.__version__}, {torch.get_num_threads()} threads, {len(target['boxes'])} lesions")
     ratios = []
     for number in range(ROUNDS):
