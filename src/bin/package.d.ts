@@ -49,6 +49,13 @@ export type Refusal =
   | { unlike_mean: Unlike }
   | { unlike_contrast: Unlike };
 
+/** A lung of the patient, and how much of it lesions cover. */
+export interface Lung {
+  area_px: number;
+  affected_px: number;
+  mask: RunLengths;
+}
+
 /** A lesion, in the slice's own pixels. */
 export interface Lesion {
   label: "lesion" | "ground_glass" | "consolidation";
@@ -87,6 +94,10 @@ export interface SliceReport {
   refusal: string | null;
   /** The same for programs. */
   refusal_reason: Refusal | null;
+  /** Millimetres towards the patient's head. */
+  position_mm: number | null;
+  /** The lungs, found by thresholds. */
+  lungs: { right: Lung; left: Lung } | null;
   logits: [number, number, number] | null;
   /** The regions that the class was told from, strongest first. */
   regions: RankedRegion[];

@@ -338,6 +338,7 @@ mod tests {
                 height: side,
                 pixels,
                 spacing_mm: None,
+                plane: None,
                 not_chest_ct: None,
                 warnings: Vec::new(),
             };

@@ -210,6 +210,7 @@ mod tests {
             height: 1,
             pixels: vec![0],
             spacing_mm: None,
+            plane: None,
             not_chest_ct: None,
             warnings: Vec::new(),
         };

@@ -130,6 +130,7 @@ mod tests {
                 height: side,
                 pixels: pixels.collect(),
                 spacing_mm: None,
+                plane: None,
                 not_chest_ct: None,
                 warnings: Vec::new(),
             }

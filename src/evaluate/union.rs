@@ -42,6 +42,13 @@ impl UnionPixels {
         pixels
     }
 
+    /// Of two regions of one slice.
+    pub fn of(found: &[bool], drawn: &[bool]) -> Self {
+        let count = |region: &[bool]| region.iter().filter(|inside| **inside).count();
+        let both = found.iter().zip(drawn).filter(|(found, drawn)| **found && **drawn).count();
+        Self { both, found: count(found), drawn: count(drawn) }
+    }
+
     /// Of several slices together.
     pub fn sum<'a>(slices: impl Iterator<Item = &'a Self>) -> Self {
         slices.fold(Self::default(), |sum, own| Self {

@@ -3,7 +3,7 @@
 use crate::classes::SliceClass;
 use crate::report::{Lesion, Report, SliceReport};
 
-const COLUMNS: [&str; 21] = [
+const COLUMNS: [&str; 25] = [
     "source",
     "width",
     "height",
@@ -25,6 +25,10 @@ const COLUMNS: [&str; 21] = [
     "model_sha256",
     "warnings",
     "notice",
+    "right_lung_px",
+    "right_lung_affected_px",
+    "left_lung_px",
+    "left_lung_affected_px",
 ];
 
 /// The table, with a line of column names, as specified by RFC 4180.
@@ -82,6 +86,16 @@ fn record(report: &Report, slice: &SliceReport, lesion: Option<(usize, &Lesion)>
     row.push(model.map(|model| model.sha256.clone()).unwrap_or_default());
     row.push(text(&slice.warnings.join("; ")));
     row.push(report.notice.clone());
+    match &slice.lungs {
+        Some(lungs) => row.extend(
+            lungs
+                .sides()
+                .iter()
+                .flat_map(|lung| [lung.area_px, lung.affected_px])
+                .map(|count| count.to_string()),
+        ),
+        None => row.extend([const { String::new() }; 4]),
+    }
     row
 }
 

@@ -5,10 +5,12 @@ use base64::engine::general_purpose::STANDARD;
 use maud::{DOCTYPE, Markup, PreEscaped, html};
 
 use crate::classes::CLASSES;
-use crate::report::{ModelInfo, Report, SliceReport};
+use crate::report::{ModelInfo, Report, SeriesReport, SliceReport};
 
 /// Most slices shown with their picture.
 pub const MOST_PICTURES: usize = 60;
+/// Most lesions listed of a series.
+const MOST_LESIONS: usize = 20;
 
 const POLICY: &str = "default-src 'none'; img-src data:; style-src 'unsafe-inline'";
 
@@ -93,6 +95,7 @@ fn summary(report: &Report) -> Markup {
         @for series in &report.series {
             h2 { (series.name) }
             p { (series.summary()) }
+            (joined_lesions(series))
             (notes(&series.warnings))
         }
         @if let Some(measured) = measured {
@@ -128,6 +131,37 @@ fn summary(report: &Report) -> Markup {
     }
 }
 
+/// The largest lesions of a series.
+fn joined_lesions(series: &SeriesReport) -> Markup {
+    html! {
+        @if !series.joined_lesions.is_empty() {
+            table {
+                thead {
+                    tr {
+                        @for title in ["Lesion", "Slices", "Volume", "Largest diameter", "Score"] {
+                            th { (title) }
+                        }
+                    }
+                }
+                tbody {
+                    @for (number, lesion) in series.joined_lesions.iter().take(MOST_LESIONS).enumerate() {
+                        tr {
+                            td { (number + 1) ", " (lesion.label.name()) }
+                            td { (lesion.slices[0] + 1) " to " (lesion.slices[1] + 1) }
+                            td { @if let Some(ml) = lesion.volume_ml { (format!("{ml:.1} ml")) } }
+                            td { @if let Some(mm) = lesion.diameter_mm { (format!("{mm:.0} mm")) } }
+                            td { (format!("{:.2}", lesion.score)) }
+                        }
+                    }
+                }
+            }
+            @if series.joined_lesions.len() > MOST_LESIONS {
+                p { "The largest " (MOST_LESIONS) " of " (series.joined_lesions.len()) " lesions." }
+            }
+        }
+    }
+}
+
 fn of_slice(slice: &SliceReport, png: Option<&[u8]>) -> Markup {
     html! {
         h3 { (slice.source) }
@@ -148,6 +182,12 @@ fn of_slice(slice: &SliceReport, png: Option<&[u8]>) -> Markup {
                         }
                     }
                 }
+            }
+        }
+        @if let Some(lungs) = &slice.lungs {
+            p {
+                "Lungs covered by lesions: " (format!("{:.1} %", lungs.affected_share() * 100.0))
+                ". Found by thresholds, which can be wrong."
             }
         }
         (notes(&slice.warnings))

@@ -129,6 +129,7 @@ mod tests {
             height: 3,
             pixels: vec![9; 12],
             spacing_mm: None,
+            plane: None,
             not_chest_ct: None,
             warnings: Vec::new(),
         }

@@ -1,6 +1,7 @@
 //! From files to the network's input: decoding, series, windowing, resizing; and phantoms.
 
 pub mod decode;
+pub mod lungs;
 mod natural_order;
 pub mod phantom;
 pub mod plane;

@@ -210,6 +210,7 @@ pub fn draw(class: SliceClass, seed: u64) -> Phantom {
         height: SIDE,
         pixels,
         spacing_mm: None,
+        plane: None,
         not_chest_ct: None,
         warnings: Vec::new(),
     };

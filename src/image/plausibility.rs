@@ -74,7 +74,8 @@ fn lung_share(slice: &CtSlice, threshold: u8) -> f64 {
     area as f64 / (slice.width * slice.height) as f64
 }
 
-fn surrounded(slice: &CtSlice, threshold: u8) -> Vec<Component> {
+/// Dark regions that brighter ones surround, none of them a ring.
+pub(super) fn surrounded(slice: &CtSlice, threshold: u8) -> Vec<Component> {
     let (width, height) = (slice.width, slice.height);
     let dark =
         Mask { width, height, pixels: slice.pixels.iter().map(|p| *p <= threshold).collect() };
@@ -164,6 +165,7 @@ mod tests {
             height: side,
             pixels: (0..side * side).map(|i| pixels(i % side, i / side)).collect(),
             spacing_mm: None,
+            plane: None,
             not_chest_ct: None,
             warnings: Vec::new(),
         }

@@ -231,6 +231,7 @@ mod tests {
             height,
             pixels: (0..width * height).map(|i| (i % 251) as u8).collect(),
             spacing_mm: None,
+            plane: None,
             not_chest_ct: None,
             warnings: Vec::new(),
         }

@@ -15,6 +15,8 @@ pub struct CtSlice {
     pub pixels: Vec<u8>,
     /// Millimetres between rows and between columns, if the file tells.
     pub spacing_mm: Option<[f64; 2]>,
+    /// Where it lies in the patient, if the file tells.
+    pub plane: Option<Plane>,
     /// Why it is no axial slice of a chest CT, if its file says so.
     pub not_chest_ct: Option<NotChestCt>,
     /// What the user should know about how the file was read.
@@ -47,6 +49,8 @@ pub struct RawSlice {
     pub window: Option<Window>,
     /// Millimetres between rows and between columns, if the file tells.
     pub spacing_mm: Option<[f64; 2]>,
+    /// Where it lies in the patient, if the file tells.
+    pub plane: Option<Plane>,
     /// Why it is no axial slice of a chest CT, if its file says so.
     pub not_chest_ct: Option<NotChestCt>,
     /// What the user should know about how the file was read.
@@ -82,6 +86,7 @@ impl RawSlice {
             height: self.height,
             pixels,
             spacing_mm: self.spacing_mm,
+            plane: self.plane,
             not_chest_ct: self.not_chest_ct,
             warnings,
         }

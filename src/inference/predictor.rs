@@ -11,7 +11,7 @@ use crate::detection::mask::rle::Rle;
 use crate::detection::roi_batch::RoiBatch;
 use crate::detection::{BBox, Mask};
 use crate::image::preprocess::Resize;
-use crate::image::{CtSlice, NetworkInput, plausibility};
+use crate::image::{CtSlice, NetworkInput, lungs, plausibility};
 use crate::inference::backend::Backend;
 use crate::inference::detector::{self, DetectorOutput, StageOutputs};
 use crate::inference::error::PredictError;
@@ -25,6 +25,7 @@ use crate::inference::slice_classifier::{
 use crate::inference::slice_features::covered_share;
 use crate::network::WeightsError;
 use crate::network::heads::{BOX_HEAD_FEATURES, MASK_SIDE};
+use crate::report::lungs::LungsSlice;
 use crate::report::regions::RankedRegion;
 use crate::report::verdict::Calibration;
 use crate::report::{ClassProbabilities, Lesion, ModelsInfo, Report, SliceReport};
@@ -238,11 +239,12 @@ impl<B: Backend> Predictor<B> {
         let classes = logits.as_ref().map(|logits| self.class_probabilities(logits));
         let calibration = self.classifier.as_ref().map(|classifier| &classifier.calibration);
         let verdict = calibration.zip(classes).map(|(known, classes)| known.verdict(&classes));
-        let report = SliceReport {
+        let mut report = SliceReport {
             source: slice.source.clone(),
             width: slice.width,
             height: slice.height,
             spacing_mm: slice.spacing_mm,
+            position_mm: slice.plane.map(|plane| plane.origin[2]),
             classes,
             verdict,
             refusal: refusal.as_ref().map(ToString::to_string),
@@ -252,9 +254,15 @@ impl<B: Backend> Predictor<B> {
             lesions,
             segmented: self.segmentation.is_some(),
             forced: unfit.is_some(),
-            milliseconds: clock.finish(),
+            lungs: None,
+            milliseconds: BTreeMap::new(),
             warnings,
         };
+        if report.segmented {
+            let labels = report.label_map();
+            report.lungs = lungs::segment(slice).map(|found| LungsSlice::new(&found, &labels));
+        }
+        report.milliseconds = clock.finish();
         Ok(Prediction { report, mask_logits })
     }
 

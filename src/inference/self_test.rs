@@ -68,6 +68,7 @@ pub fn input() -> NetworkInput {
         height: SIDE,
         pixels,
         spacing_mm: None,
+        plane: None,
         not_chest_ct: None,
         warnings: Vec::new(),
     };

@@ -2,6 +2,8 @@
 
 use serde::{Deserialize, Serialize};
 
+use crate::report::joined_lesions::{JoinedLesion, join};
+use crate::report::lung_volume::LungsSeries;
 use crate::report::{ClassProbabilities, SliceReport};
 
 /// A series and its sum.
@@ -19,6 +21,12 @@ pub struct SeriesReport {
     pub distance_mm: Option<f64>,
     /// Volume under all masks in millilitres: their area times the distance. `None` without spacing.
     pub lesion_volume_ml: Option<f64>,
+    /// Lesions through neighbouring slices, the largest first; of a single slice none are listed.
+    #[serde(default)]
+    pub joined_lesions: Vec<JoinedLesion>,
+    /// The lungs; `None` without spacing, or where none were found.
+    #[serde(default)]
+    pub lungs: Option<LungsSeries>,
     /// Mean of the class probabilities of the slices that have some.
     pub mean_classes: Option<ClassProbabilities>,
     /// How many these are.
@@ -44,6 +52,8 @@ impl SeriesReport {
             slices_with_lesions: slices.iter().filter(|slice| !slice.lesions.is_empty()).count(),
             distance_mm,
             lesion_volume_ml: distance_mm.and_then(|distance| volume_ml(slices, distance)),
+            joined_lesions: if slices.len() > 1 { join(slices, distance_mm) } else { Vec::new() },
+            lungs: distance_mm.and_then(|distance| LungsSeries::new(slices, distance)),
             mean_classes: mean_classes(slices),
             slices_with_classes: slices.iter().filter(|slice| slice.classes.is_some()).count(),
             warnings,
@@ -64,6 +74,16 @@ impl SeriesReport {
                 " Lesion volume {volume:.1} ml: area of the masks times the distance of the slices, {:.2} mm.",
                 self.distance_mm.unwrap_or_default()
             );
+        }
+        if self.joined_lesions.len() > 1 || self.slices_with_lesions > 1 {
+            words += &format!(
+                " Joined through neighbouring slices they are {} lesions.",
+                self.joined_lesions.len()
+            );
+        }
+        if let Some(lungs) = &self.lungs {
+            words += " ";
+            words += &lungs.summary();
         }
         if let Some(classes) = &self.mean_classes {
             words += &format!(

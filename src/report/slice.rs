@@ -9,6 +9,7 @@ use crate::classes::{CLASSES, LesionKind};
 use crate::detection::BBox;
 use crate::detection::mask::rle::Rle;
 use crate::image::{CtSlice, Refusal};
+use crate::report::lungs::LungsSlice;
 use crate::report::regions::RankedRegion;
 use crate::report::series::SeriesReport;
 use crate::report::verdict::{Calibration, Measured, Verdict};
@@ -101,6 +102,9 @@ pub struct SliceReport {
     pub height: usize,
     /// Millimetres between rows and between columns.
     pub spacing_mm: Option<[f64; 2]>,
+    /// Millimetres towards the patient's head of its first pixel, if the file tells.
+    #[serde(default)]
+    pub position_mm: Option<f64>,
     /// Class probabilities; `None` without a classifier.
     pub classes: Option<ClassProbabilities>,
     /// What may be said; `None` without a classifier or probabilities.
@@ -125,6 +129,9 @@ pub struct SliceReport {
     /// Whether lesions were looked for.
     #[serde(default = "yes")]
     pub segmented: bool,
+    /// The lungs, if lesions were looked for and there is something like lungs.
+    #[serde(default)]
+    pub lungs: Option<LungsSlice>,
     /// Time spent by stage, and in `total`.
     pub milliseconds: BTreeMap<String, f64>,
     /// What the user should know.
@@ -211,6 +218,7 @@ impl SliceReport {
             width: slice.width,
             height: slice.height,
             spacing_mm: slice.spacing_mm,
+            position_mm: slice.plane.map(|plane| plane.origin[2]),
             classes: None,
             verdict: None,
             refusal: Some(refusal.to_string()),
@@ -220,6 +228,7 @@ impl SliceReport {
             regions: Vec::new(),
             lesions: Vec::new(),
             segmented: false,
+            lungs: None,
             milliseconds,
             warnings: slice.warnings.clone(),
         }
@@ -256,7 +265,7 @@ impl SliceReport {
     pub fn with_threshold(&self, threshold: f32) -> Self {
         let lesions = self.lesions.iter().filter(|lesion| lesion.score > threshold);
         // Field by field: a clone would copy every mask, too.
-        Self {
+        let mut above = Self {
             lesions: lesions.cloned().collect(),
             source: self.source.clone(),
             regions: self.regions.clone(),
@@ -267,12 +276,19 @@ impl SliceReport {
             width: self.width,
             height: self.height,
             spacing_mm: self.spacing_mm,
+            position_mm: self.position_mm,
             classes: self.classes,
             verdict: self.verdict,
             forced: self.forced,
             logits: self.logits,
             segmented: self.segmented,
+            lungs: self.lungs.clone(),
+        };
+        if above.lesions.len() < self.lesions.len() {
+            let labels = above.label_map();
+            above.lungs = self.lungs.as_ref().map(|lungs| lungs.with_lesions(&labels));
         }
+        above
     }
 
     /// The [category](LesionKind::category) of every pixel, row-major, 0 outside all masks; where lesions

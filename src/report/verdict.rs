@@ -288,6 +288,7 @@ mod tests {
             height: 1,
             pixels,
             spacing_mm: None,
+            plane: None,
             not_chest_ct: None,
             warnings: Vec::new(),
         };

@@ -9,8 +9,8 @@ use yew::prelude::*;
 use crate::image::Window;
 use crate::web::browser;
 use crate::web::components::{
-    About, Bench, Exports, FileHeader, Footer, InputError, LesionList, Probabilities, Regions,
-    SeriesPanel, SliceCanvas, SliceInput, Status, Troubles,
+    About, Bench, Exports, FileHeader, Footer, InputError, LesionList, Lungs, Probabilities,
+    Regions, SeriesPanel, SliceCanvas, SliceInput, Status, Troubles,
 };
 use crate::web::session::Session;
 use crate::web::state::{Action, Display, State, Step};
@@ -214,6 +214,9 @@ fn findings(
                 {on_highlight}
                 {on_threshold}
             />
+            if let Some(lungs) = &report.lungs {
+                <Lungs lungs={lungs.clone()} />
+            }
             if !report.regions.is_empty() {
                 <Regions
                     report={Rc::clone(&report)}

@@ -5,6 +5,7 @@ use web_sys::{CanvasRenderingContext2d, HtmlCanvasElement, ImageData, Path2d};
 
 use crate::detection::mask::contour::{Polygon, contours};
 use crate::detection::mask::paste::paste_highest;
+use crate::detection::mask::rle::Rle;
 use crate::export::overlay::score_colour;
 use crate::network::heads::MASK_SIDE;
 use crate::report::SliceReport;
@@ -18,19 +19,42 @@ const DENSITY: f64 = 2.0;
 const ANNOTATED: f64 = 512.0;
 /// The same of the smallest picture that they are made for.
 const SMALLEST: f64 = 256.0;
+/// Colour of the lungs' outline: none of the lesions'.
+const LUNG_COLOUR: &str = "rgb(64 200 255)";
 /// Magnification over which single pixels are shown as squares.
 const SQUARES: f64 = 3.0;
 
-/// The outlines of a report's lesions.
-pub fn outlines(report: &SliceReport) -> Vec<Vec<Polygon>> {
-    report
-        .lesions
-        .iter()
-        .map(|lesion| {
-            let mask = lesion.mask.as_ref().and_then(|rle| rle.decode().ok());
-            mask.map(|mask| contours(&mask)).unwrap_or_default()
-        })
-        .collect()
+/// What is outlined on a slice.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Outlines {
+    /// Of each lesion.
+    lesions: Vec<Vec<Polygon>>,
+    /// Of both lungs.
+    lungs: Vec<Polygon>,
+}
+
+impl Outlines {
+    /// The outlines of what a report found.
+    pub fn of(report: &SliceReport) -> Self {
+        let of = |mask: &Rle| mask.decode().map(|mask| contours(&mask)).unwrap_or_default();
+        let lesions = report.lesions.iter().map(|lesion| lesion.mask.as_ref().map(of));
+        let lungs =
+            report.lungs.iter().flat_map(|lungs| lungs.sides()).flat_map(|lung| of(&lung.mask));
+        Self { lesions: lesions.map(Option::unwrap_or_default).collect(), lungs: lungs.collect() }
+    }
+}
+
+/// A path around polygons.
+fn path(polygons: &[Polygon]) -> Result<Path2d, JsValue> {
+    let path = Path2d::new()?;
+    for polygon in polygons {
+        for (i, (x, y)) in polygon.iter().enumerate() {
+            let (x, y) = (f64::from(*x), f64::from(*y));
+            if i == 0 { path.move_to(x, y) } else { path.line_to(x, y) }
+        }
+        path.close_path();
+    }
+    Ok(path)
 }
 
 fn context(canvas: &HtmlCanvasElement) -> Result<CanvasRenderingContext2d, JsValue> {
@@ -48,13 +72,18 @@ fn context(canvas: &HtmlCanvasElement) -> Result<CanvasRenderingContext2d, JsVal
 pub fn draw(
     canvas: &HtmlCanvasElement,
     picture: &RenderedSlice,
-    report: Option<(&SliceReport, &[Vec<Polygon>])>,
+    report: Option<(&SliceReport, &Outlines)>,
     highlighted: Option<usize>,
     display: Display,
 ) -> Result<(), JsValue> {
     let context = draw_slice(canvas, picture, display.view)?;
+    if let Some((_, outlines)) = report.filter(|_| display.lungs) {
+        context.set_stroke_style_str(LUNG_COLOUR);
+        context.set_line_width(1.5 / display.view.zoom);
+        context.stroke_with_path(&path(&outlines.lungs)?);
+    }
     if let Some((report, outlines)) = report.filter(|_| display.overlay) {
-        draw_lesions(&context, report, outlines, highlighted, display)?;
+        draw_lesions(&context, report, &outlines.lesions, highlighted, display)?;
     }
     draw_orientation(&context, picture)?;
     draw_scale_bar(&context, picture, display.view)
@@ -209,14 +238,7 @@ fn draw_lesions(
         let is_highlighted = highlighted == Some(index);
         let [r, g, b] = lesion.label.rgb();
         let colour = format!("rgb({r} {g} {b})");
-        let path = Path2d::new()?;
-        for polygon in outlines.get(index).into_iter().flatten() {
-            for (i, (x, y)) in polygon.iter().enumerate() {
-                let (x, y) = (f64::from(*x), f64::from(*y));
-                if i == 0 { path.move_to(x, y) } else { path.line_to(x, y) }
-            }
-            path.close_path();
-        }
+        let path = path(outlines.get(index).map_or(&[], Vec::as_slice))?;
         context.set_fill_style_str(&colour);
         context.set_stroke_style_str(if is_highlighted { "white" } else { &colour });
         let emphasis = if display.filled { opacity.max(0.6) } else { 0.0 };

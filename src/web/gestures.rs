@@ -52,6 +52,8 @@ pub enum Gesture {
     Fill,
     /// Show or hide the mask scores beside the slice.
     Scores,
+    /// Outline the lungs, or not.
+    Lungs,
 }
 
 impl Gesture {
@@ -177,12 +179,13 @@ pub fn key(event: &KeyboardEvent) -> Option<Gesture> {
         ("o", _) => Gesture::Overlay,
         ("f", _) => Gesture::Fill,
         ("m", _) => Gesture::Scores,
+        ("l", _) => Gesture::Lungs,
         _ => return None,
     })
 }
 
 /// Keys and pointer movements with their meanings, for the help sheet.
-pub fn help() -> [(AttrValue, AttrValue); 15] {
+pub fn help() -> [(AttrValue, AttrValue); 16] {
     [
         (text!("keys.slices"), text!("keys.slices.means")),
         (text!("keys.page"), text!("keys.page.means")),
@@ -197,6 +200,7 @@ pub fn help() -> [(AttrValue, AttrValue); 15] {
         (text!("keys.overlay"), text!("keys.overlay.means")),
         (text!("keys.fill"), text!("keys.fill.means")),
         (text!("keys.scores"), text!("keys.scores.means")),
+        (text!("keys.lungs"), text!("keys.lungs.means")),
         (text!("keys.tab"), text!("keys.tab.means")),
         (text!("keys.escape"), text!("keys.escape.means")),
     ]

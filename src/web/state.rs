@@ -46,11 +46,20 @@ pub struct Display {
     pub opacity: f64,
     /// Whether the mask scores are shown beside it.
     pub scores: bool,
+    /// Whether the lungs are outlined.
+    pub lungs: bool,
 }
 
 impl Default for Display {
     fn default() -> Self {
-        Self { view: View::default(), overlay: true, filled: true, opacity: 0.35, scores: false }
+        Self {
+            view: View::default(),
+            overlay: true,
+            filled: true,
+            opacity: 0.35,
+            scores: false,
+            lungs: false,
+        }
     }
 }
 

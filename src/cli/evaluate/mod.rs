@@ -1,6 +1,7 @@
 //! `groundglass evaluate`.
 
 mod classes;
+mod lungs;
 mod segmentation;
 
 use std::path::{Path, PathBuf};
@@ -11,6 +12,7 @@ use clap::{Args, Subcommand};
 
 pub use self::classes::classification_table;
 use self::classes::{Compare, EvaluateClassifier, EvaluateControls};
+use self::lungs::EvaluateLungs;
 use self::segmentation::EvaluateSegmentation;
 use crate::cli::model::DeviceArgument;
 use crate::cli::outputs::{Output, Paths};
@@ -35,6 +37,8 @@ enum Stage {
     Controls(EvaluateControls),
     /// Differences between two classifiers on the same slices.
     Compare(Compare),
+    /// Dice of the lungs, which thresholds find, against drawn ones.
+    Lungs(EvaluateLungs),
 }
 
 #[derive(Debug, Args)]
@@ -61,6 +65,7 @@ impl Evaluate {
             Stage::Classifier(command) => command.run(),
             Stage::Controls(command) => command.run(),
             Stage::Compare(command) => command.run(),
+            Stage::Lungs(command) => command.run(),
         }
     }
 }

@@ -334,6 +334,7 @@ impl NiftiSlices {
             says_hounsfield: false,
             inverted: false,
             window: None,
+            plane: self.plane(frame),
             not_chest_ct: None,
             spacing_mm: Some([self.spacing[1], self.spacing[0]]),
             warnings: self.warnings.clone(),

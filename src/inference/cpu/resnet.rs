@@ -99,6 +99,7 @@ pub(super) mod tests {
             height,
             pixels: (0..width * height).map(|i| ((i + seed) * 7919 % 1009 / 4) as u8).collect(),
             spacing_mm: None,
+            plane: None,
             not_chest_ct: None,
             warnings: Vec::new(),
         }

@@ -33,8 +33,9 @@ fn describe(lesion: &Lesion) -> AttrValue {
     text!("lesions.item", score = format_args!("{:.2}", lesion.score), area = area)
 }
 
-fn label(lesion: &Lesion) -> AttrValue {
-    match lesion.label {
+/// The name of a kind of lesion.
+pub fn kind(kind: LesionKind) -> AttrValue {
+    match kind {
         LesionKind::GroundGlass => text!("lesions.ground_glass"),
         LesionKind::Consolidation => text!("lesions.consolidation"),
         LesionKind::Lesion => text!("lesions.lesion"),
@@ -84,7 +85,7 @@ pub fn LesionList(props: &Props) -> Html {
                             onblur={let point = point(None); move |_| point()}
                         >
                             <span class="number">{index + 1}</span>
-                            <span>{label(lesion)}</span>
+                            <span>{kind(lesion.label)}</span>
                             <span class="detail">{describe(lesion)}</span>
                         </button>
                     </li>

@@ -5,7 +5,9 @@ use web_sys::{HtmlInputElement, HtmlSelectElement};
 use yew::prelude::*;
 
 use crate::report::SliceReport;
+use crate::report::lung_volume::{LungVolume, LungsSeries};
 use crate::report::series::SeriesReport;
+use crate::web::components::JoinedLesions;
 use crate::web::components::probabilities::class_names;
 use crate::web::messages::reader::OpenedSeries;
 use crate::web::session::Session;
@@ -109,9 +111,15 @@ pub fn SeriesPanel(props: &Props) -> Html {
                     </button>
                     <span>{text!("series.done", done = count - left, count = count)}</span>
                 } else {
-                    <p class="series-summary">{(*summary).clone()}</p>
+                    <p class="series-summary">{summary.as_ref().as_ref().map(sentences)}</p>
                 }
             </div>
+            if let Some(summary) = summary.as_ref().as_ref() {
+                <JoinedLesions
+                    lesions={summary.joined_lesions.clone()}
+                    on_slice={Callback::from(move |slice: usize| show(first + slice))}
+                />
+            }
             for warning in series.warnings.iter() {
                 <p class="warning">{text!("warning", warning = warning)}</p>
             }
@@ -119,28 +127,30 @@ pub fn SeriesPanel(props: &Props) -> Html {
     }
 }
 
-/// The shown series in words, once all of it is done.
-fn summary(state: &State) -> String {
+/// The sum of the shown series, once all of it is done.
+fn summary(state: &State) -> Option<SeriesReport> {
     let is_done = state.contents.series_of(state.shown).is_some_and(|(series, first)| {
         state.reports.range(first..first + series.slices.len()).count() == series.slices.len()
     });
     if !is_done {
-        return String::new();
+        return None;
     }
     let (report, numbers) = state.whole_report();
     let place = numbers.iter().position(|number| *number == state.shown).unwrap_or_default();
-    let series = report.series.iter().find(|series| series.range().contains(&place));
-    series.map(verdict_text).unwrap_or_default()
+    report.series.into_iter().find(|series| series.range().contains(&place))
 }
 
 /// What [`SeriesReport::summary`] says, in the user's language.
-fn verdict_text(series: &SeriesReport) -> String {
+fn sentences(series: &SeriesReport) -> String {
     let (with_lesions, slices) = (series.slices_with_lesions, series.slices);
     let mut parts = vec![text!("series.sum.lesions", with_lesions = with_lesions, slices = slices)];
     if let Some(volume) = series.lesion_volume_ml {
         let volume = format!("{volume:.1}");
         let distance = format!("{:.2}", series.distance_mm.unwrap_or_default());
         parts.push(text!("series.sum.volume", volume = volume, distance = distance));
+    }
+    if let Some(lungs) = &series.lungs {
+        parts.push(lungs_sentence(lungs));
     }
     if let Some(classes) = &series.mean_classes {
         let values = class_names().into_iter().zip(classes.values());
@@ -150,6 +160,29 @@ fn verdict_text(series: &SeriesReport) -> String {
         parts.push(text!("series.sum.classes", values = values, slices = count));
     }
     parts.iter().map(|part| &**part).collect::<Vec<_>>().join(" ")
+}
+
+fn lungs_sentence(lungs: &LungsSeries) -> AttrValue {
+    let percent = |part: LungVolume| match part.affected_share() {
+        Some(share) => text!("lungs.percent", percent = format_args!("{:.1}", share * 100.0)),
+        None => text!("lungs.none"),
+    };
+    let both = lungs.both();
+    let mut words = text!(
+        "series.sum.lungs",
+        volume = format_args!("{:.0}", both.volume_ml),
+        affected = format_args!("{:.1}", both.affected_ml),
+        share = percent(both),
+        right = percent(lungs.right),
+        left = percent(lungs.left),
+        slices = lungs.slices
+    )
+    .to_string();
+    if let Some(thirds) = lungs.thirds {
+        let [upper, middle, lower] = thirds.map(percent);
+        words += &text!("series.sum.thirds", upper = upper, middle = middle, lower = lower);
+    }
+    words.into()
 }
 
 fn area(report: &SliceReport, threshold: f32) -> usize {

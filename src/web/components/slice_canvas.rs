@@ -11,7 +11,7 @@ use crate::image::Window;
 use crate::report::SliceReport;
 use crate::web::browser;
 use crate::web::components::view_tools::ViewTools;
-use crate::web::drawing::{draw, draw_scores, outlines};
+use crate::web::drawing::{Outlines, draw, draw_scores};
 use crate::web::gestures::{Gesture, PointerTracker, key, place};
 use crate::web::read_out::ReadOut;
 use crate::web::scale_bar::ScaleBar;
@@ -65,7 +65,7 @@ pub fn SliceCanvas(props: &Props) -> Html {
     let canvas = use_node_ref();
     // Outlines are traced once a report, not once a frame.
     let outlines = use_memo(props.report.clone(), |report| {
-        report.as_ref().map(|report| outlines(report)).unwrap_or_default()
+        report.as_ref().map(|report| Outlines::of(report)).unwrap_or_default()
     });
     {
         let canvas = canvas.clone();
@@ -73,7 +73,7 @@ pub fn SliceCanvas(props: &Props) -> Html {
             (props.picture.clone(), props.report.clone(), props.highlighted, props.display);
         use_effect_with(dependencies, move |(picture, report, highlighted, display)| {
             if let Some(canvas) = canvas.cast::<HtmlCanvasElement>() {
-                let report = report.as_deref().map(|report| (report, outlines.as_slice()));
+                let report = report.as_deref().map(|report| (report, &*outlines));
                 if let Err(error) = draw(&canvas, picture, report, *highlighted, *display) {
                     log::error!("the slice could not be drawn: {}", browser::describe(&error));
                 }
@@ -131,6 +131,7 @@ pub fn SliceCanvas(props: &Props) -> Html {
             Gesture::Overlay => on_display.emit(Display { overlay: !display.overlay, ..display }),
             Gesture::Fill => on_display.emit(Display { filled: !display.filled, ..display }),
             Gesture::Scores => on_display.emit(Display { scores: !display.scores, ..display }),
+            Gesture::Lungs => on_display.emit(Display { lungs: !display.lungs, ..display }),
         })
     };
     {

@@ -100,6 +100,11 @@ pub fn ViewTools(props: &Props) -> Html {
                     aria-pressed={display.scores.to_string()}
                     onclick={press(Gesture::Scores)}
                 >{text!("slice.show_scores")}</button>
+                <button
+                    type="button"
+                    aria-pressed={display.lungs.to_string()}
+                    onclick={press(Gesture::Lungs)}
+                >{text!("slice.lungs")}</button>
             </div>
             <span class="read-out">{props.read_out.as_ref().map(read_out_text).unwrap_or_default()}</span>
             if props.has_scores {

@@ -147,6 +147,8 @@ pub struct PreparedSlice {
     pub height: usize,
     /// Millimetres between rows and between columns.
     pub spacing_mm: Option<[f64; 2]>,
+    /// Where it lies in the patient.
+    pub plane: Option<Plane>,
     /// Why it is no axial slice of a chest CT, if its file says so.
     pub not_chest_ct: Option<NotChestCt>,
     /// How the file was read.
@@ -156,14 +158,15 @@ pub struct PreparedSlice {
 impl PreparedSlice {
     /// Takes a slice apart.
     pub fn apart(slice: CtSlice) -> (Self, Vec<u8>) {
-        let CtSlice { source, width, height, pixels, spacing_mm, not_chest_ct, warnings } = slice;
-        (Self { source, width, height, spacing_mm, not_chest_ct, warnings }, pixels)
+        let CtSlice { source, width, height, pixels, spacing_mm, plane, not_chest_ct, warnings } =
+            slice;
+        (Self { source, width, height, spacing_mm, plane, not_chest_ct, warnings }, pixels)
     }
 
     /// Puts it together again.
     pub fn with_pixels(self, pixels: Vec<u8>) -> CtSlice {
-        let Self { source, width, height, spacing_mm, not_chest_ct, warnings } = self;
-        CtSlice { source, width, height, pixels, spacing_mm, not_chest_ct, warnings }
+        let Self { source, width, height, spacing_mm, plane, not_chest_ct, warnings } = self;
+        CtSlice { source, width, height, pixels, spacing_mm, plane, not_chest_ct, warnings }
     }
 }
 

@@ -135,6 +135,7 @@ impl DicomFile {
             inverted: is_inverted && !is_ct,
             window,
             spacing_mm: spacing(object, frame),
+            plane: plane(object, frame),
             not_chest_ct: not_ct(object).or_else(|| plane(object, frame).and_then(not_axial)),
             warnings,
         })

@@ -84,6 +84,7 @@ impl Picture {
             says_hounsfield: false,
             inverted: false,
             window: None,
+            plane: None,
             not_chest_ct: None,
             spacing_mm: None,
             warnings,

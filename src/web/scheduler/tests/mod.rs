@@ -35,6 +35,7 @@ fn slice_report(name: &str, milliseconds: f64) -> SliceReport {
         height: 1,
         pixels: vec![0],
         spacing_mm: None,
+        plane: None,
         not_chest_ct: None,
         warnings: Vec::new(),
     };
@@ -190,6 +191,7 @@ impl Page {
                         width: 1,
                         height: 1,
                         spacing_mm: None,
+                        plane: None,
                         not_chest_ct: None,
                         warnings: Vec::new(),
                     };

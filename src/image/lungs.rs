@@ -1,0 +1,228 @@
+//! Which pixels of an axial slice are lung, right and left: what is dark and surrounded, with its vessels, and with the
+//! consolidations that its smoothed border takes in.
+//!
+//! Thresholds and shapes, no network: it can be wrong, above all where much of a lung is as dense as what lies around
+//! it (docs/method.md, 9).
+
+use crate::detection::Mask;
+use crate::detection::mask::connected_components::bounding_box;
+use crate::image::CtSlice;
+use crate::image::plausibility::{air_threshold, surrounded};
+
+/// Radius of the disc that smooths a lung's border, in pixels where the longer side has 512.
+const RADIUS: f32 = 6.0;
+/// Share of a region that must lie beyond the middle for it to be both lungs.
+const BOTH: f64 = 0.2;
+/// Part of the picture's width, about its middle, in which both lungs are cut apart.
+const CUT: f64 = 0.2;
+
+/// The lungs on a slice, as masks of the whole picture.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Lungs {
+    /// The patient's right lung.
+    pub right: Mask,
+    /// The patient's left lung.
+    pub left: Mask,
+}
+
+/// The lungs on a slice; `None` where there is nothing like one. Without a plane the patient's right is taken to be on
+/// the left of the picture, as slices are shown.
+pub fn segment(slice: &CtSlice) -> Option<Lungs> {
+    let (width, height) = (slice.width, slice.height);
+    let threshold = air_threshold(&slice.pixels)?;
+    let regions = surrounded(slice, threshold);
+    let middle = middle_of_body(slice, threshold)?;
+    let radius = (RADIUS * width.max(height) as f32 / 512.0).round() as usize;
+    let mut sides = [Mask::empty(width, height), Mask::empty(width, height)];
+    for region in &regions {
+        let column = cut(&region.mask, middle);
+        for (side, range) in [0..column, column..width].into_iter().enumerate() {
+            let mut part = region.mask.clone();
+            for (place, inside) in part.pixels.iter_mut().enumerate() {
+                *inside &= range.contains(&(place % width));
+            }
+            smooth(&part, radius, &mut sides[side]);
+        }
+    }
+    if sides.iter().all(|side| side.area() == 0) {
+        return None;
+    }
+    let [on_the_left, on_the_right] = sides;
+    // Along a row, towards the patient's left in a slice as it is usually shown.
+    let is_mirrored = slice.plane.is_some_and(|plane| plane.along_row[0] < 0.0);
+    Some(match is_mirrored {
+        false => Lungs { right: on_the_left, left: on_the_right },
+        true => Lungs { right: on_the_right, left: on_the_left },
+    })
+}
+
+/// Mean column of what is brighter than air.
+fn middle_of_body(slice: &CtSlice, threshold: u8) -> Option<usize> {
+    let bright = slice.pixels.iter().enumerate().filter(|(_, pixel)| **pixel > threshold);
+    let (sum, count) =
+        bright.fold((0, 0), |(sum, n), (place, _)| (sum + place % slice.width, n + 1));
+    (count > 0).then(|| sum / count)
+}
+
+/// The column from which on a region belongs to the lung on the right of the picture: where it is lowest, if it lies on
+/// both sides of the `middle`; else before or behind all of it.
+fn cut(region: &Mask, middle: usize) -> usize {
+    let mut columns = vec![0usize; region.width];
+    for (place, _) in region.pixels.iter().enumerate().filter(|(_, inside)| **inside) {
+        columns[place % region.width] += 1;
+    }
+    let area: usize = columns.iter().sum();
+    let before: usize = columns[..middle].iter().sum();
+    let share = before as f64 / area.max(1) as f64;
+    if !(BOTH..=1.0 - BOTH).contains(&share) {
+        return if share > 0.5 { region.width } else { 0 };
+    }
+    let reach = (CUT / 2.0 * region.width as f64) as usize;
+    let range = middle.saturating_sub(reach)..(middle + reach + 1).min(region.width);
+    range.min_by_key(|column| (columns[*column], column.abs_diff(middle))).unwrap_or(middle)
+}
+
+/// Adds `part`, its border closed by a disc and its holes filled, to `whole`.
+fn smooth(part: &Mask, radius: usize, whole: &mut Mask) {
+    let Some(bbox) = bounding_box(part) else { return };
+    let (left, top) = (bbox.x1 as usize, bbox.y1 as usize);
+    let margin = radius + 1;
+    let (width, height) = (bbox.width() as usize + 2 * margin, bbox.height() as usize + 2 * margin);
+    let mut cropped = Mask::empty(width, height);
+    for y in 0..height - 2 * margin {
+        let from = (top + y) * part.width + left;
+        let to = (y + margin) * width + margin;
+        let row = &part.pixels[from..][..width - 2 * margin];
+        cropped.pixels[to..][..row.len()].copy_from_slice(row);
+    }
+    let grown = spread(&cropped, radius, true);
+    let filled = without_holes(spread(&grown, radius, false));
+    for (place, _) in filled.pixels.iter().enumerate().filter(|(_, inside)| **inside) {
+        let (x, y) = (place % width + left, place / width + top);
+        if (margin..whole.width + margin).contains(&x)
+            && (margin..whole.height + margin).contains(&y)
+        {
+            whole.pixels[(y - margin) * whole.width + x - margin] = true;
+        }
+    }
+}
+
+/// A mask in which every pixel within `radius` of one of `value` has that value.
+fn spread(mask: &Mask, radius: usize, value: bool) -> Mask {
+    let (width, height) = (mask.width, mask.height);
+    // Sums along the rows tell how many of a run of pixels have the value.
+    let mut sums = vec![0u32; (width + 1) * height];
+    for y in 0..height {
+        for x in 0..width {
+            let own = u32::from(mask.pixels[y * width + x] == value);
+            sums[y * (width + 1) + x + 1] = sums[y * (width + 1) + x] + own;
+        }
+    }
+    let mut out = Mask { width, height, pixels: vec![!value; width * height] };
+    for y in 0..height {
+        for row in y.saturating_sub(radius)..(y + radius + 1).min(height) {
+            let down = row.abs_diff(y);
+            let half = ((radius * radius - down * down) as f64).sqrt() as usize;
+            let sums = &sums[row * (width + 1)..][..width + 1];
+            for x in 0..width {
+                if sums[(x + half + 1).min(width)] > sums[x.saturating_sub(half)] {
+                    out.pixels[y * width + x] = value;
+                }
+            }
+        }
+    }
+    out
+}
+
+/// A mask with what it encloses.
+fn without_holes(mut mask: Mask) -> Mask {
+    let (width, height) = (mask.width, mask.height);
+    let mut around = Mask::empty(width, height);
+    let border = (0..width).flat_map(|x| [x, (height - 1) * width + x]);
+    let mut stack: Vec<usize> =
+        border.chain((0..height).flat_map(|y| [y * width, (y + 1) * width - 1])).collect();
+    while let Some(place) = stack.pop() {
+        if mask.pixels[place] || std::mem::replace(&mut around.pixels[place], true) {
+            continue;
+        }
+        let (x, y) = (place % width, place / width);
+        stack.extend((x > 0).then(|| place - 1));
+        stack.extend((x + 1 < width).then(|| place + 1));
+        stack.extend((y > 0).then(|| place - width));
+        stack.extend((y + 1 < height).then(|| place + width));
+    }
+    mask.pixels.iter_mut().zip(around.pixels).for_each(|(inside, around)| *inside = !around);
+    mask
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::classes::SliceClass;
+    use crate::image::Plane;
+    use crate::image::phantom::draw;
+
+    /// A body with two lungs, the left of the picture smaller, joined by a bridge of `bridge` rows.
+    fn chest(bridge: usize) -> CtSlice {
+        let mut slice = draw(SliceClass::Control, 1).slice;
+        (slice.width, slice.height) = (200, 160);
+        let inside = |x: f64, y: f64, [cx, cy, rx, ry]: [f64; 4]| {
+            ((x - cx) / rx).powi(2) + ((y - cy) / ry).powi(2) < 1.0
+        };
+        slice.pixels = (0..200 * 160)
+            .map(|place| {
+                let (x, y) = ((place % 200) as f64, (place / 200) as f64);
+                let body = inside(x, y, [100.0, 80.0, 95.0, 70.0]);
+                let lung = inside(x, y, [58.0, 80.0, 30.0, 45.0])
+                    || inside(x, y, [140.0, 80.0, 34.0, 50.0]);
+                let vessel = inside(x, y, [140.0, 80.0, 4.0, 4.0]);
+                let joined = (80.0 - y).abs() * 2.0 < bridge as f64 && (60.0..140.0).contains(&x);
+                if body && !((lung || joined) && !vessel) { 200 } else { 20 }
+            })
+            .collect();
+        slice
+    }
+
+    #[test]
+    fn lungs_are_told_apart_whether_they_touch_or_not_and_hold_their_vessels() {
+        for bridge in [0, 6] {
+            let lungs = segment(&chest(bridge)).unwrap();
+            let (right, left) = (lungs.right.area() as f64, lungs.left.area() as f64);
+            let ellipse = |rx: f64, ry: f64| std::f64::consts::PI * rx * ry;
+            assert!((right / ellipse(30.0, 45.0) - 1.0).abs() < 0.06, "{right}");
+            assert!((left / ellipse(34.0, 50.0) - 1.0).abs() < 0.06, "{left}");
+            assert!(lungs.left.get(140, 80) && !lungs.right.get(140, 80));
+        }
+    }
+
+    #[test]
+    fn a_mirrored_plane_turns_the_sides() {
+        let mut slice = chest(0);
+        let usual = segment(&slice).unwrap();
+        let along_row = [-1.0, 0.0, 0.0];
+        slice.plane = Some(Plane { origin: [0.0; 3], along_row, along_column: [0.0, 1.0, 0.0] });
+        let mirrored = segment(&slice).unwrap();
+        assert_eq!((usual.right, usual.left), (mirrored.left, mirrored.right));
+    }
+
+    #[test]
+    fn a_notch_in_the_border_is_closed_and_a_bay_is_not() {
+        let mut part = Mask::empty(60, 60);
+        for (place, inside) in part.pixels.iter_mut().enumerate() {
+            let (x, y) = (place % 60, place / 60);
+            let notch = (28..32).contains(&x) && y < 20;
+            let bay = (20..40).contains(&x) && y > 40;
+            *inside = (5..55).contains(&x) && (5..55).contains(&y) && !notch && !bay;
+        }
+        let mut whole = Mask::empty(60, 60);
+        smooth(&part, 4, &mut whole);
+        assert!(whole.get(30, 15) && !whole.get(30, 50) && whole.get(10, 10) && !whole.get(2, 30));
+    }
+
+    #[test]
+    fn where_nothing_is_dark_and_surrounded_there_are_no_lungs() {
+        let mut slice = chest(0);
+        slice.pixels.iter_mut().for_each(|pixel| *pixel = 200);
+        assert_eq!(segment(&slice), None);
+    }
+}
