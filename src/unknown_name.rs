@@ -4,7 +4,7 @@ use thiserror::Error;
 
 /// Why a word was not understood.
 #[derive(Clone, Debug, Error, PartialEq, Eq)]
-#[error("there is no {what} `{name}`; known are {known}")]
+#[error("unknown {what} `{name}`; expected {known}")]
 pub struct UnknownName {
     /// What it should have named.
     pub what: &'static str,

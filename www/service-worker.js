@@ -66,7 +66,7 @@ async function fetchInto(cache, path) {
   if (isProgram(path) || SHELL.includes(path) || mayKeep(response)) await cache.put(addressOf(path), response);
 }
 
-// Whole or not at all: until everything is there the version before goes on.
+// Whole or not at all: until everything is there the version before continues.
 self.addEventListener("install", (event) => {
   const install = async () => {
     const cache = await caches.open(CACHE);

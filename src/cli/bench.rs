@@ -22,7 +22,7 @@ use crate::train::segmentation::step_times;
 pub struct Bench {
     #[command(flatten)]
     model: ModelArguments,
-    /// What computes
+    /// Device to compute on
     #[arg(long, value_enum, default_value_t)]
     device: DeviceArgument,
     /// Predictions measured, after one that is not

@@ -48,7 +48,7 @@ enum PriorArgument {
     Given,
     /// A third each.
     Equal,
-    /// In between: by the roots of the slices.
+    /// In between: in proportion to the square roots of their slices.
     Root,
 }
 

@@ -37,11 +37,11 @@ pub struct Found {
 }
 
 impl Found {
-    /// What was passed over, in words.
+    /// What was skipped, in words.
     pub fn note(&self) -> Option<String> {
         (self.others + self.strange > 0).then(|| {
             let (others, strange) = (self.others, self.strange);
-            format!("passed over in folders: {others} files that are no slices, {strange} that are no files or were met before")
+            format!("skipped in folders: {others} files that are not slices, {strange} special files or duplicates")
         })
     }
 

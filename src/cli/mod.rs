@@ -52,11 +52,11 @@ enum Command {
     Train(Box<train::Train>),
     /// Average the batch norm statistics of a trained network over many slices.
     Recalibrate(recalibrate::Recalibrate),
-    /// Learn what a classifier's logits are worth, from slices that it has not learnt from.
+    /// Calibrate a classifier on held-out slices.
     Calibrate(calibrate::Calibrate),
     /// Measure a network against true masks or classes.
     Evaluate(evaluate::Evaluate),
-    /// Look into what the classifier sees.
+    /// Analyse the classifier's regions and training curves.
     Analyse(analyse::Analyse),
     /// Draw the paper's Figure 3 for a slice.
     Render(render::Render),

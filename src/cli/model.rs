@@ -41,7 +41,7 @@ pub struct ChosenModel {
     pub card: Option<String>,
 }
 
-/// What computes.
+/// The device that computes.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
 pub enum DeviceArgument {
     /// The processor.

@@ -30,7 +30,7 @@ pub struct Predict {
     paths: Vec<PathBuf>,
     #[command(flatten)]
     model: ModelArguments,
-    /// What computes
+    /// Device to compute on
     #[arg(long, value_enum, default_value_t)]
     device: DeviceArgument,
     /// Leave out lesions with a lower score
@@ -50,7 +50,7 @@ pub struct Predict {
     seed: u64,
     #[command(flatten)]
     reference: ReferenceOptions,
-    /// List lesions that lie on each other one by one, as the reference code does
+    /// Do not merge overlapping lesions, as the reference code does
     #[arg(long)]
     keep_duplicates: bool,
     /// Analyse slices even if they are plainly no axial chest CT

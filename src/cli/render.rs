@@ -40,7 +40,7 @@ pub struct Render {
     /// The figure, .png or .svg
     #[arg(long)]
     out: PathBuf,
-    /// What computes
+    /// Device to compute on
     #[arg(long, value_enum, default_value_t)]
     device: DeviceArgument,
 }

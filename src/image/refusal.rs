@@ -71,27 +71,27 @@ impl fmt::Display for Refusal {
                       Unlike { value, low, high }: &Unlike| {
             write!(
                 f,
-                "its {what} of {value} is unlike that of all slices that the classifier has learnt from ({low} to {high}): it may be no CT, or not in a lung window"
+                "its {what} of {value} lies outside the range seen in training ({low} to {high}): this may not be a CT slice in a lung window"
             )
         };
         match self {
             Self::NotChestCt(reason) => {
-                write!(f, "this is no axial slice of a chest CT: {reason}")
+                write!(f, "this is not an axial chest CT slice: {reason}")
             }
             Self::FieldOfView { width_mm, height_mm } => {
-                write!(f, "the field of view of {width_mm} x {height_mm} mm is none of a chest CT")
+                write!(f, "the field of view of {width_mm} x {height_mm} mm does not match a chest CT")
             }
             Self::NoContrast => f.write_str(
-                "air and tissue cannot be told apart: this is no CT in a lung window",
+                "no contrast between air and tissue: this is not a CT slice in a lung window",
             ),
             Self::SmallBody(size) => {
                 write!(f, "the body measures {size} mm, too little for a chest")
             }
             Self::NoLung => f.write_str(
-                "no lung is to be seen: the slice lies outside the lungs, or is no axial chest CT in a lung window",
+                "no lung is visible: the slice lies outside the lungs, or is not an axial chest CT slice in a lung window",
             ),
             Self::LittleLung => f.write_str(
-                "hardly any lung is to be seen: the slice lies at the edge of the lungs, or is no axial chest CT in a lung window",
+                "hardly any lung is visible: the slice lies at the edge of the lungs, or is not an axial chest CT slice in a lung window",
             ),
             Self::UnlikeMean(values) => unlike(f, "mean intensity", values),
             Self::UnlikeContrast(values) => unlike(f, "contrast", values),

@@ -76,7 +76,7 @@ pub enum ManifestError {
     #[error("the manifest names the file `{0}`, which is no plain name of a file")]
     FileName(String),
     /// A name not in the list.
-    #[error("there is no model `{name}`; there are: {known}")]
+    #[error("unknown model `{name}`; expected {known}")]
     UnknownModel {
         /// The name.
         name: String,

@@ -71,7 +71,7 @@ impl SeriesReport {
             format!("{} of {} slices have lesions.", self.slices_with_lesions, self.slices);
         if let Some(volume) = self.lesion_volume_ml {
             words += &format!(
-                " Lesion volume {volume:.1} ml: area of the masks times the distance of the slices, {:.2} mm.",
+                " Lesion volume {volume:.1} ml: mask area times slice spacing, {:.2} mm.",
                 self.distance_mm.unwrap_or_default()
             );
         }
@@ -87,7 +87,7 @@ impl SeriesReport {
         }
         if let Some(classes) = &self.mean_classes {
             words += &format!(
-                " Mean over the {} slices with a class: {classes}. The classifier looks at single slices; the mean is no diagnosis of the examination.",
+                " Mean over the {} slices with a class: {classes}. The classifier looks at single slices; the mean is not a diagnosis of the study.",
                 self.slices_with_classes
             );
         }

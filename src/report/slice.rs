@@ -185,10 +185,10 @@ impl Contradiction {
     pub fn summary(self) -> &'static str {
         match self {
             Self::SignsWithoutLesions => {
-                "The classifier says pneumonia, and no lesion was found: one of them is wrong."
+                "The classifier indicates pneumonia, but no lesion was found. At least one of the two is wrong."
             }
             Self::LesionsWithoutSigns => {
-                "Lesions were found, and the classifier says no pneumonia: one of them is wrong."
+                "Lesions were found, but the classifier indicates no pneumonia. At least one of the two is wrong."
             }
         }
     }
@@ -198,7 +198,7 @@ impl Measured {
     /// In words.
     pub fn summary(&self) -> String {
         format!(
-            "On {} slices of {} patients that the classifier had not seen, its most probable class was right on {:.0} of 100; pneumonia or not: sensitivity {:.2}, specificity {:.2}. No pneumonia, or which one, was said of {:.0} of 100, and was right on {:.0} of 100 of these.",
+            "On {} slices of {} patients that the classifier had not seen, its most probable class was right on {:.0} %; pneumonia or not: sensitivity {:.2}, specificity {:.2}. \"No pneumonia\" or a kind of pneumonia was given for {:.0} % of the slices; {:.0} % of these were right.",
             self.slices,
             self.patients,
             self.accuracy * 100.0,
@@ -248,11 +248,11 @@ impl SliceReport {
     pub fn verdict_summary(&self) -> Option<String> {
         if let Some(refusal) = &self.refusal {
             let what =
-                if self.segmented { "no class is given" } else { "nothing is said of this slice" };
+                if self.segmented { "no class is given" } else { "this slice was not analysed" };
             return Some(format!("{what}: {refusal}"));
         }
         let verdict = self.verdict?;
-        let forced = if self.forced { "not meant for such slices: " } else { "" };
+        let forced = if self.forced { "not designed for this kind of slice: " } else { "" };
         Some(format!(
             "{forced}{} (pneumonia {:.1} %)",
             verdict.finding.summary(),

@@ -122,7 +122,7 @@ impl Adam {
         state
     }
 
-    /// An optimizer that goes on from [`Adam::state`] after `steps` steps.
+    /// An optimizer that continues from [`Adam::state`] after `steps` steps.
     pub fn resume(config: AdamConfig, steps: u64, state: &StateDict) -> Self {
         let mut adam = Self { steps, ..Self::new(config) };
         for (key, first) in &state.tensors {

@@ -1,4 +1,4 @@
-//! A run on disk: everything that it needs to go on as if it had never stopped.
+//! A run on disk: everything that it needs to continue as if it had never stopped.
 
 use std::fs;
 use std::io;

@@ -94,7 +94,7 @@ mod tests {
         let count = |wanted| drawn.iter().filter(|(index, _)| *index == wanted).count();
         assert_eq!(count(1), 0);
         assert!((900..1100).contains(&count(0)));
-        // A run that goes on draws what it would have drawn.
+        // A run that continues draws what it would have drawn.
         assert_eq!(draws(&[1.0, 0.0, 3.0], 3, 17).next(), Some(drawn[17]));
     }
 }

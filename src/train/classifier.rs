@@ -285,7 +285,7 @@ impl Objective for Stage<'_> {
     }
 }
 
-/// Trains until done, or until the limits say stop; goes on where the folder's checkpoint ends.
+/// Trains until done, or until the limits say stop; resumes from the folder's checkpoint.
 ///
 /// # Errors
 /// If data, weights or folder fail, or the loss is no number any more.

@@ -158,7 +158,7 @@ impl Objective for Classification<'_> {
     }
 }
 
-/// Trains until done, or until the limits say stop; goes on where the folder's checkpoint ends.
+/// Trains until done, or until the limits say stop; resumes from the folder's checkpoint.
 ///
 /// `weights` says how often each slice is drawn beside others.
 ///

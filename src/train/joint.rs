@@ -231,7 +231,7 @@ impl Objective for Joint<'_> {
     }
 }
 
-/// Trains until done, or until the limits say stop; goes on where the folder's checkpoint ends. A new run starts from
+/// Trains until done, or until the limits say stop; resumes from the folder's checkpoint. A new run starts from
 /// the weights `from`, as far as they fit, or from fresh ones.
 ///
 /// # Errors

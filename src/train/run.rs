@@ -34,7 +34,7 @@ pub const CONFIG: &str = "config.json";
 
 impl fmt::Display for Outcome {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let state = if self.finished { "finished" } else { "stopped; run again to go on" };
+        let state = if self.finished { "finished" } else { "stopped; run again to resume" };
         write!(f, "{state} at step {} after {:.1} minutes", self.step, self.seconds / 60.0)
     }
 }
@@ -130,7 +130,7 @@ pub struct Validation<'a> {
 pub struct Execution<'a, 'v> {
     /// Folder of its files.
     pub folder: &'a Path,
-    /// What computes.
+    /// The device that computes.
     pub device: &'a Device,
     /// When to save and when to stop.
     pub limits: &'a StopConditions,
@@ -291,7 +291,7 @@ pub(super) fn advance<O: Objective>(
     Ok((adam.step(rate, network, gradients), losses))
 }
 
-/// Trains until done, or until the limits say stop; goes on where the folder's checkpoint ends.
+/// Trains until done, or until the limits say stop; resumes from the folder's checkpoint.
 ///
 /// # Errors
 /// If data, weights or folder fail, or a loss is no number any more. The last checkpoint then still stands.

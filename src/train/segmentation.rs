@@ -140,7 +140,7 @@ impl Objective for Detection<'_> {
     }
 }
 
-/// Trains until done, or until the limits say stop; goes on where the folder's checkpoint ends. A new
+/// Trains until done, or until the limits say stop; resumes from the folder's checkpoint. A new
 /// run starts from the weights `from`, or from fresh ones.
 ///
 /// # Errors

@@ -115,7 +115,7 @@ pub enum Phase {
 /// The loaded model.
 #[derive(Clone, Debug, PartialEq)]
 pub struct ModelState {
-    /// What computes.
+    /// The device that computes.
     pub device: String,
     /// More about it.
     pub details: String,
@@ -263,9 +263,9 @@ pub enum Action {
     Cancelled,
     /// What runs is finished, what waited is not begun.
     Paused,
-    /// A slice could not be used; the page goes on.
+    /// A slice could not be used; the page continues.
     Refused(String),
-    /// Something else did not work; the page goes on.
+    /// Something else did not work; the page continues.
     Failed(String),
     /// Nothing can be computed.
     Broken(String),

@@ -80,7 +80,7 @@ async fn network(visitor: &Visitor, offline: bool) {
 }
 
 /// Whatever happens, no finding stands under another name, nothing that was saved is of another slice, and the
-/// page goes on.
+/// page continues.
 pub async fn everything_at_once() {
     let seconds = number("GROUNDGLASS_ATTACK_SECONDS").unwrap_or(40);
     let seed = number("GROUNDGLASS_ATTACK_SEED").unwrap_or_else(|| {
@@ -169,7 +169,7 @@ pub async fn everything_at_once() {
         let (name, percent): (String, Vec<f64>) = serde_json::from_value(shown).expect("a pair");
         name == "patient0.png" && same_classes(report, &percent)
     };
-    visitor.until("the page goes on", 2 * SOON, is_done).await;
+    visitor.until("the page continues", 2 * SOON, is_done).await;
     assert_eq!(
         visitor
             .client

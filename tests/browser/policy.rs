@@ -368,7 +368,7 @@ pub async fn no_chest() {
     let site = Site::serve(BTreeMap::new());
     let visitor = ready_on_cpu(&site).await;
     visitor.choose(&file).await;
-    visitor.wait_for("Nothing is said of this slice", SOON).await;
+    visitor.wait_for("This slice was not analysed", SOON).await;
     assert!(visitor.client.find(fantoccini::Locator::Css("[role=meter]")).await.is_err());
     visitor.picture("no-chest").await;
     visitor.press("Analyse it anyway").await;

@@ -43,7 +43,7 @@ pub async fn full_storage() {
     visitor.leave().await;
 }
 
-/// A series goes on while another tab, with the same page, lies before it.
+/// A series continues while another tab, with the same page, lies before it.
 pub async fn two_tabs() {
     let folder = tempfile::tempdir().expect("a folder");
     let files = write_series(folder.path(), 4, 60);
@@ -60,7 +60,7 @@ pub async fn two_tabs() {
     tokio::time::sleep(std::time::Duration::from_secs(5)).await;
     visitor.client.switch_to_window(first).await.expect("the first tab");
     let shown = visitor.text("body").await.unwrap_or_default();
-    assert!(shown.contains("of 4 slices have lesions."), "it went on unseen: {shown}");
+    assert!(shown.contains("of 4 slices have lesions."), "it continued unseen: {shown}");
     visitor.leave().await;
 }
 

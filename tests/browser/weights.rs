@@ -25,7 +25,7 @@ pub async fn an_unknown_model() {
     let site = Site::serve(BTreeMap::new());
     let visitor = Visitor::new(WebGpu::Off).await;
     visitor.open(&site.url("?model=resnet99")).await;
-    visitor.wait_for("there is no model `resnet99`", SOON).await;
+    visitor.wait_for("unknown model `resnet99`", SOON).await;
     visitor.leave().await;
 }
 

@@ -217,7 +217,7 @@ fn what_is_refused_takes_nothing_from_the_budget() {
     assert!(AllFormats::open(&zip_archive(), &mut budget).is_ok());
 }
 
-/// What a reader costs whose stream goes on long after what its header announces.
+/// What a reader costs whose stream continues long after what its header announces.
 #[test]
 fn a_compressed_volume_is_unpacked_no_further_than_its_header_says() {
     let mut packer = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::fast());

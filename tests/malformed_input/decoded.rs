@@ -125,7 +125,12 @@ fn the_end_of_a_compressed_volume_is_checked() {
     let found = Study::open([("v.nii.gz".to_owned(), padded)]);
     assert_eq!(found.slices(), 3);
     assert!(
-        found.series[0].slices[0].read().unwrap().warnings.iter().any(|w| w.contains("goes on"))
+        found.series[0].slices[0]
+            .read()
+            .unwrap()
+            .warnings
+            .iter()
+            .any(|w| w.contains("continues after its volume"))
     );
     for place in [whole.len() - 8, whole.len() - 4] {
         let mut broken = whole.clone();

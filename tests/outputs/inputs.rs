@@ -66,7 +66,7 @@ fn pipes_devices_and_links_in_folders_are_passed_over_and_refused_by_name() {
     let output = run(folder.path(), &["in", "--json", "out.json"]);
     code(&output, 0);
     assert!(
-        said(&output).contains("passed over in folders: 1 files that are no slices, 3 "),
+        said(&output).contains("skipped in folders: 1 files that are not slices, 3 "),
         "{}",
         said(&output)
     );

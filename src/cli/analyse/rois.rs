@@ -44,7 +44,7 @@ pub struct AnalyseRois {
     /// Folder to write to
     #[arg(long)]
     out: PathBuf,
-    /// What computes
+    /// Device to compute on
     #[arg(long, value_enum, default_value_t)]
     device: DeviceArgument,
 }

@@ -43,7 +43,7 @@ enum Stage {
 
 #[derive(Debug, Args)]
 struct OutputArguments {
-    /// What computes
+    /// Device to compute on
     #[arg(long, value_enum, default_value_t)]
     device: DeviceArgument,
     /// How tables name the data. Default: its path

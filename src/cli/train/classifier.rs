@@ -26,7 +26,8 @@ pub struct TrainClassifier {
     /// COVIDx-CT list or names, one a line. Default: every picture named by class
     #[arg(long)]
     list: Option<PathBuf>,
-    /// Draw classes alike, and within a class sources and patients by the roots of what they have; else every
+    /// Draw classes equally often, and sources and patients within a class in proportion to the square root of their
+    /// slices; else every
     /// slice comes once an epoch
     #[arg(long)]
     balanced: bool,

@@ -67,10 +67,10 @@ impl Train {
 /// Where a run lies and how long it may take.
 #[derive(Debug, Args)]
 struct RunArguments {
-    /// Folder of the run: configuration, curves, checkpoint, model. An unfinished run goes on
+    /// Folder of the run: configuration, curves, checkpoint, model. An unfinished run is resumed
     #[arg(long)]
     out: PathBuf,
-    /// What computes
+    /// Device to compute on
     #[arg(long, value_enum, default_value_t)]
     device: DeviceArgument,
     /// Require an unfinished run in the folder
@@ -148,10 +148,10 @@ struct FoldArguments {
     /// Names that mean one patient in different sets, for --fold-by name: CSV with the columns name, patient
     #[arg(long, requires = "folds")]
     same_patients: Option<PathBuf>,
-    /// Steps between two looks at what is held out; the best weights are kept in best.bpk
+    /// Steps between validations on what is held out; the best weights are kept in best.bpk
     #[arg(long, requires = "folds")]
     validate: Option<u64>,
-    /// End the run after so many looks without anything better
+    /// End the run after so many validations without improvement
     #[arg(long, requires = "validate")]
     patience: Option<usize>,
 }

@@ -122,7 +122,7 @@ pub struct TrainSegmentation {
     #[arg(long)]
     seed: Option<u64>,
     /// Random changes of the slices: none, flip, jitter (flips, brightness, contrast, gamma), affine (jitter,
-    /// turns, zoom, shifts), strong (wider, and bends, equalisation, resolution, blur, noise) [paper: none]
+    /// rotation, zoom, shifts), strong (wider, and elastic deformation, equalisation, resolution, blur, noise) [paper: none]
     #[arg(long, value_parser = serde_value::<Augmentation>)]
     augment: Option<Augmentation>,
     /// Share that a moving average of the weights keeps at a step, such as 0.998; the average

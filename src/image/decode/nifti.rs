@@ -162,7 +162,7 @@ fn open_stream(
 
     let mut warnings = Vec::new();
     if rest == MAX_REST {
-        warnings.push("the file goes on behind its volume; what lies there is not read".into());
+        warnings.push("the file continues after its volume; the rest is not read".into());
     }
     let affine = affine(&header);
     let pixdim = [1, 2, 3].map(|k| f64::from(header.pixdim[k].abs()));

@@ -60,7 +60,7 @@ pub fn read(bytes: &[u8]) -> Result<StateDict, WeightsError> {
 pub enum Precision {
     /// 16 bits: what ships.
     Half,
-    /// 32 bits: what training goes on with.
+    /// 32 bits: what training continues with.
     Full,
 }
 

@@ -118,7 +118,7 @@ impl StateDict {
         burnpack::write(self, Precision::Half)
     }
 
-    /// Writes `.bpk` with every value as it is, for a run that is to go on.
+    /// Writes `.bpk` with every value as it is, for a run that is to continue.
     ///
     /// # Errors
     /// If the container cannot be written.

@@ -312,7 +312,7 @@ pub enum Event {
         /// The reason.
         message: String,
     },
-    /// The reader cannot go on; another must take over.
+    /// The reader cannot continue; another must take over.
     Failed {
         /// The reason.
         message: String,

@@ -60,7 +60,7 @@ pub enum Event {
     WarmingUp,
     /// Slices can come.
     Ready {
-        /// What computes.
+        /// The device that computes.
         device: String,
         /// More about it, for reports of faults.
         details: String,

@@ -37,7 +37,7 @@ enum Stage {
 pub enum Outcome {
     /// A CPU worker is to be started beside the GPU's.
     StartCpu,
-    /// One device goes on; milliseconds of a slice on the GPU, and on the CPU.
+    /// One device continues; milliseconds of a slice on the GPU, and on the CPU.
     Settled(Device, [f64; 2]),
 }
 

@@ -45,7 +45,7 @@ impl Scheduler {
         }
     }
 
-    /// One of the two devices of the trial is gone: what is left goes on.
+    /// One of the two devices of the trial is gone: what is left continues.
     pub(super) fn end_trial(&mut self) {
         self.trial.end();
         let challenger = self.challenger.take();

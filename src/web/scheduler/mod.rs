@@ -77,7 +77,7 @@ pub enum Command {
     /// The model of this name runs on this device: fetch its card, and keep what both need for a visit without a
     /// network.
     ModelIsReady {
-        /// What computes.
+        /// The device that computes.
         device: Device,
         /// Name in the manifest.
         model: String,
@@ -219,7 +219,7 @@ impl Scheduler {
         if self.waiting() == 0 {
             return self.run([slice]);
         }
-        // What waits, for another worker or reader to start, goes on behind it.
+        // What waits, for another worker or reader to start, continues after it.
         self.queue.retain(|waiting| *waiting != slice);
         self.put_first(slice);
     }
@@ -277,7 +277,7 @@ impl Scheduler {
         if self.waiting() == 0 {
             return self.run([slice]);
         }
-        // What waits goes on behind it.
+        // What waits continues after it.
         self.put_first(slice);
     }
 

@@ -28,7 +28,7 @@ impl Scheduler {
         self.prepared.clear();
     }
 
-    /// Predicts slices; what waited before is forgotten, what runs goes on.
+    /// Predicts slices; what waited before is forgotten, what runs continues.
     pub fn run(&mut self, slices: impl IntoIterator<Item = usize>) {
         self.forget_queue();
         self.failures_of.clear();
@@ -139,7 +139,7 @@ impl Scheduler {
         self.schedule();
     }
 
-    /// A slice cannot be predicted; the others go on.
+    /// A slice cannot be predicted; the others continue.
     pub(super) fn skip(&mut self, slice: usize, message: String) {
         self.preparing.retain(|wanted| *wanted != slice);
         self.dispatch(Action::Refused(message));

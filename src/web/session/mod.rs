@@ -138,7 +138,7 @@ impl Session {
         self.update(|scheduler| scheduler.show(slice, window));
     }
 
-    /// Predicts slices; what waited before is forgotten, what runs goes on.
+    /// Predicts slices; what waited before is forgotten, what runs continues.
     pub fn run(&self, slices: impl IntoIterator<Item = usize>) {
         self.update(|scheduler| scheduler.run(slices));
     }

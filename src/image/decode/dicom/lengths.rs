@@ -37,7 +37,7 @@ pub enum LengthError {
     },
 }
 
-/// Bytes of one value of a representation: the reader takes whole values only, and goes on behind them.
+/// Bytes of one value of a representation: the reader takes whole values only, and continues behind them.
 fn unit(vr: VR) -> usize {
     match vr {
         VR::US | VR::SS | VR::OW => 2,

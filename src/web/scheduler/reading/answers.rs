@@ -39,7 +39,7 @@ impl Scheduler {
         self.reading.is_opened = true;
         self.reading.failures = 0;
         if !is_first {
-            // Another reader took over: it may not have shown the slice yet, and what waited goes on.
+            // Another reader took over: it may not have shown the slice yet, and what waited continues.
             self.dispatch(Action::Settled);
             let (slice, window) = self.reading.shown;
             if !self.is_unreadable(slice) && slice < contents.slices() {
