@@ -106,3 +106,44 @@ fn the_page_lists_every_language() {
         assert!(code().contains(&format!("(\"{language}\", \"")), "{language} cannot be chosen");
     }
 }
+
+/// Paths within the repository that a document names in backticks or links to.
+fn paths(document: &str) -> BTreeSet<String> {
+    const FOLDERS: [&str; 9] =
+        ["src/", "tests/", "docs/", "www/", "models/", "fuzz/", ".ci/", ".github/", "../docs/"];
+    let quoted = document.split('`').skip(1).step_by(2);
+    let linked = document.split("](").skip(1).filter_map(|rest| rest.split(')').next());
+    let plain =
+        |text: &str| text.split(['#', ':', ' ', '*', '{', '<']).next().unwrap_or("").to_owned();
+    quoted
+        .chain(linked)
+        .filter(|text| FOLDERS.iter().any(|folder| text.starts_with(folder)))
+        .filter(|text| !text.contains(['{', '*', '<', '\n']))
+        .map(plain)
+        .collect()
+}
+
+#[test]
+fn what_documents_name_is_there() {
+    let mut missing = Vec::new();
+    let documents =
+        ["README.md", "ARCHITECTURE.md", "CONTRIBUTING.md", "SECURITY.md"].map(PathBuf::from);
+    let listed = |folder: &str| {
+        let files = std::fs::read_dir(repository().join(folder)).expect("a folder");
+        let names = files.map(|file| PathBuf::from(folder).join(file.expect("a file").file_name()));
+        names
+            .filter(|name| name.extension().is_some_and(|ending| ending == "md"))
+            .collect::<Vec<_>>()
+    };
+    for document in documents.into_iter().chain(listed("docs")).chain(listed("models")) {
+        let text = std::fs::read_to_string(repository().join(&document)).expect("a document");
+        let folder = document.parent().unwrap_or(Path::new(""));
+        for path in paths(&text) {
+            let places = [repository().join(&path), repository().join(folder).join(&path)];
+            if !places.iter().any(|place| place.exists()) {
+                missing.push(format!("{}: {path}", document.display()));
+            }
+        }
+    }
+    assert!(missing.is_empty(), "{missing:#?}");
+}

@@ -18,8 +18,6 @@ use crate::report::verdict::Calibration;
 
 /// Groups of patients, each measured with what the others say.
 const CROSS_FIT: usize = 5;
-/// Largest table of logits that is read.
-const MAX_TABLE: u64 = 64 << 20;
 
 /// Arguments of `calibrate`.
 #[derive(Debug, Args)]
@@ -136,5 +134,6 @@ fn applied(mut slice: Classified, calibration: &Calibration) -> Classified {
 }
 
 fn read(path: &Path) -> Result<Vec<Classified>> {
-    read_logits(&files::read(path, MAX_TABLE)?).with_context(|| format!("{}", path.display()))
+    read_logits(&files::read(path, files::MAX_TABLE)?)
+        .with_context(|| format!("{}", path.display()))
 }

@@ -13,11 +13,12 @@ use walkdir::{DirEntry, WalkDir};
 use crate::cli::reading::patience;
 use crate::image::FileBytes;
 use crate::image::ImageError;
+use crate::image::decode::limits::MAX_FILE;
 use crate::image::decode::{AllFormats, is_slice};
 use crate::whole_file::write_whole;
 
-/// Largest file read.
-const MAX_BYTES: u64 = 2 << 30;
+/// Largest table that is read.
+pub const MAX_TABLE: u64 = 64 << 20;
 /// Bytes by which the format of a file is told.
 const HEAD: usize = 512;
 
@@ -173,7 +174,7 @@ impl FileBytes for OnDisk {
     type Formats = AllFormats;
 
     fn bytes(&self) -> Result<Cow<'_, [u8]>, ImageError> {
-        read_up_to(&self.0, MAX_BYTES)
+        read_up_to(&self.0, MAX_FILE)
             .map(Cow::Owned)
             .map_err(|error| ImageError::Gone { reason: error.to_string() })
     }

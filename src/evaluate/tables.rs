@@ -123,7 +123,7 @@ pub fn markdown(evaluations: &[Evaluation]) -> String {
 
 fn row(text: &mut String, line: std::fmt::Arguments<'_>) {
     // Writing to a string cannot fail.
-    let _ = writeln!(text, "{line}");
+    writeln!(text, "{line}").ok();
 }
 
 fn minutes(provenance: &Provenance) -> String {
@@ -183,16 +183,16 @@ pub fn roi_markdown(found: &RoiDistribution, data: &str) -> String {
         "{NOTICE}\n\nData: {data}\n\n## Table 4: regions of the RoI batch over a score, mean \u{b1} 1.96 standard deviations\n\n| class | slices |"
     );
     for threshold in THRESHOLDS {
-        let _ = write!(text, " > {threshold} |");
+        write!(text, " > {threshold} |").ok();
     }
     text.push_str("\n|---|---|---|---|---|\n");
     for class in [2, 1, 0] {
         let cells: Vec<_> = found.table4.iter().map(|row| row[class]).collect();
         let slices = cells.first().and_then(|cell| cell.map(|cell| cell.slices)).unwrap_or(0);
-        let _ = write!(text, "| {} | {slices} |", CLASS_NAMES[class]);
+        write!(text, "| {} | {slices} |", CLASS_NAMES[class]).ok();
         for cell in cells {
             let cell = cell.map(|cell| format!("{:.2} \u{b1} {:.2}", cell.mean, cell.spread));
-            let _ = write!(text, " {} |", cell.unwrap_or("none".into()));
+            write!(text, " {} |", cell.unwrap_or("none".into())).ok();
         }
         text.push('\n');
     }

@@ -19,9 +19,15 @@ pub const IMAGE_SIDE: &str = "image_side";
 /// Name of the metadata that holds the [`Resize`] rule that the detector was trained with.
 pub const RESIZE: &str = "resize";
 
+/// Name of the metadata that holds the configuration of a classifier's training.
+pub const TRAINING_CLASSIFIER: &str = "training_classifier";
+
+/// The same of a network that judges slices as a whole.
+pub const TRAINING_IMAGE_CLASSIFIER: &str = "training_image_classifier";
+
 /// Names of all metadata that belong to a classifier and not to its detector.
 pub const CLASSIFIER_METADATA: [&str; 5] =
-    [CALIBRATION, IMAGE_SIDE, TEMPERATURE, "training_image_classifier", "training_classifier"];
+    [CALIBRATION, IMAGE_SIDE, TEMPERATURE, TRAINING_IMAGE_CLASSIFIER, TRAINING_CLASSIFIER];
 
 /// The weights of one file, not yet on a device.
 #[derive(Clone, Debug)]

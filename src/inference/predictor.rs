@@ -459,6 +459,22 @@ mod tests {
     use crate::network::{Architecture, MaskRcnnConfig, Task, Variant};
 
     #[test]
+    fn regions_without_a_classifier_are_a_model_that_is_not_there_and_no_device_that_failed() {
+        let device = Device::flex();
+        let variant: Variant = "resnet18t2".parse().unwrap();
+        let paper = Architecture::paper(variant, Task::Segmentation, LesionClasses::Merge);
+        let state = MaskRcnnConfig::new(paper).init(&device).state();
+        let file = ModelFile::read("drawn", &state.to_exact_pack().unwrap()).unwrap();
+        let predictor =
+            Predictor::on_cpu(&LoadedModel::new(Some(file), None).unwrap(), "cpu").unwrap();
+        let slice = draw(SliceClass::Control, 1).slice;
+        let settings = Settings::reference();
+        let regions = predictor.ranked_regions(&slice, &settings);
+        let refused = pollster::block_on(regions).unwrap_err();
+        assert!(matches!(refused, PredictError::NotLoaded { .. }), "{refused}");
+    }
+
+    #[test]
     fn a_class_from_the_backbones_features_is_the_same_on_every_backend() {
         let device = Device::flex();
         let variant: Variant = "resnet18t2".parse().unwrap();

@@ -358,3 +358,62 @@ impl Report {
         Self { errors: self.errors.clone(), ..Self::new(self.model.clone(), &self.device) }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::classes::SliceClass;
+    use crate::detection::Mask;
+    use crate::image::lungs::Lungs;
+    use crate::image::phantom::draw;
+
+    fn mask(columns: std::ops::Range<usize>) -> Mask {
+        let pixels = (0..40).map(|place| columns.contains(&(place % 10))).collect();
+        Mask { width: 10, height: 4, pixels }
+    }
+
+    fn lesion(score: f32, columns: std::ops::Range<usize>) -> Lesion {
+        let mask = mask(columns);
+        let bbox = BBox::new(0.0, 0.0, 10.0, 4.0);
+        let (area_px, mask) = (mask.area(), Some(Rle::encode(&mask)));
+        Lesion { label: LesionKind::Lesion, score, bbox, area_px, area_mm2: None, mask }
+    }
+
+    fn slice() -> SliceReport {
+        let phantom = draw(SliceClass::Control, 1).slice;
+        let refused = SliceReport::refused(&phantom, Refusal::NoLung, BTreeMap::new());
+        let lesions = vec![lesion(0.9, 1..2), lesion(0.4, 2..3)];
+        let report = SliceReport { width: 10, height: 4, lesions, ..refused };
+        let lungs = Lungs { right: mask(0..4), left: mask(6..9) };
+        let labels = report.label_map();
+        SliceReport { lungs: Some(LungsSlice::new(&lungs, &labels)), ..report }
+    }
+
+    #[test]
+    fn a_higher_threshold_leaves_out_lesions_and_what_they_cover_of_the_lungs() {
+        let all = slice();
+        assert_eq!(all.lungs.as_ref().map(|lungs| lungs.right.affected_px), Some(8));
+        assert_eq!(all.with_threshold(0.1), all);
+        let strong = all.with_threshold(0.5);
+        assert_eq!(strong.lesions, all.lesions[..1]);
+        assert_eq!(strong.lungs.map(|lungs| lungs.right.affected_px), Some(4));
+    }
+
+    #[test]
+    fn one_series_alone_keeps_its_slices_and_begins_at_the_first() {
+        let mut report = Report::new(ModelsInfo::default(), "cpu");
+        report.add_series("first".into(), vec![slice()], 1, None, Vec::new());
+        report.add_series(
+            "second".into(),
+            vec![slice(), slice().with_threshold(0.5)],
+            2,
+            None,
+            Vec::new(),
+        );
+        let second = report.only_series(1);
+        assert_eq!((second.slices.len(), second.series.len()), (2, 1));
+        assert_eq!(second.series[0].range(), 0..2);
+        assert_eq!(second.slices[1].lesions.len(), 1);
+        assert!(report.only_series(7).slices.is_empty());
+    }
+}

@@ -7,7 +7,9 @@ use rand::RngExt;
 use crate::classes::{CLASSES, SliceClass};
 use crate::dataset::classes::ClassDataset;
 use crate::image::{CtSlice, NetworkInput};
-use crate::inference::model::{CALIBRATION, CLASSIFIER_METADATA, ModelFile, TEMPERATURE};
+use crate::inference::model::{
+    CALIBRATION, CLASSIFIER_METADATA, ModelFile, TEMPERATURE, TRAINING_CLASSIFIER,
+};
 use crate::network::cpu_values::to_cpu_vec;
 use crate::network::weights::StateDict;
 use crate::network::{Architecture, MaskRcnn, MaskRcnnConfig, WeightsError};
@@ -21,7 +23,7 @@ use crate::train::class_sampling::{draw_weights, draws};
 use crate::train::config::{Augmentation, ClassifierConfig, Trainable};
 use crate::train::freeze::train_only;
 use crate::train::losses;
-use crate::train::provenance::TRAINING;
+use crate::train::provenance::record;
 use crate::train::rng::{RngStream, rng, shuffled};
 use crate::train::run::{Execution, MODEL, Objective, Outcome, Plan, TrainError, run};
 use crate::train::segmentation::fresh_state;
@@ -262,7 +264,7 @@ impl Objective for Stage<'_> {
             label[self.dataset.files[*index].class.index()] = 1.0;
             let label = Tensor::from_data(TensorData::new(label, [1, CLASSES]), self.device);
             let loss = losses::binary_cross_entropy(logits, label) / members.len() as f64;
-            sum += loss.clone().into_data().iter::<f32>().next().unwrap_or(f32::NAN);
+            sum += losses::value(&loss);
             accumulator.accumulate(network, GradientsParams::from_grads(loss.backward(), network));
         }
         Ok((accumulator.grads(), vec![sum]))
@@ -279,8 +281,8 @@ impl Objective for Stage<'_> {
         if !self.calibration.is_empty() {
             weights.metadata.insert(CALIBRATION.into(), self.calibration.clone());
         }
-        let about = serde_json::json!({ "config": self.config, "steps": step, "seconds": seconds });
-        weights.metadata.insert(format!("{TRAINING}_classifier"), about.to_string());
+        let about = record(self.config, step, seconds);
+        weights.metadata.insert(TRAINING_CLASSIFIER.into(), about.to_string());
         weights
     }
 }

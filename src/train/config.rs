@@ -7,6 +7,7 @@ use crate::dataset::lesions::DataRecord;
 use crate::detection::AnchorGenerator;
 use crate::detection::matcher::MatchThresholds;
 use crate::image::preprocess::Resize;
+use crate::network::batch_norm::Statistics;
 use crate::network::image_classifier::SIDE;
 use crate::network::pretrained::BODY;
 use crate::network::{Backbone, Truncation, Variant};
@@ -87,6 +88,14 @@ impl Freeze {
 }
 
 impl Norm {
+    /// Which statistics normalise while it is trained.
+    pub fn statistics(self) -> Statistics {
+        match self {
+            Self::Batch => Statistics::Batch,
+            Self::Running | Self::Frozen => Statistics::Running,
+        }
+    }
+
     /// Whether a parameter with this name is a scale or shift that stays as it is.
     pub fn holds(self, name: &str) -> bool {
         self == Self::Frozen && (name.contains("bn") || name.contains("downsample.1"))

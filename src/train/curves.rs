@@ -89,7 +89,7 @@ impl LossHistory {
         for (step, rate, losses) in &self.rows {
             let losses: Vec<String> = losses.iter().map(f32::to_string).collect();
             // Writing to a string cannot fail.
-            let _ = writeln!(text, "{step},{rate:e},{}", losses.join(","));
+            writeln!(text, "{step},{rate:e},{}", losses.join(",")).ok();
         }
         write_whole(&self.table(), text.as_bytes())?;
         let tags: Vec<String> = self.names.iter().map(|name| format!("loss/{name}")).collect();

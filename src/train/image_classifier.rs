@@ -11,8 +11,7 @@ use crate::dataset::DatasetError;
 use crate::dataset::classes::ClassDataset;
 use crate::image::preprocess::letterbox;
 use crate::image::{CtSlice, NetworkInput};
-use crate::inference::model::{CALIBRATION, IMAGE_SIDE};
-use crate::network::batch_norm::Statistics;
+use crate::inference::model::{CALIBRATION, IMAGE_SIDE, TRAINING_IMAGE_CLASSIFIER};
 use crate::network::image_classifier::PREFIX;
 use crate::network::pretrained::{BackboneError, Taken, load_backbone};
 use crate::network::{ImageClassifier, ImageClassifierConfig, StateDict, WeightsError};
@@ -20,10 +19,11 @@ use crate::train::augmentation::Transform;
 use crate::train::calibration::untested;
 use crate::train::class_loss::{dropout, smoothed_cross_entropy};
 use crate::train::class_sampling::draws;
-use crate::train::config::{ImageClassifierTraining, Norm};
-use crate::train::freeze::train_only;
+use crate::train::config::ImageClassifierTraining;
+use crate::train::freeze::train_body;
 use crate::train::loader::read_ahead;
-use crate::train::provenance::TRAINING;
+use crate::train::losses;
+use crate::train::provenance::record;
 use crate::train::run::{Execution, Objective, Outcome, Plan, TrainError, run};
 
 /// Name of the one loss.
@@ -53,17 +53,10 @@ fn network_of(
     state: &StateDict,
     device: &Device,
 ) -> Result<ImageClassifier, WeightsError> {
-    let statistics = match config.norm {
-        Norm::Batch => Statistics::Batch,
-        Norm::Running | Norm::Frozen => Statistics::Running,
-    };
     let network = ImageClassifierConfig { variant: config.variant }
         .init_with(state, device)?
-        .with_statistics(statistics);
-    Ok(train_only(network, |name| {
-        let body = name.strip_prefix("body.");
-        !body.is_some_and(|name| config.freeze.holds(name) || config.norm.holds(name))
-    }))
+        .with_statistics(config.norm.statistics());
+    Ok(train_body(network, "body.", config.freeze, config.norm))
 }
 
 /// A picture of a run: which slice, and the values of the network's input.
@@ -143,15 +136,15 @@ impl Objective for Classification<'_> {
         let features = dropout(features, config.dropout, config.seed, step, device);
         let logits = network.fc.forward(features);
         let loss = smoothed_cross_entropy(logits, &labels, config.label_smoothing, device);
-        let value = loss.clone().into_data().iter::<f32>().next().unwrap_or(f32::NAN);
+        let value = losses::value(&loss);
         Ok((GradientsParams::from_grads(loss.backward(), network), vec![value]))
     }
 
     fn model(&self, weights: StateDict, step: u64, seconds: f64) -> StateDict {
         let mut model = weights;
         let config = self.config;
-        let training = serde_json::json!({ "config": config, "steps": step, "seconds": seconds });
-        model.metadata.insert(format!("{TRAINING}_image_classifier"), training.to_string());
+        let training = record(config, step, seconds);
+        model.metadata.insert(TRAINING_IMAGE_CLASSIFIER.into(), training.to_string());
         model.metadata.insert(IMAGE_SIDE.into(), config.side.to_string());
         model.metadata.insert(CALIBRATION.into(), self.calibration.clone());
         model

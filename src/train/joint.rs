@@ -13,7 +13,7 @@ use crate::dataset::DatasetError;
 use crate::dataset::classes::ClassDataset;
 use crate::dataset::lesions::{DataRecord, LesionDataset};
 use crate::image::{CtSlice, NetworkInput};
-use crate::inference::model::{CALIBRATION, RESIZE};
+use crate::inference::model::{CALIBRATION, RESIZE, TRAINING_CLASSIFIER};
 use crate::network::{Architecture, MaskRcnn, StateDict, WeightsError};
 use crate::train::augmentation::Transform;
 use crate::train::calibration::untested;
@@ -23,8 +23,9 @@ use crate::train::class_sampling::draws;
 use crate::train::config::{Augmentation, SegmentationConfig};
 use crate::train::folds::Fold;
 use crate::train::loader::read_ahead;
+use crate::train::losses;
 use crate::train::mask_rcnn_losses::{self, TrainingSlice, accumulate};
-use crate::train::provenance::{TRAINING, provenance};
+use crate::train::provenance::{provenance, record};
 use crate::train::rng::{RngStream, rng};
 use crate::train::run::{Execution, Objective, Outcome, Plan, TrainError, run};
 use crate::train::segmentation::{architecture, fresh_state, network_of};
@@ -212,7 +213,7 @@ impl Objective for Joint<'_> {
             let label = [self.classes.files[*index].class.index()];
             let loss = smoothed_cross_entropy(logits, &label, config.label_smoothing, self.device);
             let loss = loss / config.batch as f64;
-            sum += loss.clone().into_data().iter::<f32>().next().unwrap_or(f32::NAN);
+            sum += losses::value(&loss);
             let gradients = (loss * config.weight).backward();
             accumulator.accumulate(network, GradientsParams::from_grads(gradients, network));
         }
@@ -221,10 +222,9 @@ impl Objective for Joint<'_> {
 
     fn model(&self, mut weights: StateDict, step: u64, seconds: f64) -> StateDict {
         weights.anchors = Some(self.architecture.anchors.clone());
-        let training =
-            serde_json::json!({ "config": self.config, "steps": step, "seconds": seconds });
+        let training = record(self.config, step, seconds);
         weights.metadata = provenance(&training, self.from);
-        weights.metadata.insert(format!("{TRAINING}_classifier"), training.to_string());
+        weights.metadata.insert(TRAINING_CLASSIFIER.into(), training.to_string());
         weights.metadata.insert(CALIBRATION.into(), self.calibration.clone());
         weights.metadata.insert(RESIZE.into(), self.config.detector.resize.name().into());
         weights

@@ -4,6 +4,11 @@
 use burn::tensor::activation::{log_softmax, relu};
 use burn::tensor::{Int, Tensor, TensorData};
 
+/// The value of a loss on the CPU.
+pub fn value(loss: &Tensor<1>) -> f32 {
+    loss.clone().into_data().iter::<f32>().next().unwrap_or(f32::NAN)
+}
+
 /// Binary cross entropy with logits, mean over all values; targets between 0 and 1.
 pub fn binary_cross_entropy<const D: usize>(logits: Tensor<D>, targets: Tensor<D>) -> Tensor<1> {
     // max(x, 0) - x y + log(1 + exp(-|x|)) never overflows.

@@ -94,7 +94,7 @@ impl Losses {
 
     /// Their values.
     pub fn values(&self) -> [f32; 5] {
-        self.0.clone().map(|loss| loss.into_data().iter::<f32>().next().unwrap_or(f32::NAN))
+        self.0.clone().map(|loss| losses::value(&loss))
     }
 }
 

@@ -10,14 +10,13 @@ use burn::tensor::Device;
 use crate::dataset::DatasetError;
 use crate::dataset::lesions::LesionDataset;
 use crate::inference::model::RESIZE;
-use crate::network::batch_norm::Statistics;
 use crate::network::pretrained::{BODY, BackboneError, Taken, load_backbone};
 use crate::network::{Architecture, MaskRcnn, MaskRcnnConfig, StateDict, Task, WeightsError};
 use crate::train::adam::Adam;
-use crate::train::config::{Norm, SegmentationConfig};
-use crate::train::freeze::train_only;
+use crate::train::config::SegmentationConfig;
+use crate::train::freeze::train_body;
 use crate::train::mask_rcnn_losses::{LOSS_NAMES, TrainingSlice, accumulate, slices};
-use crate::train::provenance::provenance;
+use crate::train::provenance::{provenance, record};
 use crate::train::run::{Execution, Objective, Outcome, Plan, TrainError, advance, run};
 
 pub(super) fn architecture(config: &SegmentationConfig) -> Architecture {
@@ -55,17 +54,10 @@ pub(super) fn network_of(
     state: &StateDict,
     device: &Device,
 ) -> Result<MaskRcnn, WeightsError> {
-    let statistics = match config.norm {
-        Norm::Batch => Statistics::Batch,
-        Norm::Running | Norm::Frozen => Statistics::Running,
-    };
     let network = MaskRcnnConfig::new(architecture.clone())
         .init_with(state, device)?
-        .with_statistics(statistics);
-    Ok(train_only(network, |name| {
-        let body = name.strip_prefix(BODY);
-        !body.is_some_and(|name| config.freeze.holds(name) || config.norm.holds(name))
-    }))
+        .with_statistics(config.norm.statistics());
+    Ok(train_body(network, BODY, config.freeze, config.norm))
 }
 
 /// Slices as they come, ready to learn from.
@@ -132,9 +124,7 @@ impl Objective for Detection<'_> {
     fn model(&self, weights: StateDict, step: u64, seconds: f64) -> StateDict {
         let mut model = weights;
         model.anchors = Some(self.architecture.anchors.clone());
-        let training =
-            serde_json::json!({ "config": self.config, "steps": step, "seconds": seconds });
-        model.metadata = provenance(&training, self.from);
+        model.metadata = provenance(&record(self.config, step, seconds), self.from);
         model.metadata.insert(RESIZE.into(), self.config.resize.name().into());
         model
     }

@@ -9,38 +9,40 @@ use crate::web::state::State;
 pub fn text(state: &State) -> String {
     let mut text = format!("groundglass {}\n{}\n", env!("CARGO_PKG_VERSION"), browser::browser());
     if let Some(model) = &state.model {
-        let _ = writeln!(text, "device: {}\n  {}", model.device, model.details);
-        let _ = writeln!(text, "model: {}", model.name);
+        writeln!(text, "device: {}\n  {}", model.device, model.details).ok();
+        writeln!(text, "model: {}", model.name).ok();
         let parts = [&model.models.segmentation, &model.models.classifier];
         for part in parts.into_iter().flatten() {
-            let _ = writeln!(text, "  SHA-256 {}", part.sha256);
+            writeln!(text, "  SHA-256 {}", part.sha256).ok();
         }
         for download in browser::downloads().iter().chain(&model.downloads) {
             let (name, size) = (&download.name, download.decoded_bytes);
             // Programs and weights only: what a user opened is no download.
-            let _ = writeln!(
+            writeln!(
                 text,
                 "download: {name}, {size:.0} bytes, sent as {:.0}",
                 download.transferred_bytes
-            );
+            )
+            .ok();
         }
     }
-    let _ = writeln!(
+    writeln!(
         text,
         "series: {}, slices: {}, done: {}, refused files: {}",
         state.contents.series.len(),
         state.contents.slices(),
         state.reports.len(),
         state.contents.refused.len()
-    );
+    )
+    .ok();
     if let Some(report) = state.reports.get(&state.shown) {
-        let _ = writeln!(text, "shown slice: {} x {}", report.width, report.height);
+        writeln!(text, "shown slice: {} x {}", report.width, report.height).ok();
         for (stage, milliseconds) in &report.milliseconds {
-            let _ = writeln!(text, "  {stage}: {milliseconds:.1} ms");
+            writeln!(text, "  {stage}: {milliseconds:.1} ms").ok();
         }
     }
     if let Some(notice) = &state.notice {
-        let _ = writeln!(text, "notice: {notice}");
+        writeln!(text, "notice: {notice}").ok();
     }
     text
 }

@@ -6,11 +6,9 @@ use wasm_bindgen::{JsCast, JsValue};
 use wasm_bindgen_futures::JsFuture;
 use web_sys::{DataTransfer, File};
 
+use crate::image::decode::limits::MAX_FILES;
 use crate::web::browser::describe;
 use crate::web::texts::text;
-
-/// Most files taken from a folder.
-const MOST_FILES: usize = 20_000;
 
 /// What was dropped, as the browser's file system entries; empty where it has none.
 pub fn entries(data: &DataTransfer) -> Vec<JsValue> {
@@ -29,7 +27,7 @@ pub enum DroppedError {
     #[error("{0}")]
     Browser(String),
     /// A folder holds more files than are taken.
-    #[error("{}", text!("input.too_many", most = MOST_FILES))]
+    #[error("{}", text!("input.too_many", most = MAX_FILES))]
     TooMany,
 }
 
@@ -56,7 +54,7 @@ pub async fn files(mut entries: Vec<JsValue>) -> Result<Vec<(String, File)>, Dro
                 found.push((path.trim_start_matches('/').to_owned(), file));
             }
         }
-        if found.len() > MOST_FILES {
+        if found.len() > MAX_FILES {
             return Err(DroppedError::TooMany);
         }
     }

@@ -32,9 +32,6 @@ pub enum ModelError {
     /// A model that is not there, or a file that is not what the list says.
     #[error(transparent)]
     Manifest(#[from] ManifestError),
-    /// A file that the list does not describe.
-    #[error("the manifest does not describe the file `{0}`")]
-    Undescribed(String),
     /// A file that does not end.
     #[error("{url}: more than {MAX_BYTES} bytes")]
     TooLarge {
@@ -146,7 +143,7 @@ async fn fetch_file(
     progress: &dyn Fn(u64),
 ) -> Result<Vec<u8>, ModelError> {
     let key =
-        cache_key(folder, manifest, file).ok_or_else(|| ModelError::Undescribed(file.into()))?;
+        cache_key(folder, manifest, file).ok_or_else(|| ManifestError::UnknownFile(file.into()))?;
     if let Some(cache) = cache
         && let Some(bytes) = cached(cache, &key).await
         && manifest.check(file, &bytes).is_ok()

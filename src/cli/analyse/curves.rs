@@ -9,9 +9,6 @@ use clap::Args;
 use crate::cli::files;
 use crate::figures::{self, LineChart, Series};
 
-/// Largest table of a run that is read.
-const MAX_TABLE: u64 = 64 << 20;
-
 /// Arguments of `analyse curves`.
 #[derive(Debug, Args)]
 pub struct AnalyseCurves {
@@ -42,7 +39,7 @@ impl AnalyseCurves {
 
     fn curve(&self, run: &Path) -> Result<Series> {
         let path = run.join("validation.csv");
-        let bytes = files::read(&path, MAX_TABLE)?;
+        let bytes = files::read(&path, files::MAX_TABLE)?;
         let mut table = csv::Reader::from_reader(bytes.as_slice());
         let headers = table.headers()?.clone();
         let column = |name: &str| {

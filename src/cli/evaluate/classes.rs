@@ -27,12 +27,9 @@ use crate::figures::{
     self,
     lines::{LineChart, Series},
 };
+use crate::inference::model::{TRAINING_CLASSIFIER, TRAINING_IMAGE_CLASSIFIER};
 use crate::inference::{LoadedModel, NoProgress, Settings};
 use crate::report::NOTICE;
-use crate::train::provenance::TRAINING;
-
-/// Largest table of probabilities that is read.
-const MAX_TABLE: u64 = 64 << 20;
 
 /// Arguments of `evaluate classifier`.
 #[derive(Debug, Args)]
@@ -98,13 +95,15 @@ impl EvaluateClassifier {
     pub fn run(self) -> Result<ExitCode> {
         let file = read_weights(&self.model)?;
         let data = self.list.as_ref().unwrap_or(&self.data);
-        let kind = if file.image_classifier.is_some() { "image_classifier" } else { "classifier" };
-        let training = format!("{TRAINING}_{kind}");
+        let training = match file.image_classifier {
+            Some(_) => TRAINING_IMAGE_CLASSIFIER,
+            None => TRAINING_CLASSIFIER,
+        };
         let lists = self.list.iter().cloned();
         let inputs = [vec![self.model.clone()], lists.collect(), files::below(&self.data)].concat();
         let mut paths = Paths::of_inputs(inputs.iter().map(PathBuf::as_path));
         let (outputs, classes) = (self.output.open(&mut paths)?, self.classes.open(&mut paths)?);
-        let provenance = provenance(&file, &self.output.label, data, &training)?;
+        let provenance = provenance(&file, &self.output.label, data, training)?;
         let model = LoadedModel::new(None, Some(file))
             .with_context(|| format!("{}", self.model.display()))?;
         let dataset = ClassDataset::open(&self.data, self.list.as_deref())?;
@@ -232,7 +231,7 @@ impl EvaluateControls {
 impl Compare {
     pub fn run(self) -> Result<ExitCode> {
         let read = |path: &Path| {
-            let bytes = files::read(path, MAX_TABLE)?;
+            let bytes = files::read(path, files::MAX_TABLE)?;
             class_tables::read_either(&bytes).with_context(|| {
                 let path = path.display();
                 format!("{path}: neither from `--predictions` nor a run's held_out.csv")

@@ -126,7 +126,7 @@ fn segmentation_markdown(evaluation: &Evaluation) -> String {
         let Settings { score_threshold, nms_threshold, .. } = result.settings;
         let shown_ap =
             |value: Option<f64>| value.map_or("none".into(), |value| format!("{value:.4}"));
-        let _ = write!(
+        write!(
             text,
             "{} slices ({} with lesions) of {} scans, {} lesions; {} found at score > {score_threshold}, NMS {nms_threshold}\n\n\
              | measure | value (95 % interval over scans) |\n|---|---|\n\
@@ -146,7 +146,7 @@ fn segmentation_markdown(evaluation: &Evaluation) -> String {
             shown_ap(result.coco_boxes.ap),
             shown_ap(result.coco_boxes.ap50),
             shown_ap(result.coco_boxes.ap75),
-        );
+        ).ok();
         // Transfer the rows above, in the same table.
         text.pop();
         let [small, medium, large] = result.coco_masks.ap_by_size.map(shown_ap);

@@ -12,8 +12,10 @@ pub const MAX_FRAMES: usize = 10_000;
 pub const MAX_ELEMENTS: usize = 500_000;
 /// Deepest nesting of DICOM sequences.
 pub const MAX_DEPTH: usize = 64;
-/// Most files in an archive.
+/// Most files in an archive, or taken from a folder that is dropped on the page.
 pub const MAX_FILES: usize = 20_000;
+/// Largest file, in bytes. In the browser it must fit into the memory of a tab.
+pub const MAX_FILE: u64 = MAX_UNPACKED;
 /// Most tiles, and most precincts, of a JPEG 2000 picture.
 pub const MAX_TILES: u64 = 4096;
 /// Most scans of a progressive JPEG picture.

@@ -168,10 +168,10 @@ impl StateDict {
     ///
     /// Then the detector's and the classifier's work up to the box predictions is the same.
     pub fn shares_detector_with(&self, other: &Self) -> bool {
-        const TRUNK: [&str; 4] =
+        const PARTS: [&str; 4] =
             ["backbone.", "rpn.", "roi_heads.box_head.", "roi_heads.box_predictor."];
         fn detector(state: &StateDict) -> impl Iterator<Item = (&String, &Parameter)> {
-            state.tensors.iter().filter(|(name, _)| TRUNK.iter().any(|part| name.starts_with(part)))
+            state.tensors.iter().filter(|(name, _)| PARTS.iter().any(|part| name.starts_with(part)))
         }
         self.anchors == other.anchors && detector(self).eq(detector(other))
     }

@@ -9,12 +9,11 @@ use web_sys::{File, FileReaderSync};
 use crate::image::FileBytes;
 use crate::image::ImageError;
 use crate::image::decode::Formats;
+use crate::image::decode::limits::MAX_FILE;
 use crate::web::browser::describe;
 
 /// Bytes that tell a format.
 const HEAD: i32 = 16;
-/// Largest file read: it must fit the memory of a tab.
-const MAX_BYTES: f64 = (1u64 << 30) as f64;
 
 /// A file that stays where it is, read as one of the formats `D`.
 #[derive(Debug)]
@@ -42,8 +41,8 @@ impl<D: Formats> FileBytes for BrowserFile<D> {
     type Formats = D;
 
     fn bytes(&self) -> Result<Cow<'_, [u8]>, ImageError> {
-        if self.file.size() > MAX_BYTES {
-            let (size, limit) = (self.file.size() / 1e6, MAX_BYTES / 1e6);
+        if self.file.size() > MAX_FILE as f64 {
+            let (size, limit) = (self.file.size() / 1e6, MAX_FILE as f64 / 1e6);
             let reason = format!("it has {size:.0} MB; at most {limit:.0} MB are read here");
             return Err(ImageError::Gone { reason });
         }

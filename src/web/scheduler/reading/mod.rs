@@ -6,6 +6,7 @@ use std::collections::{BTreeMap, VecDeque};
 use std::rc::Rc;
 
 use crate::image::Window;
+use crate::image::decode::limits::MAX_FILE;
 use crate::web::image_cache::ImageCache;
 use crate::web::messages::reader::{OpenedStudy, Request};
 use crate::web::options::Reader;
@@ -21,8 +22,6 @@ const SILENCE_MS: u32 = 30_000;
 const EXPORT_MS: u32 = 300_000;
 /// The same once its answer is not wanted any more.
 const CANCEL_PATIENCE_MS: u32 = 3000;
-/// Files over this size are refused, in bytes.
-const LARGEST_BYTES: f64 = 1e9;
 /// Added for each megabyte of a file that is opened.
 const MEGABYTE_MS: f64 = 1000.0;
 
@@ -141,7 +140,7 @@ impl Scheduler {
             (1.., _) => EXPORT_MS,
             (0, true) => CANCEL_PATIENCE_MS,
             // Larger files are refused unread.
-            (0, false) => SILENCE_MS + (size.min(LARGEST_BYTES) / 1e6 * MEGABYTE_MS) as u32,
+            (0, false) => SILENCE_MS + (size.min(MAX_FILE as f64) / 1e6 * MEGABYTE_MS) as u32,
         };
         self.commands.push(Command::SetTimer(Timer::Reader, patience));
     }
