@@ -176,7 +176,7 @@ impl FileBytes for OnDisk {
     fn bytes(&self) -> Result<Cow<'_, [u8]>, ImageError> {
         read_up_to(&self.0, MAX_FILE)
             .map(Cow::Owned)
-            .map_err(|error| ImageError::Gone { reason: error.to_string() })
+            .map_err(|error| ImageError::Unreadable { reason: error.to_string() })
     }
 }
 

@@ -124,6 +124,6 @@ impl<F: FileBytes> SeriesSlice<F> {
         if crc32fast::hash(&bytes) == self.checksum {
             return Ok(bytes);
         }
-        Err(ImageError::Gone { reason: "it has changed since it was opened".into() })
+        Err(ImageError::Unreadable { reason: "it has changed since it was opened".into() })
     }
 }

@@ -178,12 +178,6 @@ impl<B: Backend> Predictor<B> {
     ) -> Result<Prediction, PredictError> {
         let mut clock = Clock::start();
         progress.enter(Stage::Preprocess).await?;
-        let detectors = [&self.segmentation, &self.classifier_detector];
-        let inputs = detectors.map(|detector| {
-            detector.as_ref().map(|detector| NetworkInput::resized(slice, detector.resize))
-        });
-        clock.lap(Stage::Preprocess);
-
         let mut warnings = slice.warnings.clone();
         let unfit = plausibility::refusal(slice);
         if let Some(reason) = &unfit {
@@ -193,6 +187,11 @@ impl<B: Backend> Predictor<B> {
             }
             warnings.push(format!("analysed on request although {reason}"));
         }
+        let detectors = [&self.segmentation, &self.classifier_detector];
+        let inputs = detectors.map(|detector| {
+            detector.as_ref().map(|detector| NetworkInput::resized(slice, detector.resize))
+        });
+        clock.lap(Stage::Preprocess);
         let (mut lesions, mut mask_logits) = (Vec::new(), Vec::new());
         let (mut evidence, mut slice_from_network) = (None, [1.0; 2]);
         // One call for both detectors: each would be a state machine of its own in what a browser downloads.

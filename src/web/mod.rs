@@ -7,6 +7,7 @@
 //! What needs no browser is compiled and tested natively: what the page shows ([`state`]), who does what
 //! ([`scheduler`]), what is said ([`messages`], [`texts`]), what the address asks for ([`options`]).
 
+pub mod gestures;
 pub mod image_cache;
 pub mod messages;
 pub mod options;
@@ -32,8 +33,6 @@ mod drawing;
 mod dropped_files;
 #[cfg(target_arch = "wasm32")]
 pub mod fetch;
-#[cfg(target_arch = "wasm32")]
-mod gestures;
 #[cfg(target_arch = "wasm32")]
 pub mod reader;
 #[cfg(target_arch = "wasm32")]

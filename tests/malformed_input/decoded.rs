@@ -69,7 +69,7 @@ fn a_file_that_changed_since_it_was_opened_is_refused() {
         file.bytes.borrow_mut()[last] ^= 1;
         let refused = slice.read().unwrap_err().to_string();
         assert!(refused.contains("changed since it was opened"), "{refused}");
-        assert!(matches!(slice.dicom_source(), Err(ImageError::Gone { .. })));
+        assert!(matches!(slice.dicom_source(), Err(ImageError::Unreadable { .. })));
     }
 }
 
@@ -163,7 +163,8 @@ fn offsets_units_and_versions_of_volumes() {
     assert!((rows - 0.75).abs() < 1e-4 && (columns - 0.5).abs() < 1e-4, "{rows} {columns}");
     let mut second = good;
     second[..8].copy_from_slice(b"\x1c\x02\0\0n+2\0");
-    assert!(open(&second).unwrap_err().to_string().contains("NIfTI-2"));
+    let said = open(&second).unwrap_err().to_string();
+    assert!(said.contains("not supported: NIfTI-2") && !said.contains("damaged"), "{said}");
 }
 
 #[test]

@@ -36,7 +36,8 @@ fn unpack_within(bytes: &[u8], budget: &mut Budget) -> Result<Vec<Member>, Image
     let mut archive =
         zip::ZipArchive::new(Cursor::new(bytes)).map_err(|error| damaged(error.to_string()))?;
     if archive.len() > MAX_FILES {
-        return Err(damaged(format!("{} files; at most {MAX_FILES} are read", archive.len())));
+        let what = format!("{} files; at most {MAX_FILES} are read", archive.len());
+        return Err(ImageError::Unsupported { format: "zip", what });
     }
     let mut files: Vec<Member> = Vec::new();
     let (listed, again) = listed(bytes, &archive);

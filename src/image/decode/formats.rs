@@ -97,8 +97,8 @@ impl Formats for AllFormats {
             return Ok(Opened::Archive(archive::unpack(bytes, budget)?));
         }
         if nifti::is_second_version(bytes) {
-            let reason = "NIfTI-2 is not read; convert it to NIfTI-1".into();
-            return Err(ImageError::Damaged { format: "NIfTI", reason });
+            let what = "NIfTI-2; convert it to NIfTI-1".into();
+            return Err(ImageError::Unsupported { format: "NIfTI", what });
         }
         if nifti::is_nifti(bytes) {
             return Ok(Opened::Volume(Box::new(nifti::open(bytes, budget)?)));

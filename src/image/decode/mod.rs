@@ -36,6 +36,14 @@ pub enum ImageError {
         /// What it said.
         reason: String,
     },
+    /// A file that is sound, and of a kind that is not read.
+    #[error("this {format} file is not supported: {what}")]
+    Unsupported {
+        /// The format.
+        format: &'static str,
+        /// What of it is not read.
+        what: String,
+    },
     /// A picture too large or too small.
     #[error(
         "the picture has {width} x {height} pixels; slices from {MIN_SIDE} to {MAX_SIDE} pixels a side are read"
@@ -66,7 +74,7 @@ pub enum ImageError {
     },
     /// A file that cannot be read, or is not the one any more that was opened.
     #[error("the file cannot be read: {reason}")]
-    Gone {
+    Unreadable {
         /// The reason.
         reason: String,
     },

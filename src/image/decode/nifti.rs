@@ -104,7 +104,8 @@ fn open_stream(
     let mut start = [0; HEADER];
     stream.read_exact(&mut start).map_err(|_| damaged("the header is cut off"))?;
     if start[MAGIC..].starts_with(b"ni1") {
-        return Err(damaged("the voxels are in another file (.img); convert the pair to one .nii"));
+        let what = "the voxels are in another file (.img); convert the pair to one .nii".into();
+        return Err(ImageError::Unsupported { format: "NIfTI", what });
     }
     let mut header = NiftiHeader::from_reader(&start[..]).map_err(from_crate)?;
     if !header.scl_slope.is_finite() {
@@ -122,8 +123,8 @@ fn open_stream(
     let dim = header.dim().map_err(from_crate)?;
     let size = |axis: usize| dim.get(axis).map_or(1, |size| usize::from(*size));
     if dim.len() < 2 || dim.iter().skip(3).any(|size| *size > 1) {
-        let reason = format!("the volume has the dimensions {dim:?}; three are read");
-        return Err(ImageError::NotGrey { reason });
+        let what = format!("a volume of the dimensions {dim:?}; three are read");
+        return Err(ImageError::Unsupported { format: "NIfTI", what });
     }
     let voxels = [size(0), size(1), size(2)];
     // Whatever lies across, two axes are those of a picture.

@@ -4,7 +4,7 @@ use std::rc::Rc;
 
 use gloo::events::{EventListener, EventListenerOptions};
 use wasm_bindgen::JsCast;
-use web_sys::{HtmlCanvasElement, HtmlElement, PointerEvent, WheelEvent};
+use web_sys::{Element, HtmlCanvasElement, HtmlElement, PointerEvent, WheelEvent};
 use yew::prelude::*;
 
 use crate::image::Window;
@@ -12,7 +12,7 @@ use crate::report::SliceReport;
 use crate::web::browser;
 use crate::web::components::view_tools::ViewTools;
 use crate::web::drawing::{Outlines, draw, draw_scores};
-use crate::web::gestures::{Gesture, PointerTracker, key, place};
+use crate::web::gestures::{Bounds, Gesture, Pointer, PointerAction, PointerTracker};
 use crate::web::read_out::ReadOut;
 use crate::web::scale_bar::ScaleBar;
 use crate::web::state::{Display, RenderedSlice, Step};
@@ -57,6 +57,33 @@ fn summary(props: &Props) -> AttrValue {
         summary += &text!("slice.bar", millimetres = bar.millimetres);
     }
     summary.into()
+}
+
+/// Where an element lies.
+fn bounds(element: &Element) -> Bounds {
+    let bounds = element.get_bounding_client_rect();
+    let (left, top) = (bounds.left(), bounds.top());
+    Bounds { left, top, width: bounds.width(), height: bounds.height() }
+}
+
+/// Where the mouse is, in pixels of the window.
+fn place(event: &MouseEvent) -> (f64, f64) {
+    (f64::from(event.client_x()), f64::from(event.client_y()))
+}
+
+fn pointer(event: &PointerEvent) -> Pointer {
+    Pointer {
+        id: event.pointer_id(),
+        action: match event.type_().as_str() {
+            "pointerdown" => PointerAction::Down,
+            "pointermove" => PointerAction::Move,
+            _ => PointerAction::Up,
+        },
+        at: place(event),
+        buttons: event.buttons(),
+        is_touch: event.pointer_type() == "touch",
+        shift: event.shift_key(),
+    }
 }
 
 /// The slice and what it is shown with.
@@ -144,7 +171,9 @@ pub fn SliceCanvas(props: &Props) -> Html {
                 EventListener::new_with_options(&canvas, "wheel", options, move |event| {
                     if let Some(event) = event.dyn_ref::<WheelEvent>() {
                         event.prevent_default();
-                        apply(Gesture::of_wheel(event, &element));
+                        let control = event.ctrl_key() || event.meta_key();
+                        let bounds = bounds(&element);
+                        apply(Gesture::of_wheel(event.delta_y(), control, place(event), &bounds));
                     }
                 })
             });
@@ -159,9 +188,14 @@ pub fn SliceCanvas(props: &Props) -> Html {
         let point = point.clone();
         Callback::from(move |event: PointerEvent| {
             let Some(element) = canvas.cast::<HtmlElement>() else { return };
-            point.set(Some(place(event.client_x(), event.client_y(), &element)));
+            let (bounds, pointer) = (bounds(&element), pointer(&event));
+            point.set(Some(bounds.share(pointer.at)));
+            if pointer.action == PointerAction::Down {
+                // Without capture the drag only ends at the edge.
+                element.set_pointer_capture(pointer.id).ok();
+            }
             let gesture =
-                pointer_tracker.borrow_mut().follow(&event, &element, has_window, is_whole);
+                pointer_tracker.borrow_mut().follow(&pointer, &bounds, has_window, is_whole);
             if let Some(gesture) = gesture {
                 apply(gesture);
             }
@@ -170,7 +204,10 @@ pub fn SliceCanvas(props: &Props) -> Html {
     let on_key = {
         let apply = apply.clone();
         Callback::from(move |event: KeyboardEvent| {
-            if let Some(gesture) = key(&event) {
+            if event.ctrl_key() || event.meta_key() || event.alt_key() {
+                return;
+            }
+            if let Some(gesture) = Gesture::of_key(&event.key(), event.shift_key()) {
                 event.prevent_default();
                 apply(gesture);
             }

@@ -44,12 +44,12 @@ impl<D: Formats> FileBytes for BrowserFile<D> {
         if self.file.size() > MAX_FILE as f64 {
             let (size, limit) = (self.file.size() / 1e6, MAX_FILE as f64 / 1e6);
             let reason = format!("it has {size:.0} MB; at most {limit:.0} MB are read here");
-            return Err(ImageError::Gone { reason });
+            return Err(ImageError::Unreadable { reason });
         }
         let buffer =
             FileReaderSync::new().and_then(|reader| reader.read_as_array_buffer(&self.file));
         buffer
             .map(|buffer| Cow::Owned(Uint8Array::new(&buffer).to_vec()))
-            .map_err(|error| ImageError::Gone { reason: describe(&error) })
+            .map_err(|error| ImageError::Unreadable { reason: describe(&error) })
     }
 }

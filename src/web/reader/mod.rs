@@ -68,7 +68,6 @@ impl<K: Kind> Opened<K> {
     }
 }
 
-/// Said where a slice is asked for that is not there: every question has an answer.
 /// Why elements of a slice's file cannot be listed. That a file cannot be read does not say that it holds nothing.
 #[derive(Debug, Error)]
 enum ListError {
@@ -78,6 +77,7 @@ enum ListError {
     File { name: String, error: ImageError },
 }
 
+/// Said where a slice is asked for that is not there: every question has an answer.
 const NO_SLICE: &str = "there is no such slice any more";
 
 /// Whether `K` reads all files. Even a head may never come, so each is announced.

@@ -104,8 +104,7 @@ impl Layout {
             return Err(damaged_because(reason));
         }
         if object.get(tags::MODALITY_LUT_SEQUENCE).is_some() {
-            let reason = "its values go through a lookup table, which is not read here".into();
-            return Err(ImageError::NotGrey { reason });
+            return Err(unsupported("its values go through a lookup table".into()));
         }
         let allocated = number(object, tags::BITS_ALLOCATED, 0).unwrap_or(16.0);
         let stored = number(object, tags::BITS_STORED, 0).unwrap_or(allocated);
@@ -114,7 +113,7 @@ impl Layout {
             || !(1.0..=allocated).contains(&stored)
             || !(stored - 1.0..allocated).contains(&high_bit)
         {
-            return Err(damaged_because(format!(
+            return Err(unsupported(format!(
                 "{stored} of {allocated} bits are stored, up to bit {high_bit}; 1 to 8 of 8 and 1 to 16 of 16 are read"
             )));
         }
@@ -221,12 +220,16 @@ struct CodestreamInfo {
     precision: u8,
 }
 
+fn unsupported(what: String) -> ImageError {
+    ImageError::Unsupported { format: "DICOM", what }
+}
+
 fn frames(object: &DefaultDicomObject) -> Result<usize, ImageError> {
     let frames = number(object, tags::NUMBER_OF_FRAMES, 0).unwrap_or(1.0);
     if (1.0..=MAX_FRAMES as f64).contains(&frames) {
         return Ok(frames as usize);
     }
-    Err(damaged_because(format!("{frames} frames; from 1 to {MAX_FRAMES} are read")))
+    Err(unsupported(format!("{frames} frames; from 1 to {MAX_FRAMES} are read")))
 }
 
 /// What its values are, if the file says that they are no Hounsfield units.
