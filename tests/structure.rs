@@ -206,11 +206,15 @@ impl Modules {
     /// What a module's code uses of others that stand neither above nor below it in the tree of folders.
     fn used_by(&self, module: &Names) -> BTreeSet<Names> {
         let code = &self.code[module];
-        let paths = code.split("crate::").skip(1).flat_map(|rest| {
-            let end = rest.find([';', '(', ')', '<', '>', '=', '!', '?', '&', '|']);
-            leaves(&rest[..end.unwrap_or(rest.len())])
-        });
-        let others = paths.filter_map(|path| self.of(&path));
+        let paths = |start: &str| {
+            let ends = [';', '(', ')', '<', '>', '=', '!', '?', '&', '|'];
+            let rests = code.split(start).skip(1);
+            let trees = rests.map(|rest| &rest[..rest.find(ends).unwrap_or(rest.len())]);
+            trees.flat_map(leaves).collect::<Vec<_>>()
+        };
+        let folder = &module[..module.len().saturating_sub(1)];
+        let beside = paths("super::").into_iter().map(|path| [folder.to_vec(), path].concat());
+        let others = paths("crate::").into_iter().chain(beside).filter_map(|path| self.of(&path));
         others.filter(|other| !other.starts_with(module) && !module.starts_with(other)).collect()
     }
 }
