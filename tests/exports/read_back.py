@@ -18,6 +18,7 @@ import PIL
 import PIL.Image
 import PIL.ImageDraw
 import pycocotools
+import pycocotools.mask
 import pydicom
 from pycocotools.coco import COCO
 from pydicom.dataset import Dataset, FileDataset, FileMetaDataset
@@ -106,6 +107,52 @@ def check_volumes(program, folder):
     volume = (values > 0).sum() * abs(numpy.linalg.det(mask.affine)) / 1000
     assert abs(volume - series["lesion_volume_ml"]) < 1e-3 * volume, (volume, series)
     assert series["distance_mm"] == DISTANCE
+    check_joined_lesions(series, values > 0)
+    check_lungs(report, series, values > 0)
+
+
+def flooded(volume):
+    """Sizes of the connected regions: eight neighbours within a slice, the voxels above and below across slices."""
+    left, sizes = set(zip(*numpy.nonzero(volume))), []
+    near = [(dx, dy, 0) for dx in (-1, 0, 1) for dy in (-1, 0, 1)] + [(0, 0, -1), (0, 0, 1)]
+    while left:
+        stack, size = [left.pop()], 0
+        while stack:
+            x, y, z = stack.pop()
+            size += 1
+            for dx, dy, dz in near:
+                if (place := (x + dx, y + dy, z + dz)) in left:
+                    left.remove(place)
+                    stack.append(place)
+        sizes.append(size)
+    return sorted(sizes, reverse=True)
+
+
+def check_joined_lesions(series, volume):
+    joined = series["joined_lesions"]
+    assert [lesion["voxels"] for lesion in joined] == flooded(volume), joined
+    voxel_ml = SPACING[0] * SPACING[1] * DISTANCE / 1000
+    for lesion in joined:
+        assert abs(lesion["volume_ml"] - lesion["voxels"] * voxel_ml) < 1e-6, lesion
+
+
+def check_lungs(report, series, volume):
+    """Masks and counts of the lungs agree, and their sums are those of the series."""
+    voxel_ml = SPACING[0] * SPACING[1] * DISTANCE / 1000
+    for side in ("right", "left"):
+        area = affected = 0
+        for index, slice in enumerate(report["slices"]):
+            lung, lesions = slice["lungs"][side], volume[:, :, index].T
+            mask = pycocotools.mask.decode(lung["mask"]).astype(bool)
+            # The patient's right lies on the left of the slice.
+            assert (numpy.nonzero(mask)[1].mean() < mask.shape[1] / 2) == (side == "right")
+            assert 0 <= lung["area_px"] - mask.sum() <= (lesions & ~mask).sum()
+            assert 0 <= lung["affected_px"] - (lesions & mask).sum() == lung["area_px"] - mask.sum()
+            area, affected = area + lung["area_px"], affected + lung["affected_px"]
+        assert abs(series["lungs"][side]["volume_ml"] - area * voxel_ml) < 1e-6
+        assert abs(series["lungs"][side]["affected_ml"] - affected * voxel_ml) < 1e-6
+    all_parts = sum(third["volume_ml"] for third in series["lungs"]["thirds"])
+    assert abs(all_parts - sum(series["lungs"][side]["volume_ml"] for side in ("right", "left"))) < 1e-6
 
 
 def check_orientations(program, folder):
@@ -131,6 +178,7 @@ def check_orientations(program, folder):
                 of = [[{**lesion, "area_mm2": 0} for lesion in report["lesions"]] for report in (a, b)]
                 assert of[0] == of[1], (axes, form)
                 assert numpy.allclose(a["spacing_mm"], b["spacing_mm"], atol=1e-4)
+                assert a["lungs"] == b["lungs"], (axes, form)
             mask = nibabel.load(next((folder / f"out_{axes}_{form}" / "nifti").iterdir()))
             assert numpy.allclose(mask.affine, affine(), atol=1e-3), (axes, form, mask.affine)
 
