@@ -277,8 +277,18 @@ def check_structured_reports(program, folder):
             assert referenced.ReferencedSOPInstanceUID == read.SOPInstanceUID
             frame = getattr(referenced, "ReferencedFrameNumber", None)
             assert frame == (int(slice["source"].rsplit("#")[1]) if "#" in slice["source"] else None)
-        classes = content.get_image_measurement_groups()
+        of_slices = content.get_image_measurement_groups()
+        classes = [group for group in of_slices if group.tracking_identifier == "Class of the slice"]
         assert len(classes) == len(report["slices"])
+        for side, meaning in (("right", "Right lung"), ("left", "Left lung")):
+            lungs = [group for group in of_slices if group.tracking_identifier == meaning]
+            for group, slice in zip(lungs, report["slices"], strict=True):
+                lung, (row, column) = slice["lungs"][side], slice["spacing_mm"]
+                assert group.finding_sites[0].value.meaning == meaning
+                values = {m.name.meaning: m.value for m in group.get_measurements()}
+                assert abs(values["Area"] - lung["area_px"] * row * column) < 1e-2
+                share = 100 * lung["affected_px"] / lung["area_px"]
+                assert abs(values["Share of the lung covered by lesions"] - share) < 1e-4
         for group, slice in zip(classes, report["slices"]):
             values = {m.name.meaning: m.value for m in group.get_measurements()}
             assert abs(values["Probability of COVID-19"] - slice["classes"]["covid19"]) < 1e-6

@@ -1,5 +1,5 @@
 //! What was found on a series as a DICOM structured report: an Imaging Measurement Report (PS3.16
-//! TID 1500) with a group for each lesion (TID 1410) and one for the class of each slice (TID 1501).
+//! TID 1500) with a group for each lesion (TID 1410), and for each slice one for its class and one for each lung (TID 1501).
 
 use dicom_core::VR;
 use dicom_dictionary_std::{tags, uids};
@@ -9,7 +9,7 @@ use web_time::SystemTime;
 use crate::detection::mask::contour::{Polygon, contours};
 use crate::export::ExportError;
 use crate::export::dicom::Identity;
-use crate::export::dicom::codes::{self, LUNG};
+use crate::export::dicom::codes::{self, LEFT_LUNG, LUNG, RIGHT_LUNG};
 use crate::export::dicom::content::{
     Relation, code_item, container, container_elements, identifier, image, num_item, outline,
     text_item,
@@ -18,6 +18,7 @@ use crate::export::dicom::context::{by_series, equipment, file, patient_and_stud
 use crate::export::dicom::elements::{Code, item, sequence, text, uid};
 use crate::export::dicom::referable;
 use crate::image::decode::dicom_source::DicomSource;
+use crate::report::lungs::LungSlice;
 use crate::report::{Lesion, ModelsInfo, NOTICE, SliceReport};
 
 const REPORT: Code = ("126000", "DCM", "Imaging Measurement Report");
@@ -41,6 +42,8 @@ const COMMENT: Code = ("121106", "DCM", "Comment");
 const AREA: Code = ("42798000", "SCT", "Area");
 const SQUARE_MILLIMETRES: Code = ("mm2", "UCUM", "square millimeter");
 const NO_UNITS: Code = ("1", "UCUM", "no units");
+const PERCENT: Code = ("%", "UCUM", "percent");
+const COVERED: Code = ("covered", "99GROUNDGLASS", "Share of the lung covered by lesions");
 /// Neither DICOM nor SNOMED has codes for the class probabilities of a network; these are ours.
 const SCORE: Code = ("score", "99GROUNDGLASS", "Detection score");
 const CONTROL: Code = ("control", "99GROUNDGLASS", "Probability of Control");
@@ -69,7 +72,8 @@ pub fn structured_report(
             let lesions = slice.lesions.iter().enumerate();
             let lesions =
                 lesions.filter_map(|(index, lesion)| group(index, lesion, source, models));
-            lesions.chain(class_of(slice, source, models)).collect::<Vec<_>>()
+            let lungs = lungs_of(slice, source);
+            lesions.chain(class_of(slice, source, models)).chain(lungs).collect::<Vec<_>>()
         })
         .collect();
     let instances: Vec<&str> = slices.iter().map(|(_, s)| s.instance.as_str()).collect();
@@ -183,6 +187,31 @@ fn class_of(
     }
     items.push(text_item(Relation::Contains, COMMENT, &verdict));
     Some(container(GROUP, Some("1501"), items))
+}
+
+/// The groups of a slice's lungs.
+fn lungs_of(slice: &SliceReport, source: &DicomSource) -> Vec<InMemDicomObject> {
+    let Some(lungs) = &slice.lungs else { return Vec::new() };
+    let place = source.frame.map(|frame| format!(" {frame}")).unwrap_or_default();
+    let group = |(lung, site): (&LungSlice, Code)| {
+        let tracked = uid(&["lung", &source.instance, &place, site.0, &format!("{lung:?}")]);
+        let mut items = vec![
+            text_item(Relation::ObservationContext, TRACKING, site.2),
+            identifier(Relation::ObservationContext, TRACKING_UID, &tracked),
+            code_item(Relation::ConceptModifier, SITE, site),
+            image(Relation::Contains, Some(SOURCE), source),
+        ];
+        if let Some([row, column]) = slice.spacing_mm {
+            items.push(num_item(AREA, lung.area_px as f64 * row * column, SQUARE_MILLIMETRES));
+        }
+        let share = lung.affected_px as f64 / lung.area_px.max(1) as f64;
+        items.push(num_item(COVERED, share * 100.0, PERCENT));
+        let doubt = "The lung was found by thresholds, which can be wrong.";
+        items.push(text_item(Relation::Contains, COMMENT, doubt));
+        container(GROUP, Some("1501"), items)
+    };
+    let sides = lungs.sides().into_iter().zip([RIGHT_LUNG, LEFT_LUNG]);
+    sides.filter(|(lung, _)| lung.area_px > 0).map(group).collect()
 }
 
 /// Twice the area within an outline.
