@@ -11,6 +11,7 @@ use crate::network::heads::MASK_SIDE;
 use crate::report::SliceReport;
 use crate::web::scale_bar::ScaleBar;
 use crate::web::state::{Display, RenderedSlice};
+use crate::web::texts::decimal;
 use crate::web::view::View;
 
 /// Canvas pixels per slice pixel, so that lines and figures stay sharp.
@@ -255,7 +256,7 @@ fn draw_lesions(
         context.stroke_rect(x, y, f64::from(bbox.width()), f64::from(bbox.height()));
         context.set_line_dash(&js_sys::Array::new())?;
 
-        let label = format!("{} · {:.2}", index + 1, lesion.score);
+        let label = format!("{} · {}", index + 1, decimal(lesion.score, 2));
         context.set_font(&format!("{}px system-ui, sans-serif", 9.0 * unit));
         let above = if y > 12.0 * unit { y - 3.0 * unit } else { f64::from(bbox.y2) + 9.0 * unit };
         let baseline = labels.place(x, above, unit);

@@ -4,7 +4,7 @@ use yew::prelude::*;
 
 use crate::report::joined_lesions::JoinedLesion;
 use crate::web::components::lesion_list::kind;
-use crate::web::texts::text;
+use crate::web::texts::{decimal, text};
 
 /// Most lesions that are listed.
 const MOST: usize = 20;
@@ -22,10 +22,10 @@ fn describe(lesion: &JoinedLesion) -> String {
     let [first, last] = lesion.slices.map(|slice| slice + 1);
     let mut words = text!("joined.slices", first = first, last = last).to_string();
     if let Some(volume) = lesion.volume_ml {
-        words += &text!("joined.volume", volume = format_args!("{volume:.1}"));
+        words += &text!("joined.volume", volume = decimal(volume, 1));
     }
     if let Some(diameter) = lesion.diameter_mm {
-        words += &text!("joined.diameter", diameter = format_args!("{diameter:.0}"));
+        words += &text!("joined.diameter", diameter = decimal(diameter, 0));
     }
     words
 }

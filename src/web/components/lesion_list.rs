@@ -8,7 +8,7 @@ use yew::prelude::*;
 use crate::classes::LesionKind;
 use crate::report::{Lesion, SliceReport};
 use crate::web::state::LOWEST_SCORE;
-use crate::web::texts::text;
+use crate::web::texts::{decimal, text};
 
 /// Properties of the component.
 #[derive(Properties, PartialEq)]
@@ -30,7 +30,7 @@ fn describe(lesion: &Lesion) -> AttrValue {
         Some(area) => format!("{area:.0} mm²"),
         None => format!("{} px", lesion.area_px),
     };
-    text!("lesions.item", score = format_args!("{:.2}", lesion.score), area = area)
+    text!("lesions.item", score = decimal(lesion.score, 2), area = area)
 }
 
 /// The name of a kind of lesion.
@@ -66,12 +66,12 @@ pub fn LesionList(props: &Props) -> Html {
                     value={format!("{:.2}", props.threshold)}
                     oninput={on_threshold}
                 />
-                <output>{format!("{:.2}", props.threshold)}</output>
+                <output>{decimal(props.threshold, 2)}</output>
             </label>
             if !props.report.segmented {
                 <p>{text!("lesions.not_looked")}</p>
             } else if props.report.lesions.is_empty() {
-                <p>{text!("lesions.none", threshold = format_args!("{:.2}", props.threshold))}</p>
+                <p>{text!("lesions.none", threshold = decimal(props.threshold, 2))}</p>
             }
             <ul aria-labelledby="lesions-title">
                 for (index, lesion) in props.report.lesions.iter().enumerate() {

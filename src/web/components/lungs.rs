@@ -3,7 +3,7 @@
 use yew::prelude::*;
 
 use crate::report::lungs::{LungSlice, LungsSlice};
-use crate::web::texts::text;
+use crate::web::texts::{decimal, text};
 
 /// Properties of the component.
 #[derive(Properties, PartialEq)]
@@ -17,7 +17,7 @@ fn percent(lung: &LungSlice) -> AttrValue {
         0 => text!("lungs.none"),
         area => {
             let share = lung.affected_px as f64 / area as f64 * 100.0;
-            text!("lungs.percent", percent = format_args!("{share:.1}"))
+            text!("number.percent", percent = decimal(share, 1))
         }
     }
 }

@@ -7,7 +7,7 @@ use yew::prelude::*;
 use crate::report::verdict::{Calibration, Finding, Measured};
 use crate::report::{ClassProbabilities, Contradiction, SliceReport};
 use crate::web::refusals::reason;
-use crate::web::texts::text;
+use crate::web::texts::{decimal, text};
 
 /// Properties of the component.
 #[derive(Properties, PartialEq)]
@@ -79,7 +79,7 @@ pub fn Probabilities(props: &Props) -> Html {
             }
             if let Some(verdict) = report.verdict {
                 <p class="verdict">{finding(verdict.finding)}</p>
-                <p>{text!("verdict.probability", percent = format_args!("{:.1}", verdict.pneumonia * 100.0))}</p>
+                <p>{text!("verdict.probability", percent = decimal(verdict.pneumonia * 100.0, 1))}</p>
             }
             if let Some(found) = report.contradiction() {
                 <p class="contradiction">{contradiction(found)}</p>
@@ -108,14 +108,14 @@ fn meters(classes: &ClassProbabilities) -> Html {
                     aria-valuemin="0"
                     aria-valuemax="100"
                     aria-valuenow={format!("{:.1}", probability * 100.0)}
-                    aria-valuetext={text!("class.percent", percent = format_args!("{:.1}", probability * 100.0))}
+                    aria-valuetext={text!("class.percent", percent = decimal(probability * 100.0, 1))}
                 >
                     // A presentation attribute and no style: inline styles are forbidden here.
                     <svg viewBox="0 0 100 1" preserveAspectRatio="none" aria-hidden="true">
                         <rect width={format!("{:.2}", probability * 100.0)} height="1" />
                     </svg>
                 </div>
-                <span class="value">{format!("{:.1} %", probability * 100.0)}</span>
+                <span class="value">{text!("number.percent", percent = decimal(probability * 100.0, 1))}</span>
             </div>
         }
     }

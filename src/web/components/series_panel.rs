@@ -12,7 +12,7 @@ use crate::web::components::probabilities::class_names;
 use crate::web::messages::reader::OpenedSeries;
 use crate::web::session::Session;
 use crate::web::state::State;
-use crate::web::texts::{counted, text};
+use crate::web::texts::{counted, decimal, text};
 
 /// Height of the strip of lesion areas.
 const STRIP: f64 = 20.0;
@@ -145,8 +145,8 @@ fn sentences(series: &SeriesReport) -> String {
     let (with_lesions, slices) = (series.slices_with_lesions, series.slices);
     let mut parts = vec![text!("series.sum.lesions", with_lesions = with_lesions, slices = slices)];
     if let Some(volume) = series.lesion_volume_ml {
-        let volume = format!("{volume:.1}");
-        let distance = format!("{:.2}", series.distance_mm.unwrap_or_default());
+        let volume = decimal(volume, 1);
+        let distance = decimal(series.distance_mm.unwrap_or_default(), 2);
         parts.push(text!("series.sum.volume", volume = volume, distance = distance));
     }
     if let Some(lungs) = &series.lungs {
@@ -155,7 +155,7 @@ fn sentences(series: &SeriesReport) -> String {
     if let Some(classes) = &series.mean_classes {
         let values = class_names().into_iter().zip(classes.values());
         let values: Vec<String> =
-            values.map(|(name, value)| format!("{name} {:.1} %", value * 100.0)).collect();
+            values.map(|(name, value)| format!("{name} {} %", decimal(value * 100.0, 1))).collect();
         let (values, count) = (values.join(", "), series.slices_with_classes);
         parts.push(text!("series.sum.classes", values = values, slices = count));
     }
@@ -164,14 +164,14 @@ fn sentences(series: &SeriesReport) -> String {
 
 fn lungs_sentence(lungs: &LungsSeries) -> AttrValue {
     let percent = |part: LungVolume| match part.affected_share() {
-        Some(share) => text!("lungs.percent", percent = format_args!("{:.1}", share * 100.0)),
+        Some(share) => text!("number.percent", percent = decimal(share * 100.0, 1)),
         None => text!("lungs.none"),
     };
     let both = lungs.both();
     let mut words = text!(
         "series.sum.lungs",
-        volume = format_args!("{:.0}", both.volume_ml),
-        affected = format_args!("{:.1}", both.affected_ml),
+        volume = decimal(both.volume_ml, 0),
+        affected = decimal(both.affected_ml, 1),
         share = percent(both),
         right = percent(lungs.right),
         left = percent(lungs.left),

@@ -4,7 +4,7 @@ use yew::prelude::*;
 
 use crate::inference::Stage;
 use crate::web::state::{Phase, State};
-use crate::web::texts::{counted, text};
+use crate::web::texts::{counted, decimal, text};
 
 /// Properties of the component.
 #[derive(Properties, PartialEq)]
@@ -18,7 +18,7 @@ pub struct Props {
 }
 
 fn megabytes(bytes: f64) -> String {
-    format!("{:.1} MB", bytes / 1e6)
+    format!("{} MB", decimal(bytes / 1e6, 1))
 }
 
 fn stage_text(stage: Option<Stage>) -> AttrValue {

@@ -7,7 +7,7 @@ use crate::image::Window;
 use crate::web::gestures::Gesture;
 use crate::web::read_out::{PixelValue, ReadOut};
 use crate::web::state::{Display, RenderedSlice};
-use crate::web::texts::text;
+use crate::web::texts::{decimal, text};
 
 /// Properties of the component.
 #[derive(Properties, PartialEq)]
@@ -52,7 +52,7 @@ fn read_out_text(found: &ReadOut) -> String {
     };
     words += &text!("slice.value.place", column = found.column, row = found.row);
     if let Some([right, down]) = found.place_mm {
-        let (right, down) = (format!("{right:.1}"), format!("{down:.1}"));
+        let (right, down) = (decimal(right, 1), decimal(down, 1));
         words += &text!("slice.value.mm", right = right, down = down);
     }
     words

@@ -119,9 +119,20 @@ macro_rules! counted {
 
 pub(crate) use {counted, text};
 
+/// A number with so many digits behind the language's decimal mark.
+pub fn decimal(value: impl Into<f64>, digits: usize) -> String {
+    let plain = format!("{:.digits$}", value.into());
+    plain.replace('.', &text!("number.mark"))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn numbers_have_the_languages_mark() {
+        assert_eq!((decimal(1234.56, 1), decimal(0.5f32, 0)), ("1234.6".into(), "0".into()));
+    }
 
     #[test]
     fn values_stand_in_the_place_of_their_names() {
