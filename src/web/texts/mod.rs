@@ -25,7 +25,7 @@ pub use native::Text;
 use native::{parse, plural_form};
 
 /// Languages with their own names for themselves.
-pub const LANGUAGES: [(&str, &str); 2] = [("en", "English"), ("de", "Deutsch")];
+pub const LANGUAGES: [(&str, &str); 3] = [("en", "English"), ("de", "Deutsch"), ("es", "Español")];
 
 const ENGLISH: &str = include_str!("../../../www/texts/en.json");
 
