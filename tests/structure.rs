@@ -175,6 +175,10 @@ impl Modules {
         for (module, code) in &modules.code {
             for tree in code.split("pub use ").skip(1).filter_map(|rest| rest.split(';').next()) {
                 for path in leaves(tree) {
+                    assert!(
+                        path.last().is_none_or(|name| name != "*"),
+                        "{module:?} passes on all of {path:?}"
+                    );
                     let own = path.first().is_some_and(|name| name != "crate");
                     let path: Names =
                         path.into_iter().filter(|n| n != "crate" && n != "self").collect();

@@ -97,7 +97,12 @@ export interface SliceReport {
   /** Millimetres towards the patient's head. */
   position_mm: number | null;
   /** The lungs, found by thresholds. */
-  lungs: { right: Lung; left: Lung } | null;
+  lungs: {
+    right: Lung;
+    left: Lung;
+    /** Mean column of the body, and whether the patient's right lies before it. */
+    midline: { column: number; right_first: boolean };
+  } | null;
   logits: [number, number, number] | null;
   /** The regions that the class was told from, strongest first. */
   regions: RankedRegion[];

@@ -9,8 +9,11 @@ use clap::Args;
 use serde::Serialize;
 
 use crate::classes::SliceClass;
+use crate::cli::files;
 use crate::cli::model::{DeviceArgument, ModelArguments, predictor, training_device};
 use crate::dataset::instances::{LesionSlice, LesionTargets, MINIMUM_AREA, instances};
+use crate::image::decode::limits::MAX_FILE;
+use crate::image::decode_slice;
 use crate::image::phantom::{Phantom, draw};
 use crate::inference::{NoProgress, Settings, Stage};
 use crate::statistics::median;
@@ -28,6 +31,9 @@ pub struct Bench {
     /// Predictions measured, after one that is not
     #[arg(long, default_value_t = 15)]
     runs: usize,
+    /// A slice to predict, instead of a phantom
+    #[arg(long)]
+    slice: Option<PathBuf>,
     /// The built site, whose download sizes are listed if it is there
     #[arg(long, default_value = "dist")]
     site: PathBuf,
@@ -64,7 +70,11 @@ impl Bench {
             return self.measure_training();
         }
         let predictor = predictor(&self.model.load()?.model, self.device)?;
-        let slice = draw(SliceClass::Covid19, 1).slice;
+        let slice = match &self.slice {
+            Some(path) => decode_slice("slice", &files::read(path, MAX_FILE)?, None)
+                .with_context(|| format!("{}", path.display()))?,
+            None => draw(SliceClass::Covid19, 1).slice,
+        };
         let mut laps: BTreeMap<String, Vec<f64>> = BTreeMap::new();
         for run in 0..=self.runs {
             let settings = Settings::default();

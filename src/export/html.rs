@@ -147,7 +147,10 @@ fn joined_lesions(series: &SeriesReport) -> Markup {
                     @for (number, lesion) in series.joined_lesions.iter().take(MOST_LESIONS).enumerate() {
                         tr {
                             td { (number + 1) ", " (lesion.label.name()) }
-                            td { (lesion.slices[0] + 1) " to " (lesion.slices[1] + 1) }
+                            td {
+                                (lesion.slices[0] + 1)
+                                @if lesion.slices[1] > lesion.slices[0] { " to " (lesion.slices[1] + 1) }
+                            }
                             td { @if let Some(ml) = lesion.volume_ml { (format!("{ml:.1} ml")) } }
                             td { @if let Some(mm) = lesion.diameter_mm { (format!("{mm:.0} mm")) } }
                             td { (format!("{:.2}", lesion.score)) }

@@ -4,6 +4,8 @@
 //! Thresholds and shapes, no network: it can be wrong, above all where much of a lung is as dense as what lies around
 //! it (docs/method.md, 9).
 
+use serde::{Deserialize, Serialize};
+
 use crate::detection::Mask;
 use crate::detection::mask::connected_components::bounding_box;
 use crate::image::CtSlice;
@@ -13,8 +15,26 @@ use crate::image::plausibility::{air_threshold, surrounded};
 const RADIUS: f32 = 6.0;
 /// Share of a region that must lie beyond the middle for it to be both lungs.
 const BOTH: f64 = 0.2;
+/// Least part of a row's direction that must lie across the patient: an angle of 30 degrees.
+const ACROSS: f64 = 0.866;
 /// Part of the picture's width, about its middle, in which both lungs are cut apart.
 const CUT: f64 = 0.2;
+
+/// What parts the patient's right from the left in a picture.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Midline {
+    /// Mean column of the body.
+    pub column: usize,
+    /// Whether the patient's right lies before it, as slices are usually shown.
+    pub right_first: bool,
+}
+
+impl Midline {
+    /// Whether a column lies on the patient's right.
+    pub fn is_right(&self, column: usize) -> bool {
+        (column < self.column) == self.right_first
+    }
+}
 
 /// The lungs on a slice, as masks of the whole picture.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -23,12 +43,19 @@ pub struct Lungs {
     pub right: Mask,
     /// The patient's left lung.
     pub left: Mask,
+    /// What lies between them.
+    pub midline: Midline,
 }
 
-/// The lungs on a slice; `None` where there is nothing like one. Without a plane the patient's right is taken to be on
-/// the left of the picture, as slices are shown.
+/// The lungs on a slice; `None` where there is nothing like one, or where the rows do not run from one side of the patient
+/// to the other. Without a plane the patient's right is taken to be on the left of the picture, as slices are shown.
 pub fn segment(slice: &CtSlice) -> Option<Lungs> {
     let (width, height) = (slice.width, slice.height);
+    // Towards the patient's left, in a slice as it is usually shown.
+    let along_row = slice.plane.map_or(1.0, |plane| plane.along_row[0]);
+    if along_row.abs() < ACROSS {
+        return None;
+    }
     let threshold = air_threshold(&slice.pixels)?;
     let regions = surrounded(slice, threshold);
     let middle = middle_of_body(slice, threshold)?;
@@ -48,11 +75,10 @@ pub fn segment(slice: &CtSlice) -> Option<Lungs> {
         return None;
     }
     let [on_the_left, on_the_right] = sides;
-    // Along a row, towards the patient's left in a slice as it is usually shown.
-    let is_mirrored = slice.plane.is_some_and(|plane| plane.along_row[0] < 0.0);
-    Some(match is_mirrored {
-        false => Lungs { right: on_the_left, left: on_the_right },
-        true => Lungs { right: on_the_right, left: on_the_left },
+    let midline = Midline { column: middle, right_first: along_row > 0.0 };
+    Some(match midline.right_first {
+        true => Lungs { right: on_the_left, left: on_the_right, midline },
+        false => Lungs { right: on_the_right, left: on_the_left, midline },
     })
 }
 
@@ -203,6 +229,9 @@ mod tests {
         slice.plane = Some(Plane { origin: [0.0; 3], along_row, along_column: [0.0, 1.0, 0.0] });
         let mirrored = segment(&slice).unwrap();
         assert_eq!((usual.right, usual.left), (mirrored.left, mirrored.right));
+        let (along_row, along_column) = ([0.0, 1.0, 0.0], [-1.0, 0.0, 0.0]);
+        slice.plane = Some(Plane { origin: [0.0; 3], along_row, along_column });
+        assert_eq!(segment(&slice), None, "the rows run from front to back");
     }
 
     #[test]
@@ -222,7 +251,12 @@ mod tests {
     #[test]
     fn where_nothing_is_dark_and_surrounded_there_are_no_lungs() {
         let mut slice = chest(0);
-        slice.pixels.iter_mut().for_each(|pixel| *pixel = 200);
+        let body =
+            |place: usize| ((place % 200) as f64 - 100.0).hypot((place / 200) as f64 - 80.0) < 70.0;
+        let body: Vec<u8> =
+            (0..200 * 160).map(|place| if body(place) { 200 } else { 20 }).collect();
+        slice.pixels = body;
+        assert!(air_threshold(&slice.pixels).is_some(), "air can be told from tissue");
         assert_eq!(segment(&slice), None);
     }
 }

@@ -260,6 +260,7 @@ impl<B: Backend> Predictor<B> {
         if report.segmented {
             let labels = report.label_map();
             report.lungs = lungs::segment(slice).map(|found| LungsSlice::new(&found, &labels));
+            clock.lap(Stage::Masks);
         }
         report.milliseconds = clock.finish();
         Ok(Prediction { report, mask_logits })

@@ -2,8 +2,11 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::report::SliceReport;
 use crate::report::lungs::LungSlice;
+use crate::report::slice::SliceReport;
+
+/// Share of the largest slice's lungs from which on a slice counts for their height.
+const SUBSTANTIAL: f64 = 0.15;
 
 /// A part of the lungs in a series.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
@@ -101,17 +104,26 @@ impl LungsSeries {
     }
 }
 
-/// Parts of the lungs by thirds of the height over which they were found; positions are millimetres towards the head.
+/// Parts of the lungs by thirds of the height over which they have a substantial area; positions are millimetres towards
+/// the head. Windpipe and bowel, which look alike, are small above and below.
 fn thirds(found: &[(Option<f64>, LungVolume)]) -> Option<[LungVolume; 3]> {
     let positions: Vec<f64> = found.iter().map(|(position, _)| *position).collect::<Option<_>>()?;
-    let low = positions.iter().copied().fold(f64::INFINITY, f64::min);
-    let high = positions.iter().copied().fold(f64::NEG_INFINITY, f64::max);
+    let largest = found.iter().map(|(_, volume)| volume.volume_ml).fold(0.0, f64::max);
+    let substantial = found
+        .iter()
+        .zip(&positions)
+        .filter(|((_, volume), _)| volume.volume_ml >= SUBSTANTIAL * largest);
+    let (low, high) = substantial
+        .fold((f64::INFINITY, f64::NEG_INFINITY), |(low, high), (_, at)| {
+            (low.min(*at), high.max(*at))
+        });
     if high <= low {
         return None;
     }
     let mut parts = [LungVolume::default(); 3];
     for (position, (_, volume)) in positions.iter().zip(found) {
         let from_above = (high - position) / (high - low) * 3.0;
+        // Below 0 the cast saturates.
         parts[(from_above as usize).min(2)].add(*volume);
     }
     Some(parts)
@@ -123,7 +135,7 @@ mod tests {
     use crate::classes::SliceClass;
     use crate::detection::Mask;
     use crate::image::Refusal;
-    use crate::image::lungs::Lungs;
+    use crate::image::lungs::{Lungs, Midline};
     use crate::image::phantom::draw;
     use crate::report::lungs::LungsSlice;
 
@@ -142,10 +154,12 @@ mod tests {
             .filter(|(_, lung)| **lung)
             .take(affected)
             .for_each(|(place, _)| lesions[place] = 1);
+        let midline = Midline { column: 5, right_first: true };
+        let lungs = Lungs { right: mask(1..4), left: mask(6..9), midline };
         SliceReport {
             spacing_mm: Some([10.0, 10.0]),
             position_mm: position,
-            lungs: Some(LungsSlice::new(&Lungs { right: mask(1..4), left: mask(6..9) }, &lesions)),
+            lungs: Some(LungsSlice::new(&lungs, &lesions)),
             ..SliceReport::refused(&phantom, Refusal::NoLung, Default::default())
         }
     }

@@ -2,9 +2,8 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::detection::Mask;
 use crate::detection::mask::rle::Rle;
-use crate::image::lungs::Lungs;
+use crate::image::lungs::{Lungs, Midline};
 
 /// A lung on a slice.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -24,34 +23,40 @@ pub struct LungsSlice {
     pub right: LungSlice,
     /// The patient's left lung.
     pub left: LungSlice,
+    /// What parts them, for lesions beyond their borders.
+    pub midline: Midline,
 }
 
 impl LungsSlice {
     /// Counts what `lesions` cover, a label map of the slice that is 0 outside of them.
     pub fn new(lungs: &Lungs, lesions: &[u8]) -> Self {
-        let columns = [&lungs.right, &lungs.left].map(mean_column);
-        let of = |own: usize| {
-            let masks = [&lungs.right, &lungs.left];
-            let (mut area_px, mut affected_px) = (masks[own].area(), 0);
-            for (place, _) in lesions.iter().enumerate().filter(|(_, lesion)| **lesion > 0) {
-                let side = match masks.iter().position(|mask| mask.pixels[place]) {
-                    Some(side) => side,
-                    None => nearer(place % masks[own].width, columns),
-                };
-                affected_px += usize::from(side == own);
-                area_px += usize::from(side == own && !masks[own].pixels[place]);
-            }
-            LungSlice { area_px, affected_px, mask: Rle::encode(masks[own]) }
-        };
-        Self { right: of(0), left: of(1) }
+        let of = |mask| LungSlice { area_px: 0, affected_px: 0, mask: Rle::encode(mask) };
+        let Lungs { right, left, midline } = lungs;
+        let mut slice = Self { right: of(right), left: of(left), midline: *midline };
+        slice.count(lungs, lesions);
+        slice
     }
 
     /// The same with other lesions.
     pub fn with_lesions(&self, lesions: &[u8]) -> Self {
-        let masks = [&self.right, &self.left].map(|lung| lung.mask.decode());
-        match masks {
-            [Ok(right), Ok(left)] => Self::new(&Lungs { right, left }, lesions),
-            _ => self.clone(),
+        let mut slice = self.clone();
+        if let (Ok(right), Ok(left)) = (self.right.mask.decode(), self.left.mask.decode()) {
+            slice.count(&Lungs { right, left, midline: self.midline }, lesions);
+        }
+        slice
+    }
+
+    fn count(&mut self, Lungs { right, left, midline }: &Lungs, lesions: &[u8]) {
+        let width = right.width.max(1);
+        self.right.area_px = right.area();
+        self.left.area_px = left.area();
+        (self.right.affected_px, self.left.affected_px) = (0, 0);
+        for (place, _) in lesions.iter().enumerate().filter(|(_, lesion)| **lesion > 0) {
+            let is_inside = right.pixels[place] || left.pixels[place];
+            let is_right = right.pixels[place] || (!is_inside && midline.is_right(place % width));
+            let own = if is_right { &mut self.right } else { &mut self.left };
+            own.affected_px += 1;
+            own.area_px += usize::from(!is_inside);
         }
     }
 
@@ -67,23 +72,10 @@ impl LungsSlice {
     }
 }
 
-fn mean_column(mask: &Mask) -> Option<f64> {
-    let inside = mask.pixels.iter().enumerate().filter(|(_, inside)| **inside);
-    let (sum, count) =
-        inside.fold((0, 0), |(sum, n), (place, _)| (sum + place % mask.width, n + 1));
-    (count > 0).then(|| sum as f64 / count as f64)
-}
-
-/// The side whose lung lies nearer to a column.
-fn nearer(column: usize, [right, left]: [Option<f64>; 2]) -> usize {
-    let distance =
-        |mean: Option<f64>| mean.map_or(f64::INFINITY, |mean| (mean - column as f64).abs());
-    usize::from(distance(left) < distance(right))
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::detection::Mask;
 
     fn mask(columns: std::ops::Range<usize>) -> Mask {
         let pixels = (0..40).map(|place| columns.contains(&(place % 10))).collect();
@@ -91,11 +83,12 @@ mod tests {
     }
 
     fn lungs() -> Lungs {
-        Lungs { right: mask(1..4), left: mask(6..9) }
+        let midline = Midline { column: 5, right_first: true };
+        Lungs { right: mask(1..4), left: mask(6..9), midline }
     }
 
     #[test]
-    fn lesions_count_on_their_side_and_beyond_the_border_belong_to_the_nearer_lung() {
+    fn lesions_count_on_their_side_also_beyond_the_border() {
         let mut lesions = vec![0; 40];
         // Two pixels in the right lung, one beside it, one beside the left.
         [1, 2, 4, 9].into_iter().for_each(|place| lesions[place] = 1);
@@ -104,5 +97,15 @@ mod tests {
         assert_eq!((found.left.area_px, found.left.affected_px), (13, 1));
         assert_eq!(found.affected_share(), 4.0 / 26.0);
         assert_eq!(found.with_lesions(&[0; 40]), LungsSlice::new(&lungs(), &[0; 40]));
+    }
+
+    #[test]
+    fn a_lung_that_is_all_lesion_is_affected_as_a_whole() {
+        let Lungs { right, midline, .. } = lungs();
+        let whited_out = Lungs { right, left: mask(0..0), midline };
+        let lesions: Vec<u8> = mask(6..9).pixels.iter().map(|inside| u8::from(*inside)).collect();
+        let found = LungsSlice::new(&whited_out, &lesions);
+        assert_eq!((found.left.area_px, found.left.affected_px), (12, 12));
+        assert_eq!((found.right.area_px, found.right.affected_px), (12, 0));
     }
 }

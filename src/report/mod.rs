@@ -3,10 +3,14 @@
 pub mod joined_lesions;
 pub mod lung_volume;
 pub mod lungs;
+pub mod probabilities;
 pub mod regions;
 pub mod series;
-mod slice;
+pub mod slice;
 pub mod verdict;
+pub mod whole;
 
+pub use probabilities::ClassProbabilities;
 pub use series::SeriesReport;
-pub use slice::*;
+pub use slice::{Contradiction, Lesion, SliceReport};
+pub use whole::{FileError, ModelInfo, ModelsInfo, NOTICE, Report, SCHEMA};

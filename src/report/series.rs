@@ -4,7 +4,8 @@ use serde::{Deserialize, Serialize};
 
 use crate::report::joined_lesions::{JoinedLesion, join};
 use crate::report::lung_volume::LungsSeries;
-use crate::report::{ClassProbabilities, SliceReport};
+use crate::report::probabilities::ClassProbabilities;
+use crate::report::slice::SliceReport;
 
 /// A series and its sum.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -21,7 +22,7 @@ pub struct SeriesReport {
     pub distance_mm: Option<f64>,
     /// Volume under all masks in millilitres: their area times the distance. `None` without spacing.
     pub lesion_volume_ml: Option<f64>,
-    /// Lesions through neighbouring slices, the largest first; of a single slice none are listed.
+    /// Lesions through neighbouring slices, the largest first; empty where slices are missing or lie unevenly.
     #[serde(default)]
     pub joined_lesions: Vec<JoinedLesion>,
     /// The lungs; `None` without spacing, or where none were found.
@@ -52,7 +53,7 @@ impl SeriesReport {
             slices_with_lesions: slices.iter().filter(|slice| !slice.lesions.is_empty()).count(),
             distance_mm,
             lesion_volume_ml: distance_mm.and_then(|distance| volume_ml(slices, distance)),
-            joined_lesions: if slices.len() > 1 { join(slices, distance_mm) } else { Vec::new() },
+            joined_lesions: distance_mm.map(|distance| join(slices, distance)).unwrap_or_default(),
             lungs: distance_mm.and_then(|distance| LungsSeries::new(slices, distance)),
             mean_classes: mean_classes(slices),
             slices_with_classes: slices.iter().filter(|slice| slice.classes.is_some()).count(),
@@ -75,11 +76,12 @@ impl SeriesReport {
                 self.distance_mm.unwrap_or_default()
             );
         }
-        if self.joined_lesions.len() > 1 || self.slices_with_lesions > 1 {
-            words += &format!(
-                " Joined through neighbouring slices they are {} lesions.",
-                self.joined_lesions.len()
-            );
+        match self.joined_lesions.len() {
+            0 => {}
+            1 => words += " Joined through neighbouring slices they are 1 lesion.",
+            count => {
+                words += &format!(" Joined through neighbouring slices they are {count} lesions.");
+            }
         }
         if let Some(lungs) = &self.lungs {
             words += " ";

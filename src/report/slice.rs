@@ -1,77 +1,17 @@
-//! What every surface shows: page, JSON, pictures.
+//! What was found on a slice.
 
 use std::collections::BTreeMap;
-use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
-use crate::classes::{CLASSES, LesionKind};
+use crate::classes::LesionKind;
 use crate::detection::BBox;
 use crate::detection::mask::rle::Rle;
 use crate::image::{CtSlice, Refusal};
 use crate::report::lungs::LungsSlice;
+use crate::report::probabilities::ClassProbabilities;
 use crate::report::regions::RankedRegion;
-use crate::report::series::SeriesReport;
-use crate::report::verdict::{Calibration, Measured, Verdict};
-
-/// Name and version of the JSON layout.
-pub const SCHEMA: &str = "groundglass/report/1";
-/// Stands in every report.
-pub const NOTICE: &str = "Research use only. Not a medical device.";
-
-/// The weights that were used.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct ModelInfo {
-    /// Model or file name.
-    pub name: String,
-    /// SHA-256 of the weights' file, hexadecimal.
-    pub sha256: String,
-}
-
-/// The networks used; either may be missing.
-#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
-pub struct ModelsInfo {
-    /// Stage I.
-    pub segmentation: Option<ModelInfo>,
-    /// Stage II.
-    pub classifier: Option<ModelInfo>,
-    /// What the classifier's verdicts are worth.
-    #[serde(default)]
-    pub calibration: Option<Calibration>,
-}
-
-/// Probabilities of the slice's class: softmax of the three logits.
-#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
-pub struct ClassProbabilities {
-    /// No pneumonia.
-    pub control: f32,
-    /// Pneumonia that is not COVID-19.
-    pub common_pneumonia: f32,
-    /// COVID-19.
-    pub covid19: f32,
-}
-
-impl ClassProbabilities {
-    /// From the values in the order of the classes.
-    pub fn new([control, common_pneumonia, covid19]: [f32; CLASSES]) -> Self {
-        Self { control, common_pneumonia, covid19 }
-    }
-
-    /// The values in the order of the classes.
-    pub fn values(&self) -> [f32; CLASSES] {
-        [self.control, self.common_pneumonia, self.covid19]
-    }
-}
-
-impl fmt::Display for ClassProbabilities {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let [control, common_pneumonia, covid19] = self.values().map(|value| value * 100.0);
-        write!(
-            f,
-            "Control {control:.1} %, Common Pneumonia {common_pneumonia:.1} %, COVID-19 {covid19:.1} %"
-        )
-    }
-}
+use crate::report::verdict::{Measured, Verdict};
 
 /// One outlined lesion, in pixels of the slice as given.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -136,35 +76,6 @@ pub struct SliceReport {
     pub milliseconds: BTreeMap<String, f64>,
     /// What the user should know.
     pub warnings: Vec<String>,
-}
-
-/// A file that could not be read.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct FileError {
-    /// File name or path.
-    pub source: String,
-    /// What was wrong.
-    pub message: String,
-}
-
-/// Everything one run found.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-pub struct Report {
-    /// [`SCHEMA`].
-    pub schema: String,
-    /// [`NOTICE`].
-    pub notice: String,
-    /// The weights.
-    pub model: ModelsInfo,
-    /// What computed.
-    pub device: String,
-    /// Slice by slice, series after series.
-    pub slices: Vec<SliceReport>,
-    /// The series with their sums.
-    #[serde(default)]
-    pub series: Vec<SeriesReport>,
-    /// Files that could not be read.
-    pub errors: Vec<FileError>,
 }
 
 fn yes() -> bool {
@@ -307,64 +218,12 @@ impl SliceReport {
     }
 }
 
-impl Report {
-    /// An empty report.
-    pub fn new(model: ModelsInfo, device: &str) -> Self {
-        Self {
-            schema: SCHEMA.into(),
-            notice: NOTICE.into(),
-            model,
-            device: device.into(),
-            slices: Vec::new(),
-            series: Vec::new(),
-            errors: Vec::new(),
-        }
-    }
-
-    /// Adds what was found on slices of a series of `length`; returns its sum. With a slice missing, distances are
-    /// not what they were.
-    pub fn add_series(
-        &mut self,
-        name: String,
-        found: Vec<SliceReport>,
-        length: usize,
-        distance_mm: Option<f64>,
-        warnings: Vec<String>,
-    ) -> &SeriesReport {
-        let distance = distance_mm.filter(|_| found.len() == length);
-        let series = SeriesReport::new(name, self.slices.len(), &found, distance, warnings);
-        self.slices.extend(found);
-        self.series.push(series);
-        &self.series[self.series.len() - 1]
-    }
-
-    /// The same with one series alone; without any if it is not there.
-    pub fn only_series(&self, index: usize) -> Self {
-        let mut only = self.without_slices();
-        if let Some(series) = self.series.get(index) {
-            only.slices = self.slices[series.range()].to_vec();
-            only.series = vec![SeriesReport { first_slice: 0, ..series.clone() }];
-        }
-        only
-    }
-
-    /// The same with one slice alone, outside of any series; without any if it is not there.
-    pub fn only_slice(&self, index: usize) -> Self {
-        let slices = self.slices.get(index).cloned().into_iter().collect();
-        Self { slices, ..self.without_slices() }
-    }
-
-    fn without_slices(&self) -> Self {
-        Self { errors: self.errors.clone(), ..Self::new(self.model.clone(), &self.device) }
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
     use crate::classes::SliceClass;
     use crate::detection::Mask;
-    use crate::image::lungs::Lungs;
+    use crate::image::lungs::{Lungs, Midline};
     use crate::image::phantom::draw;
 
     fn mask(columns: std::ops::Range<usize>) -> Mask {
@@ -384,7 +243,8 @@ mod tests {
         let refused = SliceReport::refused(&phantom, Refusal::NoLung, BTreeMap::new());
         let lesions = vec![lesion(0.9, 1..2), lesion(0.4, 2..3)];
         let report = SliceReport { width: 10, height: 4, lesions, ..refused };
-        let lungs = Lungs { right: mask(0..4), left: mask(6..9) };
+        let midline = Midline { column: 5, right_first: true };
+        let lungs = Lungs { right: mask(0..4), left: mask(6..9), midline };
         let labels = report.label_map();
         SliceReport { lungs: Some(LungsSlice::new(&lungs, &labels)), ..report }
     }
@@ -397,23 +257,5 @@ mod tests {
         let strong = all.with_threshold(0.5);
         assert_eq!(strong.lesions, all.lesions[..1]);
         assert_eq!(strong.lungs.map(|lungs| lungs.right.affected_px), Some(4));
-    }
-
-    #[test]
-    fn one_series_alone_keeps_its_slices_and_begins_at_the_first() {
-        let mut report = Report::new(ModelsInfo::default(), "cpu");
-        report.add_series("first".into(), vec![slice()], 1, None, Vec::new());
-        report.add_series(
-            "second".into(),
-            vec![slice(), slice().with_threshold(0.5)],
-            2,
-            None,
-            Vec::new(),
-        );
-        let second = report.only_series(1);
-        assert_eq!((second.slices.len(), second.series.len()), (2, 1));
-        assert_eq!(second.series[0].range(), 0..2);
-        assert_eq!(second.slices[1].lesions.len(), 1);
-        assert!(report.only_series(7).slices.is_empty());
     }
 }

@@ -8,7 +8,7 @@ use crate::classes::{CLASSES, SliceClass};
 use crate::detection::detections::softmax;
 use crate::image::refusal::Unlike;
 use crate::image::{CtSlice, Refusal};
-use crate::report::ClassProbabilities;
+use crate::report::probabilities::ClassProbabilities;
 
 /// Share of its own width by which a range of known values is widened.
 const MARGIN: f32 = 0.25;

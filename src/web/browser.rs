@@ -90,6 +90,16 @@ pub fn fuses_multiply_add() -> bool {
     js_sys::WebAssembly::validate(&module).unwrap_or(false)
 }
 
+/// Milliseconds since the page's address was followed; not a number where the browser does not tell.
+pub fn now() -> f64 {
+    fn clock() -> Result<f64, JsValue> {
+        let performance = Reflect::get(&js_sys::global(), &"performance".into())?;
+        let now: Function = Reflect::get(&performance, &"now".into())?.dyn_into()?;
+        Ok(now.call0(&performance)?.as_f64().unwrap_or(f64::NAN))
+    }
+    clock().unwrap_or(f64::NAN)
+}
+
 /// What this page or worker has downloaded.
 pub fn downloads() -> Vec<Download> {
     fn entries() -> Result<Array, JsValue> {

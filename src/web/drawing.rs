@@ -125,7 +125,7 @@ fn draw_scale_bar(
         context.set_line_width(thickness * unit);
         context.stroke();
     }
-    let label = format!("{} mm", bar.millimetres);
+    let label = format!("{} mm", decimal(bar.millimetres, bar.digits()));
     annotate(context, &label, "right", (right, low - tick - 2.0 * unit), unit)
 }
 

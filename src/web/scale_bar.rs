@@ -20,6 +20,11 @@ pub struct ScaleBar {
 }
 
 impl ScaleBar {
+    /// Digits behind the decimal mark that its length needs.
+    pub fn digits(&self) -> usize {
+        usize::from(self.millimetres < 1.0)
+    }
+
     /// That of what `view` shows of a slice; `None` if its pixels are not known to be square.
     pub fn of(slice: &ShownSlice, view: View) -> Option<Self> {
         let [between_rows, between_columns] = slice.spacing_mm?;

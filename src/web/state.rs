@@ -9,7 +9,7 @@ use crate::image::Window;
 use crate::image::decode::HeaderElement;
 use crate::inference::{Settings, Stage};
 use crate::report::regions::RegionReference;
-use crate::report::{ModelsInfo, Report, SliceReport};
+use crate::report::{ModelsInfo, Report, SeriesReport, SliceReport};
 use crate::web::messages::reader::{OpenedStudy, ShownSlice};
 use crate::web::messages::worker::Download;
 use crate::web::texts::{self, counted};
@@ -344,6 +344,17 @@ impl State {
     /// What was found on the shown slice over the threshold.
     pub fn report(&self) -> Option<Rc<SliceReport>> {
         self.shown_report.clone()
+    }
+
+    /// The sum of the shown series over the threshold, once all of its slices are done.
+    pub fn series_report(&self) -> Option<SeriesReport> {
+        let (series, first) = self.contents.series_of(self.shown)?;
+        let reports = self.reports.range(first..first + series.slices.len());
+        let found: Vec<SliceReport> =
+            reports.map(|(_, slice)| slice.with_threshold(self.threshold)).collect();
+        let (name, warnings) = (series.name.clone(), series.warnings.clone());
+        let is_done = found.len() == series.slices.len();
+        is_done.then(|| SeriesReport::new(name, first, &found, series.distance_mm, warnings))
     }
 
     /// Everything found so far over the threshold, and the number of every slice in it.

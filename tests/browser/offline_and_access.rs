@@ -6,9 +6,10 @@ use std::path::{Path, PathBuf};
 use groundglass::classes::SliceClass;
 use serde_json::{Value, json};
 
+use super::common::dicom::write_series;
 use super::site::Site;
 use super::visitor::{Visitor, WebGpu};
-use super::{SOON, assert_shows, native, ready_on_cpu, repository, write_picture};
+use super::{SOON, assert_shows, native, ready_on_cpu, repository, with_opened, write_picture};
 
 /// The accessibility checker: a development tool, so it is not part of the repository.
 pub fn axe() -> PathBuf {
@@ -78,6 +79,7 @@ pub async fn accessibility() {
     visitor.client.set_window_size(500, 900).await.expect("another size");
     assert_accessible(&visitor, "on a phone").await;
     visitor.leave().await;
+    through_the_slices(&site).await;
 
     let visitor = Visitor::in_the_dark().await;
     visitor.open(&site.url("?device=cpu")).await;
@@ -97,6 +99,32 @@ pub async fn accessibility() {
     let light = visitor.client.execute(ground, Vec::new()).await.expect("a colour");
     assert_ne!(dark, light);
     assert_accessible(&visitor, "light by choice").await;
+    visitor.leave().await;
+}
+
+/// Lesions joined through the slices of a series, and the lungs: a list to unfold, and a button that outlines.
+async fn through_the_slices(site: &Site) {
+    let folder = tempfile::tempdir().expect("a folder");
+    let files = write_series(folder.path(), 3, 21);
+    let lesions = files.iter().map(|file| native(file).lesions.len()).sum::<usize>();
+    assert!(lesions > 0, "there is something to join");
+    let visitor = with_opened(site, &files).await;
+    visitor.press("Run the other 2 slices").await;
+    visitor.wait_for("Lesions through the slices", SOON).await;
+    visitor.unfold("Lesions through the slices").await;
+    visitor.wait_for("Covered by lesions on this slice: right lung", SOON).await;
+    visitor.press("Lungs").await;
+    assert_accessible(&visitor, "with joined lesions").await;
+    visitor.picture("joined").await;
+    let first = "const item = document.querySelector('details.joined button');
+        item.click(); return item.textContent";
+    let item = visitor.client.execute(first, Vec::new()).await.expect("an item");
+    assert!(item.to_string().contains("slice"), "{item}");
+    let is_shown = || async {
+        let label = visitor.attribute("canvas", "aria-label").await;
+        label.starts_with("Slice ") && label.contains("outlined lesion")
+    };
+    visitor.until("the slice with most of it is shown", SOON, is_shown).await;
     visitor.leave().await;
 }
 

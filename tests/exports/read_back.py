@@ -107,30 +107,32 @@ def check_volumes(program, folder):
     volume = (values > 0).sum() * abs(numpy.linalg.det(mask.affine)) / 1000
     assert abs(volume - series["lesion_volume_ml"]) < 1e-3 * volume, (volume, series)
     assert series["distance_mm"] == DISTANCE
-    check_joined_lesions(series, values > 0)
+    check_joined_lesions(report, series)
     check_lungs(report, series, values > 0)
 
 
-def flooded(volume):
-    """Sizes of the connected regions: eight neighbours within a slice, the voxels above and below across slices."""
-    left, sizes = set(zip(*numpy.nonzero(volume))), []
-    near = [(dx, dy, 0) for dx in (-1, 0, 1) for dy in (-1, 0, 1)] + [(0, 0, -1), (0, 0, 1)]
-    while left:
-        stack, size = [left.pop()], 0
-        while stack:
-            x, y, z = stack.pop()
-            size += 1
-            for dx, dy, dz in near:
-                if (place := (x + dx, y + dy, z + dz)) in left:
-                    left.remove(place)
-                    stack.append(place)
-        sizes.append(size)
-    return sorted(sizes, reverse=True)
-
-
-def check_joined_lesions(series, volume):
+def check_joined_lesions(report, series):
+    """Lesions whose masks overlap on one slice or on neighbours, united step by step until nothing changes."""
+    parts = [
+        (index, pycocotools.mask.decode(lesion["mask"]).astype(bool))
+        for index, slice in enumerate(report["slices"]) for lesion in slice["lesions"]
+    ]
+    group = list(range(len(parts)))
+    changed = True
+    while changed:
+        changed = False
+        for a, (slice, mask) in enumerate(parts):
+            for b, (other_slice, other) in enumerate(parts):
+                if group[a] != group[b] and abs(slice - other_slice) <= 1 and (mask & other).any():
+                    old, new = max(group[a], group[b]), min(group[a], group[b])
+                    group, changed = [new if g == old else g for g in group], True
+    sizes = []
+    for number in set(group):
+        own = [parts[k] for k in range(len(parts)) if group[k] == number]
+        slices = {index for index, _ in own}
+        sizes.append(sum(numpy.any([m for index, m in own if index == s], axis=0).sum() for s in slices))
     joined = series["joined_lesions"]
-    assert [lesion["voxels"] for lesion in joined] == flooded(volume), joined
+    assert [lesion["voxels"] for lesion in joined] == sorted(sizes, reverse=True), joined
     voxel_ml = SPACING[0] * SPACING[1] * DISTANCE / 1000
     for lesion in joined:
         assert abs(lesion["volume_ml"] - lesion["voxels"] * voxel_ml) < 1e-6, lesion

@@ -55,7 +55,8 @@ class Recorded:
     def __init__(self, path):
         self.name = pathlib.Path(path).stem
         options = onnx_predict.onnxruntime.SessionOptions()
-        options.intra_op_num_threads = os.cpu_count()
+        # As many as there are for this process, which is what ours takes.
+        options.intra_op_num_threads = processors()
         self.session = onnx_predict.onnxruntime.ORIGINAL(path, options)
         # What is not asked for is not computed.
         self.options = onnx_predict.onnxruntime.RunOptions()
@@ -117,14 +118,15 @@ def timed(calls, runs):
 
 
 def ours(program, runs):
-    found = json.loads(run(program, "bench", "--runs", runs, "--json", "--site", "none"))
+    found = json.loads(run(program, "bench", "--slice", SLICE, "--runs", runs, "--json", "--site", "none"))
     return found["median_milliseconds"]
 
 
 class Handler(http.server.SimpleHTTPRequestHandler):
-    """Files, isolated from other sites: threads in WebAssembly need that. Counts what it sends."""
+    """Files, isolated from other sites: threads in WebAssembly need that. Counts what it sends of programs and weights."""
 
     sent = 0
+    inputs = {"inputs.json", "image.bin", "boxes.bin", "mask_boxes.bin", "no_box.bin", "images.bin", "phantom-covid19.png"}
     extensions_map = http.server.SimpleHTTPRequestHandler.extensions_map | {
         ".wasm": "application/wasm", ".mjs": "text/javascript", ".js": "text/javascript"}
 
@@ -134,7 +136,8 @@ class Handler(http.server.SimpleHTTPRequestHandler):
         super().end_headers()
 
     def copyfile(self, source, outputfile):
-        Handler.sent += os.fstat(source.fileno()).st_size
+        if self.path.split("?")[0].rsplit("/", 1)[-1] not in self.inputs:
+            Handler.sent += os.fstat(source.fileno()).st_size
         super().copyfile(source, outputfile)
 
     def log_message(self, *_):
@@ -152,11 +155,16 @@ def page(address, query, flags):
     """The page's own bench: milliseconds by stage, those to the first result, bytes sent."""
     Handler.sent = 0
     with Browser(flags) as browser:
-        browser.open(f"{address}/?{query}&bench=1")
-        first = browser.wait("return document.querySelector('.bench') && /Done/.test(document.body.innerText) && performance.now()")
+        # What is kept for later visits would be counted, too.
+        browser.before("delete Navigator.prototype.serviceWorker")
+        browser.open(f"{address}/?{query}&bench=1&lang=en")
         cells = "return [...document.querySelectorAll('[data-stage]')].map((e) => [e.dataset.stage, parseFloat(e.textContent)])"
         rows = browser.wait(f"const r = (() => {{ {cells} }})(); return r.length > 0 && r")
-        return {stage: value for stage, value in rows} | {"first": first, "bytes": Handler.sent}
+        first = browser.wait("return document.querySelector('[data-first-result]').dataset.firstResult")
+        title = browser.wait("return document.querySelector('.bench h2').textContent")
+        wanted = "GPU" if "device=gpu" in query else "CPU"
+        assert wanted in title, f"another device computed: {title}"
+        return dict(rows) | {"first": float(first), "bytes": Handler.sent}
 
 
 def peer(address, query, flags):
@@ -222,14 +230,15 @@ def browsers(table, folder, logits, given):
     page_address, peer_address = serve(given.dist), serve(site)
     cases = [("wasm, one worker", "device=cpu&workers=1", "provider=wasm&threads=1", [])]
     cases.append(("wasm, one worker against two threads", "device=cpu&workers=1", "provider=wasm&threads=2", []))
-    with Browser(["--enable-unsafe-webgpu", "--enable-features=Vulkan"]) as browser:
+    gpu_flags = ["--enable-unsafe-webgpu", "--enable-features=Vulkan"]
+    with Browser(gpu_flags) as browser:
         browser.open(f"{peer_address}/requirements.txt")
         adapter = browser.wait(
             "window.gpu ??= 0; if (window.gpu === 0) { window.gpu = 1; (async () => { const a = await navigator.gpu?.requestAdapter(); "
             "window.gpu = { is: !!a && !a.info.isFallbackAdapter, name: a ? `${a.info.vendor} ${a.info.architecture}` : 'none' }; })(); } "
             "return window.gpu.name !== undefined && window.gpu")
     if adapter["is"] and "swiftshader" not in adapter["name"]:
-        cases.append((f"WebGPU ({adapter['name']})", "device=gpu", "provider=webgpu&threads=1", ["--enable-unsafe-webgpu"]))
+        cases.append((f"WebGPU ({adapter['name']})", "device=gpu", "provider=webgpu&threads=1", gpu_flags))
     else:
         print(f"WebGPU is left out: no GPU but {adapter['name']}, whose times say nothing about real ones")
     for number in range(given.rounds):
@@ -259,14 +268,20 @@ def main():
         folder = pathlib.Path(folder)
         lesions, calls, logits = export(given.program, folder / "graphs")
         print(f"{run(given.program, '--version').strip()}, ONNX Runtime {onnx_predict.onnxruntime.__version__}, "
-              f"{os.cpu_count()} processors, {processor()}")
+              f"{processors()} processors, {processor()}")
         print(f"both find the same {same_lesions(given.program, lesions)} lesions")
-        native(table, given.program, calls, given)
-        if given.dist and given.web and shutil.which("chromedriver"):
-            browsers(table, folder, logits, given)
-        else:
-            print("browsers are left out: --dist, --web and chromedriver are needed")
-    table.print()
+        try:
+            native(table, given.program, calls, given)
+            if given.dist and given.web and shutil.which("chromedriver"):
+                browsers(table, folder, logits, given)
+            else:
+                print("browsers are left out: --dist, --web and chromedriver are needed")
+        finally:
+            table.print()
+
+
+def processors():
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
 
 
 def processor():

@@ -6,6 +6,7 @@ import socket
 import subprocess
 import tempfile
 import time
+import urllib.error
 import urllib.request
 
 MINUTES = 5
@@ -28,17 +29,32 @@ class Browser:
         if os.geteuid() == 0:
             arguments.append("--no-sandbox")
         options = {"capabilities": {"alwaysMatch": {"goog:chromeOptions": {"args": arguments}}}}
-        for _ in range(100):
-            try:
-                session = self.send("POST", "/session", options)
-                break
-            except OSError:
-                time.sleep(0.1)
+        try:
+            session = self.begin(options)
+        except BaseException:
+            self.end()
+            raise
         self.address += f"/session/{session['sessionId']}"
         return self
 
+    def begin(self, options):
+        for _ in range(100):
+            try:
+                return self.send("POST", "/session", options)
+            except urllib.error.HTTPError as error:
+                raise RuntimeError(error.read().decode(errors="replace")) from error
+            except OSError:
+                # The driver does not listen yet.
+                time.sleep(0.1)
+        raise RuntimeError("chromedriver does not answer")
+
     def __exit__(self, *_):
-        self.send("DELETE", "", None)
+        try:
+            self.send("DELETE", "", None)
+        finally:
+            self.end()
+
+    def end(self):
         self.driver.terminate()
         self.driver.wait()
         self.profile.cleanup()
@@ -48,6 +64,11 @@ class Browser:
         request = urllib.request.Request(self.address + path, data, {"Content-Type": "application/json"}, method=method)
         with urllib.request.urlopen(request, timeout=60 * MINUTES) as answer:
             return json.loads(answer.read())["value"]
+
+    def before(self, script):
+        """Runs `script` in every page before its own."""
+        command = {"cmd": "Page.addScriptToEvaluateOnNewDocument", "params": {"source": script}}
+        self.send("POST", "/goog/cdp/execute", command)
 
     def open(self, address):
         self.send("POST", "/url", {"url": address})

@@ -33,12 +33,16 @@ pub struct Props {
 pub fn Bench(props: &Props) -> Html {
     let reports = use_mut_ref(Vec::<Rc<SliceReport>>::new);
     let count = use_state(|| 0);
+    // Milliseconds from the page's address to the first result.
+    let first = use_mut_ref(|| None::<f64>);
     {
         let (session, reports, count) = (props.session.clone(), reports.clone(), count.clone());
+        let first = first.clone();
         let report = props.state.reports.get(&props.state.shown).cloned();
         let dependencies = (props.state.phase.clone(), report);
         use_effect_with(dependencies, move |(phase, report)| {
             if let Some(report) = report.clone().filter(|_| *phase == Phase::Idle) {
+                first.borrow_mut().get_or_insert_with(browser::now);
                 reports.borrow_mut().push(report);
                 count.set(reports.borrow().len());
             }
@@ -70,7 +74,11 @@ pub fn Bench(props: &Props) -> Html {
     let mut downloads = browser::downloads();
     downloads.extend(model.map(|model| model.downloads.clone()).unwrap_or_default());
     html! {
-        <section class="bench" aria-label={text!("bench.label")}>
+        <section
+            class="bench"
+            aria-label={text!("bench.label")}
+            data-first-result={first.borrow().map(|first| format!("{first:.1}"))}
+        >
             <h2>{text!("bench.title", device = device, runs = RUNS)}</h2>
             <table>
                 <tbody>

@@ -20,7 +20,11 @@ pub struct Props {
 
 fn describe(lesion: &JoinedLesion) -> String {
     let [first, last] = lesion.slices.map(|slice| slice + 1);
-    let mut words = text!("joined.slices", first = first, last = last).to_string();
+    let mut words = match first == last {
+        true => text!("joined.slice", slice = first),
+        false => text!("joined.slices", first = first, last = last),
+    }
+    .to_string();
     if let Some(volume) = lesion.volume_ml {
         words += &text!("joined.volume", volume = decimal(volume, 1));
     }

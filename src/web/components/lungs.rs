@@ -25,7 +25,7 @@ fn percent(lung: &LungSlice) -> AttrValue {
 /// Both lungs.
 #[component]
 pub fn Lungs(props: &Props) -> Html {
-    let LungsSlice { right, left } = &props.lungs;
+    let LungsSlice { right, left, .. } = &props.lungs;
     html! {
         <section class="lungs">
             <h2>{text!("lungs.title")}</h2>

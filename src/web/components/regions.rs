@@ -7,7 +7,7 @@ use yew::prelude::*;
 use crate::report::SliceReport;
 use crate::report::regions::{RankedRegion, RegionReference, THRESHOLDS, slots_over};
 use crate::web::components::probabilities::class_names;
-use crate::web::texts::text;
+use crate::web::texts::{decimal, text};
 
 /// Bars of the histogram.
 const BARS: usize = 10;
@@ -76,7 +76,8 @@ fn words(counts: &[usize; BARS]) -> String {
     let filled = counts.iter().enumerate().filter(|(_, count)| **count > 0);
     let part = |(bar, count): (usize, &usize)| {
         let (low, high) = (bar as f64 / 10.0, (bar + 1) as f64 / 10.0);
-        text!("regions.bar", count = count, low = low, high = high).to_string()
+        text!("regions.bar", count = count, low = decimal(low, 1), high = decimal(high, 1))
+            .to_string()
     };
     filled.map(part).collect::<Vec<_>>().join(", ")
 }
@@ -125,7 +126,7 @@ fn comparison(regions: &[RankedRegion], reference: &RegionReference) -> Html {
                     <tbody>
                         for (threshold, classes) in THRESHOLDS.iter().zip(&reference.counts) {
                             <tr>
-                                <th scope="row">{threshold}</th>
+                                <th scope="row">{decimal(*threshold, 1)}</th>
                                 <td>{slots_over(regions, *threshold)}</td>
                                 for [_, lower, median, upper, _] in classes {
                                     <td>{format!("{lower:.0}–{upper:.0} ({median:.0})")}</td>

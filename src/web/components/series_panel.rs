@@ -1,5 +1,6 @@
 //! Walks through the slices of the opened series and runs them.
 
+use gloo::timers::callback::Timeout;
 use wasm_bindgen::JsCast;
 use web_sys::{HtmlInputElement, HtmlSelectElement};
 use yew::prelude::*;
@@ -14,6 +15,8 @@ use crate::web::session::Session;
 use crate::web::state::State;
 use crate::web::texts::{counted, decimal, text};
 
+/// Milliseconds without a change after which a series is summed up.
+const SETTLED_MS: u32 = 200;
 /// Height of the strip of lesion areas.
 const STRIP: f64 = 20.0;
 
@@ -31,12 +34,16 @@ pub struct Props {
 pub fn SeriesPanel(props: &Props) -> Html {
     let state = &props.state;
     let series_start = state.contents.series_of(state.shown).map(|(_, first)| first);
-    // Volumes count pixels of every mask: once a result, not once a frame.
-    let dependencies = (state.reports.clone(), state.threshold, series_start);
-    let summary = {
-        let state = state.clone();
-        use_memo(dependencies, move |_| summary(&state))
-    };
+    // It counts the pixels of every mask: once a result, and not while the threshold is being moved.
+    let summary = use_state(|| None::<SeriesReport>);
+    {
+        let (state, summary) = (state.clone(), summary.clone());
+        let dependencies = (state.reports.clone(), state.threshold, series_start);
+        use_effect_with(dependencies, move |_| {
+            let wait = Timeout::new(SETTLED_MS, move || summary.set(state.series_report()));
+            move || drop(wait)
+        });
+    }
     let Some((series, first)) = state.contents.series_of(state.shown) else {
         return Html::default();
     };
@@ -111,10 +118,10 @@ pub fn SeriesPanel(props: &Props) -> Html {
                     </button>
                     <span>{text!("series.done", done = count - left, count = count)}</span>
                 } else {
-                    <p class="series-summary">{summary.as_ref().as_ref().map(sentences)}</p>
+                    <p class="series-summary">{summary.as_ref().map(sentences)}</p>
                 }
             </div>
-            if let Some(summary) = summary.as_ref().as_ref() {
+            if let Some(summary) = summary.as_ref() {
                 <JoinedLesions
                     lesions={summary.joined_lesions.clone()}
                     on_slice={Callback::from(move |slice: usize| show(first + slice))}
@@ -125,19 +132,6 @@ pub fn SeriesPanel(props: &Props) -> Html {
             }
         </section>
     }
-}
-
-/// The sum of the shown series, once all of it is done.
-fn summary(state: &State) -> Option<SeriesReport> {
-    let is_done = state.contents.series_of(state.shown).is_some_and(|(series, first)| {
-        state.reports.range(first..first + series.slices.len()).count() == series.slices.len()
-    });
-    if !is_done {
-        return None;
-    }
-    let (report, numbers) = state.whole_report();
-    let place = numbers.iter().position(|number| *number == state.shown).unwrap_or_default();
-    report.series.into_iter().find(|series| series.range().contains(&place))
 }
 
 /// What [`SeriesReport::summary`] says, in the user's language.

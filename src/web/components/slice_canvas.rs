@@ -16,7 +16,7 @@ use crate::web::gestures::{Bounds, Gesture, Pointer, PointerAction, PointerTrack
 use crate::web::read_out::ReadOut;
 use crate::web::scale_bar::ScaleBar;
 use crate::web::state::{Display, RenderedSlice, Step};
-use crate::web::texts::{counted, text};
+use crate::web::texts::{counted, decimal, text};
 
 /// Properties of the component.
 #[derive(Properties, PartialEq)]
@@ -54,7 +54,8 @@ fn summary(props: &Props) -> AttrValue {
         summary += &text!("slice.edges", left = left, right = right, upper = upper, lower = lower);
     }
     if let Some(bar) = ScaleBar::of(&props.picture.shown, props.display.view) {
-        summary += &text!("slice.bar", millimetres = bar.millimetres);
+        let millimetres = decimal(bar.millimetres, bar.digits());
+        summary += &text!("slice.bar", millimetres = millimetres);
     }
     summary.into()
 }
