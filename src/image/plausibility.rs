@@ -3,8 +3,8 @@
 //! The networks answer whatever they are shown, so what is plainly something else is not shown to them. A slice
 //! that passes may still be wrong: this looks for lungs, not for quality.
 
-use crate::detection::Mask;
 use crate::detection::mask::connected_components::{Component, connected_components};
+use crate::detection::{BBox, Mask};
 use crate::image::{CtSlice, Refusal};
 
 /// Fields of view of chest CT in millimetres, with margin.
@@ -51,12 +51,18 @@ pub fn class_refusal(slice: &CtSlice) -> Option<Refusal> {
 fn body_mm(slice: &CtSlice, threshold: u8) -> Option<f64> {
     let [row, column] = slice.spacing_mm?;
     let (width, height) = (slice.width, slice.height);
-    let pixels = slice.pixels.iter().map(|pixel| *pixel > threshold).collect();
-    let bright = connected_components(&Mask { width, height, pixels }, width * height / 100);
-    let b = bright.iter().max_by_key(|found| found.area)?.bbox;
+    let b = body(slice, threshold)?;
     let is_whole = b.x1 > 0.0 && b.y1 > 0.0 && b.x2 < width as f32 && b.y2 < height as f32;
     let [across, down] = [f64::from(b.x2 - b.x1) * column, f64::from(b.y2 - b.y1) * row];
     is_whole.then_some(across.max(down))
+}
+
+/// The box around the largest bright region: the body, without what lies beside it.
+pub(super) fn body(slice: &CtSlice, threshold: u8) -> Option<BBox> {
+    let (width, height) = (slice.width, slice.height);
+    let pixels = slice.pixels.iter().map(|pixel| *pixel > threshold).collect();
+    let bright = connected_components(&Mask { width, height, pixels }, width * height / 100);
+    Some(bright.iter().max_by_key(|found| found.area)?.bbox)
 }
 
 /// Dark regions that are surrounded by brighter ones; none where air and tissue cannot be told apart.
