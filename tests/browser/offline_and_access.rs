@@ -257,7 +257,8 @@ pub async fn sizes() {
     // 0.6 MB was the goal; verdicts and the classifier that sees the slice cost 18 kB, refusals, the supervised
     // reader and one lesion once another 13, checksums, names that never meet and what follows a failure 8, values
     // under the pointer, colours by choice, the first steps and the comparison of GPU and CPU 6, orientation,
-    // scale and the file's header 8, of which matrix products without `gemm` gave 6 back.
-    assert!(cpu.max(cpu_without_fma) < 646_000, "{cpu}, {cpu_without_fma}");
-    assert!(gpu < 690_000, "{gpu}");
+    // scale and the file's header 8, of which matrix products without `gemm` gave 6 back, refusals with numbers, lungs and
+    // lesions through slices, which page, reader and worker each read or write, 32.
+    assert!(cpu.max(cpu_without_fma) < 680_000, "{cpu}, {cpu_without_fma}");
+    assert!(gpu < 720_000, "{gpu}");
 }
