@@ -372,6 +372,6 @@ pub async fn no_chest() {
     assert!(visitor.client.find(fantoccini::Locator::Css("[role=meter]")).await.is_err());
     visitor.picture("no-chest").await;
     visitor.press("Analyse it anyway").await;
-    visitor.wait_for("The program is not made for such slices", SOON).await;
+    visitor.wait_for("The model was not designed for this kind of slice", SOON).await;
     visitor.leave().await;
 }

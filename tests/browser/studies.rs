@@ -213,7 +213,7 @@ pub async fn the_viewer() {
     visitor.client.execute(drag, Vec::new()).await.expect("a drag");
     visitor
         .until("a window of one's own", SOON, || async {
-            visitor.chosen("Window").await == "own, 80/500"
+            visitor.chosen("Window").await == "custom, 80/500"
         })
         .await;
     visitor.keys(".viewer", "1").await;
