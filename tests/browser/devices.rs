@@ -85,7 +85,7 @@ pub async fn a_wrong_device() {
     let visitor = Visitor::new(WebGpu::On).await;
     visitor.open(&site.url("?device=gpu")).await;
     visitor.wait_for("The graphics card is no longer used", GPU_SOON).await;
-    visitor.wait_for("Nothing can be computed here", SOON).await;
+    visitor.wait_for("Nothing can be analysed here", SOON).await;
     let alert = visitor.alert().await.expect("an alert");
     assert!(alert.contains("wrong values"), "{alert}");
     visitor.picture("wrong-device").await;
