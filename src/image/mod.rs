@@ -12,6 +12,7 @@ pub mod series;
 pub mod series_slice;
 pub mod slice;
 pub mod study;
+pub mod warning;
 pub mod window;
 
 pub use decode::{ImageError, decode_slice};
@@ -22,4 +23,5 @@ pub use series::Series;
 pub use series_slice::{FileBytes, SeriesSlice};
 pub use slice::CtSlice;
 pub use study::Study;
+pub use warning::Warning;
 pub use window::Window;

@@ -2,6 +2,8 @@
 
 use serde::{Deserialize, Serialize};
 
+use crate::image::Warning;
+
 /// Degrees from the patient's axes beyond which a slice counts as oblique.
 const OBLIQUE_DEGREES: f64 = 10.0;
 
@@ -35,13 +37,9 @@ impl Plane {
     }
 
     /// What is to be said about a slice that is not axial.
-    pub fn warning(&self) -> Option<String> {
+    pub fn warning(&self) -> Option<Warning> {
         let degrees = self.degrees_from_axial();
-        (degrees > OBLIQUE_DEGREES).then(|| {
-            format!(
-                "the slices are turned {degrees:.0}° from axial; the models know axial slices only"
-            )
-        })
+        (degrees > OBLIQUE_DEGREES).then_some(Warning::Turned(degrees))
     }
 
     /// What lies beyond the slice's left, right, upper and lower edge, in the letters of DICOM's Patient Orientation.
@@ -139,6 +137,6 @@ mod tests {
     fn a_coronal_slice_is_no_axial_one() {
         let plane =
             Plane { origin: [0.0; 3], along_row: [1.0, 0.0, 0.0], along_column: [0.0, 0.0, -1.0] };
-        assert!(plane.warning().is_some_and(|text| text.contains("90°")));
+        assert!(plane.warning().is_some_and(|warning| warning.to_string().contains("90°")));
     }
 }

@@ -2,11 +2,11 @@
 
 use std::collections::BTreeMap;
 
-use crate::image::Plane;
 use crate::image::natural_order::natural;
 use crate::image::plane::is_same_spacing;
 use crate::image::series_slice::SeriesSlice;
 use crate::image::slice::SliceHeader;
+use crate::image::{Plane, Warning};
 
 /// Share by which distances between slices may differ in an evenly spaced series.
 const EVEN: f64 = 0.02;
@@ -25,7 +25,7 @@ pub struct Series<F> {
     /// Millimetres between neighbours, if they lie evenly.
     pub distance_mm: Option<f64>,
     /// What the user should know.
-    pub warnings: Vec<String>,
+    pub warnings: Vec<Warning>,
 }
 
 impl<F> Series<F> {
@@ -42,7 +42,7 @@ impl<F> Series<F> {
             }
         }
         if copies > 0 {
-            warnings.push(format!("{copies} slices are in the series more than once"));
+            warnings.push(Warning::Copies(copies));
         }
         let planes: Option<Vec<Plane>> = slices.iter().map(|slice| slice.header.plane).collect();
         if planes.is_some() {
@@ -57,10 +57,11 @@ impl<F> Series<F> {
                 if numbered { a.header.number.cmp(&b.header.number).then(by_name) } else { by_name }
             });
             if slices.len() > 1 && !matches!(key, SeriesKey::Pictures { .. }) {
-                let order = if numbered { "their numbers" } else { "their names" };
-                warnings.push(format!(
-                    "the files do not say where the slices lie; they are in the order of {order}"
-                ));
+                warnings.push(if numbered {
+                    Warning::OrderedByNumber
+                } else {
+                    Warning::OrderedByName
+                });
             }
         }
         let distance_mm = planes.and_then(|_| distance(&slices, &mut warnings));
@@ -120,21 +121,21 @@ fn folder(name: &str) -> String {
 
 /// Distance between neighbours of slices sorted by place, if they lie evenly, straight above each other, all of
 /// one spacing and orientation: else no volume can be made of them.
-fn distance<F>(slices: &[SeriesSlice<F>], warnings: &mut Vec<String>) -> Option<f64> {
+fn distance<F>(slices: &[SeriesSlice<F>], warnings: &mut Vec<Warning>) -> Option<f64> {
     let first = &slices.first()?.header;
     let plane = first.plane?;
     for SliceHeader { plane: other, spacing_mm, .. } in slices.iter().map(|slice| &slice.header) {
         let other = (*other)?;
-        let reason = if !plane.is_parallel_to(&other) {
-            "are turned against each other"
+        let warning = if !plane.is_parallel_to(&other) {
+            Warning::NotParallel
         } else if !is_same_spacing(*spacing_mm, first.spacing_mm) {
-            "have pixels of different sizes"
+            Warning::DifferentPixelSizes
         } else if plane.shift_to(&other) > SHIFTED_MM {
-            "are shifted against each other"
+            Warning::Shifted
         } else {
             continue;
         };
-        warnings.push(format!("the slices {reason}, and volumes are not computed"));
+        warnings.push(warning);
         return None;
     }
     let offsets: Vec<f64> =
@@ -148,13 +149,11 @@ fn distance<F>(slices: &[SeriesSlice<F>], warnings: &mut Vec<String>) -> Option<
     }
     if least < SAME_PLACE_MM {
         let same = gaps.iter().filter(|gap| **gap < SAME_PLACE_MM).count();
-        warnings.push(format!("{} slices lie at the place of another", same));
+        warnings.push(Warning::SamePlace(same));
         return None;
     }
     if most - least > EVEN * most {
-        warnings.push(format!(
-            "the slices lie from {least:.2} to {most:.2} mm apart; slices may be missing, and volumes are not computed"
-        ));
+        warnings.push(Warning::UnevenDistances { least_mm: least, most_mm: most });
         return None;
     }
     Some(offsets.last()? - offsets.first()?)
@@ -186,7 +185,7 @@ mod tests {
             };
             let mut warnings = Vec::new();
             let slices: Vec<_> = headers.into_iter().map(slice).collect();
-            (distance(&slices, &mut warnings), warnings.join(" "))
+            (distance(&slices, &mut warnings), Warning::sentences(&warnings).join(" "))
         };
         let at = |x, z| place([x, 0.0, z], 0.7);
         assert_eq!(distance_of(vec![at(0.0, 0.0), at(0.0, 5.0), at(0.0, 10.0)]).0, Some(5.0));

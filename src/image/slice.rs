@@ -1,6 +1,6 @@
 //! One CT slice, before and after windowing.
 
-use crate::image::{NotChestCt, Plane, Window};
+use crate::image::{NotChestCt, Plane, Warning, Window};
 
 /// A slice: 8-bit intensities after windowing, and where it came from.
 #[derive(Clone, Debug, PartialEq)]
@@ -20,7 +20,7 @@ pub struct CtSlice {
     /// Why it is no axial slice of a chest CT, if its file says so.
     pub not_chest_ct: Option<NotChestCt>,
     /// What the user should know about how the file was read.
-    pub warnings: Vec<String>,
+    pub warnings: Vec<Warning>,
 }
 
 /// What a file holds, row-major.
@@ -54,7 +54,7 @@ pub struct RawSlice {
     /// Why it is no axial slice of a chest CT, if its file says so.
     pub not_chest_ct: Option<NotChestCt>,
     /// What the user should know about how the file was read.
-    pub warnings: Vec<String>,
+    pub warnings: Vec<Warning>,
 }
 
 impl RawSlice {
@@ -93,14 +93,11 @@ impl RawSlice {
     }
 }
 
-fn choose(given: Option<Window>, warnings: &mut Vec<String>) -> Window {
+fn choose(given: Option<Window>, warnings: &mut Vec<Warning>) -> Window {
     match given {
         Some(given) if given.shows_lungs() => given,
         Some(given) => {
-            warnings.push(format!(
-                "the file's window {given} does not show the lungs; {} was used",
-                Window::LUNG
-            ));
+            warnings.push(Warning::OtherWindow(given));
             Window::LUNG
         }
         None => Window::LUNG,

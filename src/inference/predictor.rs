@@ -11,7 +11,7 @@ use crate::detection::mask::rle::Rle;
 use crate::detection::roi_batch::RoiBatch;
 use crate::detection::{BBox, Mask};
 use crate::image::preprocess::Resize;
-use crate::image::{CtSlice, NetworkInput, lungs, plausibility};
+use crate::image::{CtSlice, NetworkInput, Warning, lungs, plausibility};
 use crate::inference::backend::Backend;
 use crate::inference::detector::{self, DetectorOutput, StageOutputs};
 use crate::inference::error::PredictError;
@@ -185,7 +185,7 @@ impl<B: Backend> Predictor<B> {
                 let report = SliceReport::refused(slice, reason.clone(), clock.finish());
                 return Ok(Prediction { report, mask_logits: Vec::new() });
             }
-            warnings.push(format!("analysed on request although {reason}"));
+            warnings.push(Warning::OnRequest(reason.clone()));
         }
         let detectors = [&self.segmentation, &self.classifier_detector];
         let inputs = detectors.map(|detector| {
@@ -227,9 +227,7 @@ impl<B: Backend> Predictor<B> {
             if let Some(Evidence { batch, .. }) = &evidence {
                 regions = RankedRegion::of_batch(batch, slice_from_network);
                 if batch.regions.is_empty() {
-                    warnings.push(
-                        "no region was found at all; the class comes from an empty batch".into(),
-                    );
+                    warnings.push(Warning::NoRegion);
                 }
             }
             logits = classifier.logits(slice, evidence.as_ref())?;
@@ -255,7 +253,8 @@ impl<B: Backend> Predictor<B> {
             forced: unfit.is_some(),
             lungs: None,
             milliseconds: BTreeMap::new(),
-            warnings,
+            warnings: Warning::sentences(&warnings),
+            warning_codes: warnings,
         };
         if report.segmented {
             let labels = report.label_map();

@@ -2,6 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
+use crate::image::Warning;
 use crate::report::joined_lesions::{JoinedLesion, join};
 use crate::report::lung_volume::LungsSeries;
 use crate::report::probabilities::ClassProbabilities;
@@ -33,8 +34,11 @@ pub struct SeriesReport {
     /// How many these are.
     #[serde(default)]
     pub slices_with_classes: usize,
-    /// What the user should know.
+    /// What the user should know, in words.
     pub warnings: Vec<String>,
+    /// The same for programs.
+    #[serde(default)]
+    pub warning_codes: Vec<Warning>,
 }
 
 impl SeriesReport {
@@ -44,7 +48,7 @@ impl SeriesReport {
         first_slice: usize,
         slices: &[SliceReport],
         distance_mm: Option<f64>,
-        warnings: Vec<String>,
+        warnings: Vec<Warning>,
     ) -> Self {
         Self {
             name,
@@ -57,7 +61,8 @@ impl SeriesReport {
             lungs: distance_mm.and_then(|distance| LungsSeries::new(slices, distance)),
             mean_classes: mean_classes(slices),
             slices_with_classes: slices.iter().filter(|slice| slice.classes.is_some()).count(),
-            warnings,
+            warnings: Warning::sentences(&warnings),
+            warning_codes: warnings,
         }
     }
 

@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 use crate::classes::LesionKind;
 use crate::detection::BBox;
 use crate::detection::mask::rle::Rle;
-use crate::image::{CtSlice, Refusal};
+use crate::image::{CtSlice, Refusal, Warning};
 use crate::report::lungs::LungsSlice;
 use crate::report::probabilities::ClassProbabilities;
 use crate::report::regions::RankedRegion;
@@ -74,8 +74,11 @@ pub struct SliceReport {
     pub lungs: Option<LungsSlice>,
     /// Time spent by stage, and in `total`.
     pub milliseconds: BTreeMap<String, f64>,
-    /// What the user should know.
+    /// What the user should know, in words.
     pub warnings: Vec<String>,
+    /// The same for programs.
+    #[serde(default)]
+    pub warning_codes: Vec<Warning>,
 }
 
 fn yes() -> bool {
@@ -141,7 +144,8 @@ impl SliceReport {
             segmented: false,
             lungs: None,
             milliseconds,
-            warnings: slice.warnings.clone(),
+            warnings: Warning::sentences(&slice.warnings),
+            warning_codes: slice.warnings.clone(),
         }
     }
 
@@ -184,6 +188,7 @@ impl SliceReport {
             refusal_reason: self.refusal_reason.clone(),
             milliseconds: self.milliseconds.clone(),
             warnings: self.warnings.clone(),
+            warning_codes: self.warning_codes.clone(),
             width: self.width,
             height: self.height,
             spacing_mm: self.spacing_mm,

@@ -2,6 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
+use crate::image::Warning;
 use crate::report::series::SeriesReport;
 use crate::report::slice::SliceReport;
 use crate::report::verdict::Calibration;
@@ -83,7 +84,7 @@ impl Report {
         found: Vec<SliceReport>,
         length: usize,
         distance_mm: Option<f64>,
-        warnings: Vec<String>,
+        warnings: Vec<Warning>,
     ) -> &SeriesReport {
         let distance = distance_mm.filter(|_| found.len() == length);
         let series = SeriesReport::new(name, self.slices.len(), &found, distance, warnings);

@@ -15,6 +15,7 @@ use crate::web::components::{
 use crate::web::session::Session;
 use crate::web::state::{Action, Display, State, Step};
 use crate::web::texts::{self, text};
+use crate::web::warnings::words;
 
 /// Draws the page.
 pub fn run() {
@@ -152,14 +153,14 @@ fn App() -> Html {
                     if !options.embed {
                         <About state={state.clone()} />
                     }
+                    <Footer
+                        state={state.clone()}
+                        session={(*session).clone()}
+                        {theme}
+                        {on_language}
+                    />
                 </div>
             </main>
-            <Footer
-                model={state.model.clone()}
-                language={state.language}
-                {theme}
-                {on_language}
-            />
         </div>
     }
 }
@@ -223,8 +224,8 @@ fn findings(
                     reference={model.and_then(|model| model.regions.clone())}
                 />
             }
-            for warning in report.warnings.iter() {
-                <p class="warning">{text!("warning", warning = warning)}</p>
+            for warning in report.warning_codes.iter() {
+                <p class="warning">{text!("warning", warning = words(warning))}</p>
             }
         </div>
     }

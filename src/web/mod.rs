@@ -18,6 +18,7 @@ pub mod scheduler;
 pub mod state;
 pub mod texts;
 pub mod view;
+pub mod warnings;
 
 #[cfg(target_arch = "wasm32")]
 pub mod app;

@@ -12,6 +12,7 @@ use crate::report::regions::RegionReference;
 use crate::report::{ModelsInfo, Report, SeriesReport, SliceReport};
 use crate::web::messages::reader::{OpenedStudy, ShownSlice};
 use crate::web::messages::worker::Download;
+use crate::web::options::Device;
 use crate::web::texts::{self, counted};
 use crate::web::view::View;
 
@@ -129,6 +130,8 @@ pub struct ModelState {
     pub regions: Option<Rc<RegionReference>>,
     /// What the worker downloaded.
     pub downloads: Vec<Download>,
+    /// Names of all models of the site.
+    pub models_of_site: Vec<String>,
 }
 
 /// A file's header cannot be listed, for a reason that its reader gave.
@@ -149,6 +152,12 @@ pub struct State {
     pub phase: Phase,
     /// The model, once loaded.
     pub model: Option<ModelState>,
+    /// Models of the site, once known: to choose from even while one loads, or if one does not.
+    pub models_of_site: Rc<[String]>,
+    /// Name of the one that computes or loads.
+    pub chosen_model: Option<String>,
+    /// The device that was asked for; `None` for the faster one.
+    pub chosen_device: Option<Device>,
     /// What was opened.
     pub contents: Rc<OpenedStudy>,
     /// The slice to look at, counted through all series.
@@ -195,6 +204,9 @@ impl Default for State {
         Self {
             phase: Phase::Starting,
             model: None,
+            models_of_site: Rc::default(),
+            chosen_model: None,
+            chosen_device: None,
             contents: Rc::default(),
             shown: 0,
             window: None,
@@ -225,6 +237,10 @@ pub enum Action {
     Phase(Phase),
     /// The model is loaded and its device checked.
     Ready(Box<ModelState>),
+    /// Another model of this name computes from now on.
+    ModelChosen(String),
+    /// Another device computes from now on.
+    DeviceChosen(Option<Device>),
     /// Files were chosen.
     Submitted {
         /// Number of files.
@@ -291,8 +307,13 @@ pub enum Action {
     },
     /// Nothing is opened or runs any more.
     Settled,
-    /// The model's card.
-    Card(Rc<str>),
+    /// The card of a model.
+    Card {
+        /// Name of the model.
+        model: String,
+        /// Its card.
+        card: Rc<str>,
+    },
     /// Another score threshold.
     Threshold(f32),
     /// Another language is spoken.
@@ -395,6 +416,7 @@ impl State {
                 | Action::Show { .. }
                 | Action::Done { .. }
                 | Action::Threshold(_)
+                | Action::ModelChosen(_)
         );
         self.change(action);
         if concerns_report {
@@ -408,8 +430,21 @@ impl State {
         match action {
             Action::Phase(phase) => state.phase = phase,
             Action::Ready(model) => {
+                state.models_of_site = model.models_of_site.as_slice().into();
+                state.chosen_model = Some(model.name.clone());
                 state.model = Some(*model);
                 state.phase = Phase::Idle;
+            }
+            Action::ModelChosen(name) => {
+                state.chosen_model = Some(name);
+                (state.model, state.card) = (None, None);
+                (state.reports, state.scores) = Default::default();
+                (state.error, state.notice, state.highlighted) = (None, None, None);
+                (state.cancelled, state.paused) = (false, false);
+            }
+            Action::DeviceChosen(device) => {
+                state.chosen_device = device;
+                state.notice = None;
             }
             Action::Submitted { files } => {
                 // A model that still loads says so for longer.
@@ -491,7 +526,12 @@ impl State {
                     state.header = Some(elements.map(|elements| elements.map(Rc::new)));
                 }
             }
-            Action::Card(card) => state.card = Some(card),
+            Action::Card { model, card } => {
+                // Another may have been chosen meanwhile.
+                if state.model.as_ref().is_some_and(|known| known.name == model) {
+                    state.card = Some(card);
+                }
+            }
             Action::Language(language) => state.language = language,
             Action::Threshold(threshold) => {
                 state.threshold = threshold;

@@ -54,6 +54,8 @@ pub struct FetchedModel {
     pub licence: String,
     /// Regions of labelled slices.
     pub regions: Option<RegionReference>,
+    /// Names of all models in the manifest.
+    pub models_of_site: Vec<String>,
 }
 
 /// Fetches the model `name`, or the default one, from `folder`. `progress` is told the bytes so far and in
@@ -89,6 +91,7 @@ pub async fn fetch_model(
         self_test: entry.self_test.clone(),
         licence: entry.licence.clone(),
         regions: entry.regions.clone(),
+        models_of_site: manifest.models.keys().cloned().collect(),
     })
 }
 

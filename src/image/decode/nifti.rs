@@ -5,10 +5,10 @@ use std::io::Read;
 use nifti::volume::inmem::InMemNiftiVolume;
 use nifti::{NiftiHeader, NiftiVolume, RandomAccessNiftiVolume};
 
-use crate::image::Plane;
 use crate::image::decode::limits::{MAX_SIDE, check_size};
 use crate::image::decode::{Budget, ImageError, RawSlice, SliceHeader, Values};
 use crate::image::plane::unit;
+use crate::image::{Plane, Warning};
 
 const HEADER: usize = 348;
 /// Offset of the magic bytes.
@@ -33,7 +33,7 @@ pub struct NiftiSlices {
     /// Place of the first slice, if the file tells.
     first: Option<Plane>,
     /// What the user should know about all slices.
-    warnings: Vec<String>,
+    warnings: Vec<Warning>,
 }
 
 /// Whether the bytes are a volume of the second version, which is not read.
@@ -163,17 +163,14 @@ fn open_stream(
 
     let mut warnings = Vec::new();
     if rest == MAX_REST {
-        warnings.push("the file continues after its volume; the rest is not read".into());
+        warnings.push(Warning::TrailingData);
     }
     let affine = affine(&header);
     let pixdim = [1, 2, 3].map(|k| f64::from(header.pixdim[k].abs()));
     let columns = match &affine {
         Some(affine) => [0, 1, 2].map(|axis| [affine[0][axis], affine[1][axis], affine[2][axis]]),
         None => {
-            warnings.push(
-                "the file does not say how it lies in the patient; left and right may be swapped"
-                    .into(),
-            );
+            warnings.push(Warning::UnknownOrientation);
             let [x, y, z] = pixdim;
             [[-x, 0.0, 0.0], [0.0, -y, 0.0], [0.0, 0.0, z]]
         }
@@ -268,10 +265,7 @@ impl NiftiSlices {
     fn checked(mut self) -> Result<Self, ImageError> {
         let values = self.values(self.sizes[2] / 2)?;
         if values.iter().all(|value| *value >= AIR) {
-            self.warnings.push(
-                "the values do not look like Hounsfield units: none is as low as air; is this a CT?"
-                    .into(),
-            );
+            self.warnings.push(Warning::NoAir);
         }
         Ok(self)
     }
@@ -432,7 +426,7 @@ mod tests {
     #[test]
     fn a_volume_without_orientation_is_read_with_a_warning() {
         let slices = read(&volume(None)).unwrap();
-        assert!(slices.warnings[0].contains("left and right"), "{:?}", slices.warnings);
+        assert_eq!(slices.warnings, [Warning::UnknownOrientation]);
         assert_eq!(slices.headers()[0].plane, None);
     }
 

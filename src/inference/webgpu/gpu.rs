@@ -6,6 +6,7 @@ use std::rc::Rc;
 use futures_channel::oneshot;
 
 use crate::inference::error::PredictError;
+use crate::inference::webgpu::poll;
 use crate::inference::webgpu::shader::{Access, Constants, Shader};
 
 /// Bytes that a binding's start must be a multiple of.
@@ -352,7 +353,7 @@ impl Gpu {
             sender.send(result).ok();
         });
         let answer = watch.end();
-        self.wait().map_err(|error| failed(&error))?;
+        poll::wait(&self.device).map_err(|error| failed(&error))?;
         let mapped = receiver.await.map_err(|error| failed(&error))?;
         answer.await?;
         mapped.map_err(|error| failed(&error))?;
@@ -369,12 +370,5 @@ impl Gpu {
         staging.unmap();
         staging.destroy();
         Ok(found)
-    }
-
-    /// Natively somebody has to ask the device whether it is done; a browser does that by itself.
-    fn wait(&self) -> Result<(), wgpu::PollError> {
-        #[cfg(not(target_arch = "wasm32"))]
-        self.device.poll(wgpu::PollType::wait_indefinitely())?;
-        Ok(())
     }
 }

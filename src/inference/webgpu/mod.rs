@@ -7,6 +7,7 @@ mod backend;
 mod gpu;
 mod layers;
 mod mask_rcnn;
+mod poll;
 mod recorder;
 mod resnet;
 mod shader;

@@ -1,21 +1,22 @@
-//! What computes, and the page's colours and language.
+//! What computes, to choose from; and the page's colours and language.
 
 use wasm_bindgen_futures::spawn_local;
 use web_sys::HtmlSelectElement;
 use yew::prelude::*;
 
 use crate::web::browser;
-use crate::web::options::Theme;
-use crate::web::state::ModelState;
+use crate::web::options::{Device, Theme};
+use crate::web::session::Session;
+use crate::web::state::{ModelState, State};
 use crate::web::texts::{self, LANGUAGES, text};
 
 /// Properties of the component.
 #[derive(Properties, PartialEq)]
 pub struct Props {
-    /// The model, once loaded.
-    pub model: Option<ModelState>,
-    /// The language that is spoken.
-    pub language: &'static str,
+    /// The page's state.
+    pub state: UseReducerHandle<State>,
+    /// Carries out what is chosen.
+    pub session: Session,
     /// The colours. Kept by the page: another language makes this component anew.
     pub theme: UseStateHandle<Option<Theme>>,
     /// Called once another language is spoken.
@@ -28,9 +29,9 @@ pub fn Footer(props: &Props) -> Html {
     let on_language = {
         let on_language = props.on_language.clone();
         Callback::from(move |event: Event| {
-            let chosen = event.target_dyn_into::<HtmlSelectElement>();
-            let index = chosen.and_then(|select| usize::try_from(select.selected_index()).ok());
-            let Some((language, _)) = index.and_then(|index| LANGUAGES.get(index)) else { return };
+            let Some((language, _)) = chosen(&event).and_then(|index| LANGUAGES.get(index)) else {
+                return;
+            };
             let on_language = on_language.clone();
             spawn_local(async move {
                 texts::set_language(language).await;
@@ -41,16 +42,52 @@ pub fn Footer(props: &Props) -> Html {
     let on_theme = {
         let theme = props.theme.clone();
         Callback::from(move |event: Event| {
-            let select = event.target_dyn_into::<HtmlSelectElement>();
-            let index = select.and_then(|select| usize::try_from(select.selected_index()).ok());
-            let chosen = index.and_then(|index| themes().get(index)?.0);
+            let chosen = chosen(&event).and_then(|index| themes().get(index)?.0);
             browser::set_theme(chosen);
             theme.set(chosen);
         })
     };
+    let state = &props.state;
+    let on_model = {
+        let (session, state) = (props.session.clone(), state.clone());
+        Callback::from(move |event: Event| {
+            let name = chosen(&event).and_then(|index| state.models_of_site.get(index));
+            if let Some(name) = name.filter(|name| state.chosen_model.as_ref() != Some(name)) {
+                session.choose_model(&state, name.clone());
+            }
+        })
+    };
+    let on_device = {
+        let session = props.session.clone();
+        Callback::from(move |event: Event| {
+            if let Some((device, _)) =
+                chosen(&event).and_then(|index| devices().into_iter().nth(index))
+            {
+                session.choose_device(device);
+            }
+        })
+    };
     html! {
         <footer>
-            { props.model.as_ref().map(model).unwrap_or_default() }
+            { state.model.as_ref().map(model).unwrap_or_default() }
+            if state.models_of_site.len() > 1 {
+                <label>
+                    {text!("app.choose_model")}
+                    <select onchange={on_model}>
+                        for name in state.models_of_site.iter() {
+                            <option selected={state.chosen_model.as_ref() == Some(name)}>{name}</option>
+                        }
+                    </select>
+                </label>
+            }
+            <label>
+                {text!("app.choose_device")}
+                <select onchange={on_device}>
+                    for (device, name) in devices() {
+                        <option selected={device == state.chosen_device}>{name}</option>
+                    }
+                </select>
+            </label>
             <label>
                 {text!("app.theme")}
                 <select onchange={on_theme}>
@@ -63,12 +100,27 @@ pub fn Footer(props: &Props) -> Html {
                 {text!("app.language")}
                 <select onchange={on_language}>
                     for (code, name) in LANGUAGES {
-                        <option lang={code} selected={code == props.language}>{name}</option>
+                        <option lang={code} selected={code == state.language}>{name}</option>
                     }
                 </select>
             </label>
         </footer>
     }
+}
+
+/// Place of what was chosen in a list.
+fn chosen(event: &Event) -> Option<usize> {
+    let select = event.target_dyn_into::<HtmlSelectElement>()?;
+    usize::try_from(select.selected_index()).ok()
+}
+
+/// The devices to choose from.
+fn devices() -> [(Option<Device>, AttrValue); 3] {
+    [
+        (None, text!("app.device.faster")),
+        (Some(Device::Gpu), text!("app.device.gpu")),
+        (Some(Device::Cpu), text!("app.device.cpu")),
+    ]
 }
 
 /// The colours to choose from.

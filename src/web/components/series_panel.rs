@@ -14,6 +14,7 @@ use crate::web::messages::reader::OpenedSeries;
 use crate::web::session::Session;
 use crate::web::state::State;
 use crate::web::texts::{counted, decimal, text};
+use crate::web::warnings::words;
 
 /// Milliseconds without a change after which a series is summed up.
 const SETTLED_MS: u32 = 200;
@@ -128,7 +129,7 @@ pub fn SeriesPanel(props: &Props) -> Html {
                 />
             }
             for warning in series.warnings.iter() {
-                <p class="warning">{text!("warning", warning = warning)}</p>
+                <p class="warning">{text!("warning", warning = words(warning))}</p>
             }
         </section>
     }

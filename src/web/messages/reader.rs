@@ -6,7 +6,7 @@ use crate::export::Format;
 use crate::export::dicom::Identity;
 use crate::image::decode::HeaderElement;
 use crate::image::slice::Values;
-use crate::image::{CtSlice, NotChestCt, Plane, Window};
+use crate::image::{CtSlice, NotChestCt, Plane, Warning, Window};
 use crate::report::{FileError, Report};
 
 /// Page to reader.
@@ -86,7 +86,7 @@ pub struct OpenedSeries {
     /// Whether DICOM objects can refer to them.
     pub is_dicom: bool,
     /// What the user should know.
-    pub warnings: Vec<String>,
+    pub warnings: Vec<Warning>,
 }
 
 /// What was opened.
@@ -152,7 +152,7 @@ pub struct PreparedSlice {
     /// Why it is no axial slice of a chest CT, if its file says so.
     pub not_chest_ct: Option<NotChestCt>,
     /// How the file was read.
-    pub warnings: Vec<String>,
+    pub warnings: Vec<Warning>,
 }
 
 impl PreparedSlice {

@@ -74,6 +74,8 @@ pub enum Event {
         regions: Option<Box<RegionReference>>,
         /// What was downloaded.
         downloads: Vec<Download>,
+        /// Names of all models in the manifest.
+        models_of_site: Vec<String>,
     },
     /// A stage begins.
     Stage {

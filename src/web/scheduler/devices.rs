@@ -1,12 +1,54 @@
 //! Which device the page computes on, while two are compared and after.
 
 use crate::web::options::Device;
-use crate::web::scheduler::device_trial::Outcome;
-use crate::web::scheduler::{Command, Scheduler, Worker};
+use crate::web::scheduler::device_trial::{DeviceTrial, Outcome};
+use crate::web::scheduler::{Command, Job, Scheduler, Worker};
 use crate::web::state::{Action, ModelState, Phase};
 use crate::web::texts::text;
 
 impl Scheduler {
+    /// The device is chosen: its worker starts, in the place of those that there are. A GPU that nobody asked for has
+    /// to prove faster than the CPU.
+    pub fn choose(&mut self, device: Device, is_asked_for: bool) {
+        self.has_chosen = true;
+        // In the order in which they were begun.
+        for job in self.stop_workers().into_iter().rev() {
+            self.queue.push_front(job.slice);
+        }
+        if device == Device::Gpu && !is_asked_for {
+            self.trial = DeviceTrial::begin();
+        }
+        self.start_worker(device);
+    }
+
+    /// Another model of the site computes: what was found with the one before is forgotten, and `slice` computed anew.
+    pub fn choose_model(&mut self, model: String, slice: Option<usize>) {
+        let device = self.workers.first().map_or(Device::Cpu, |worker| worker.device);
+        self.forget_queue();
+        self.stop_workers();
+        self.models = None;
+        self.model = Some(model.clone());
+        self.dispatch(Action::ModelChosen(model));
+        // Before that the page starts one itself.
+        if self.has_chosen {
+            self.start_worker(device);
+        }
+        self.run(slice);
+    }
+
+    /// Ends all workers; what they did is given back.
+    fn stop_workers(&mut self) -> Vec<Job> {
+        let numbers: Vec<u32> = self.workers.iter().map(|worker| worker.number).collect();
+        let stopped: Vec<Worker> =
+            numbers.into_iter().filter_map(|number| self.remove(number)).collect();
+        self.trial.end();
+        self.challenger = None;
+        self.failures = 0;
+        let mut jobs: Vec<Job> = stopped.into_iter().filter_map(|worker| worker.job).collect();
+        jobs.sort_by_key(|job| job.id);
+        jobs
+    }
+
     /// The page's device, from now on.
     pub(super) fn goes_on(&mut self, device: Device, model: Box<ModelState>) {
         self.commands.push(Command::ModelIsReady { device, model: model.name.clone() });

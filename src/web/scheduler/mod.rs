@@ -43,7 +43,12 @@ pub enum Command {
     /// End the program of a worker, and its timers.
     StopWorker(u32),
     /// The program of a worker has answered: wait for its first word no longer, and tell it which model to load.
-    LoadModel(u32),
+    LoadModel {
+        /// The worker.
+        number: u32,
+        /// Name in the manifest; `None` for its default.
+        model: Option<String>,
+    },
     /// Send a request to a worker, with bytes beside it.
     SendWorker(u32, Box<worker::Request>, Vec<u8>),
     /// Start the program of a reader in the place of the one that is there.
@@ -133,6 +138,8 @@ pub struct Scheduler {
     lists_header: bool,
     reading: Reading,
     workers: Vec<Worker>,
+    /// Name of the model that workers load; `None` for the default of the site.
+    model: Option<String>,
     pool: WorkerPool,
     trial: DeviceTrial,
     /// What the CPU worker of the trial computes with, if it is ready.
@@ -154,8 +161,8 @@ pub struct Scheduler {
 }
 
 impl Scheduler {
-    /// Begins by starting the reader; `pool` says how many workers may share a series.
-    pub fn new(pool: WorkerPool) -> Self {
+    /// Begins by starting the reader; `pool` says how many workers may share a series, `model` what they load.
+    pub fn new(pool: WorkerPool, model: Option<String>) -> Self {
         let mut scheduler = Self {
             commands: Vec::new(),
             next_number: 1,
@@ -164,6 +171,7 @@ impl Scheduler {
             lists_header: false,
             reading: Reading::default(),
             workers: Vec::new(),
+            model,
             pool,
             trial: DeviceTrial::default(),
             challenger: None,
@@ -182,15 +190,6 @@ impl Scheduler {
     /// What is to be done since this was asked last, in order.
     pub fn commands(&mut self) -> Vec<Command> {
         std::mem::take(&mut self.commands)
-    }
-
-    /// The device is chosen: its worker starts. A GPU that nobody asked for has to prove faster than the CPU.
-    pub fn choose(&mut self, device: Device, is_asked_for: bool) {
-        self.has_chosen = true;
-        if device == Device::Gpu && !is_asked_for {
-            self.trial = DeviceTrial::begin();
-        }
-        self.start_worker(device);
     }
 
     /// A timer has expired.

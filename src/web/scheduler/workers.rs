@@ -104,13 +104,15 @@ impl Scheduler {
 
     /// A worker says something, with bytes beside it.
     pub fn worker_event(&mut self, number: u32, event: Event, bytes: Vec<u8>) {
+        // The last words of one that was stopped concern nobody.
+        if self.worker(number).is_none() {
+            return;
+        }
         let is_only = self.workers.iter().all(|worker| worker.number == number);
         match event {
             Event::Started => {
-                if self.worker(number).is_some() {
-                    self.wait_for_weights(number);
-                    self.commands.push(Command::LoadModel(number));
-                }
+                self.wait_for_weights(number);
+                self.commands.push(Command::LoadModel { number, model: self.model.clone() });
             }
             Event::Loading { received, total } => {
                 self.wait_for_weights(number);
@@ -144,6 +146,7 @@ impl Scheduler {
                 licence,
                 regions,
                 downloads,
+                models_of_site,
             } => {
                 let mut own = None;
                 if let Some(worker) = self.worker(number) {
@@ -159,6 +162,7 @@ impl Scheduler {
                     licence,
                     regions: regions.map(Rc::from),
                     downloads,
+                    models_of_site,
                 });
                 match own {
                     Some(device) if is_only => self.goes_on(device, model),

@@ -77,15 +77,22 @@ impl Session {
             Some(count) => WorkerPool::of(count),
             None => WorkerPool::growing_to(browser::workers_at_most()),
         };
-        let scheduler = RefCell::new(Scheduler::new(pool));
+        let scheduler = RefCell::new(Scheduler::new(pool, options.model.clone()));
         let (running, waiting) = (RefCell::default(), RefCell::default());
         let is_executing = Cell::new(false);
         let inner = Inner { options, dispatch, scheduler, running, waiting, is_executing };
         let session = Self { inner: Rc::new(inner) };
         session.update(|_| ());
-        let chosen = session.clone();
+        session.choose_device(session.inner.options.device);
+        session
+    }
+
+    /// Computes on the device that is asked for, or on the faster one, if there is one.
+    pub fn choose_device(&self, requested: Option<Device>) {
+        self.dispatch(Action::DeviceChosen(requested));
+        let chosen = self.clone();
         spawn_local(async move {
-            let device = match chosen.inner.options.device {
+            let device = match requested {
                 Some(Device::Cpu) => Device::Cpu,
                 requested => match (browser::gpu_adapter().await, requested) {
                     (Adapter::Hardware, _) | (Adapter::Software, Some(Device::Gpu)) => Device::Gpu,
@@ -101,11 +108,15 @@ impl Session {
                 },
             };
             // A benchmark measures one device.
-            let options = &chosen.inner.options;
-            let is_asked_for = options.device.is_some() || options.bench;
+            let is_asked_for = requested.is_some() || chosen.inner.options.bench;
             chosen.update(|scheduler| scheduler.choose(device, is_asked_for));
         });
-        session
+    }
+
+    /// Computes with another model of the site.
+    pub fn choose_model(&self, state: &State, model: String) {
+        let slice = (state.contents.slices() > 0).then_some(state.shown);
+        self.update(|scheduler| scheduler.choose_model(model, slice));
     }
 
     /// Whether CPU workers multiply and add in one step.
@@ -215,8 +226,7 @@ impl Session {
                 running.clear(Timer::Worker(number));
                 running.clear(Timer::Cancellation(number));
             }
-            Command::LoadModel(number) => {
-                let model = self.inner.options.model.clone();
+            Command::LoadModel { number, model } => {
                 let models = browser::absolute("models").unwrap_or_default();
                 if let Some(program) = self.inner.running.borrow_mut().worker(number) {
                     program.has_started();
@@ -312,11 +322,12 @@ impl Session {
     /// Fetches the card of a model; a page without it still works.
     fn fetch_card(&self, model: &str) {
         let (session, address) = (self.clone(), format!("models/{model}.md"));
+        let model = model.to_owned();
         spawn_local(async move {
             match fetch::bytes(&address).await {
                 Ok(bytes) => {
                     let card = String::from_utf8_lossy(&bytes).into_owned();
-                    session.dispatch(Action::Card(card.into()));
+                    session.dispatch(Action::Card { model, card: card.into() });
                 }
                 Err(error) => log::warn!("the model card is not shown: {error}"),
             }

@@ -81,6 +81,7 @@ impl<D: WorkerDevice> Worker<D> {
             licence: loaded.licence,
             regions: loaded.regions.map(Box::new),
             downloads: browser::downloads(),
+            models_of_site: loaded.models_of_site,
         });
     }
 

@@ -19,7 +19,7 @@ use self::source::DicomSource;
 use crate::image::decode::limits::MAX_MEMBER;
 use crate::image::decode::{ImageError, RawSlice, SliceHeader, Values, Window};
 use crate::image::plane::unit;
-use crate::image::{NotChestCt, Plane};
+use crate::image::{NotChestCt, Plane, Warning};
 
 /// Characters of an identifier (PS3.5 9.1), with room for those who take more.
 const MAX_UID: usize = 128;
@@ -117,15 +117,10 @@ impl DicomFile {
         let says_hounsfield = (is_ct || modality.is_none()) && says_units && other_units.is_none();
         let mut warnings = Vec::new();
         if !says_units {
-            warnings.push(
-                "the file does not say how its values become Hounsfield units; they are taken as such"
-                    .into(),
-            );
+            warnings.push(Warning::UnknownUnits);
         }
         if let Some(units) = other_units {
-            warnings.push(format!(
-                "the file says that its values are {units}, not Hounsfield units; they are taken as such"
-            ));
+            warnings.push(Warning::OtherUnits(units));
         }
         Ok(RawSlice {
             width: layout.columns,

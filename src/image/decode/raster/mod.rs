@@ -3,6 +3,7 @@
 mod jpeg;
 mod png;
 
+use crate::image::Warning;
 use crate::image::decode::limits::check_size;
 use crate::image::decode::{ImageError, RawSlice, Values};
 
@@ -70,12 +71,12 @@ impl Picture {
     fn into_slice(self) -> RawSlice {
         let mut warnings = Vec::new();
         if self.is_coloured() {
-            warnings.push("the picture is coloured and was read as grey; annotations on a scan disturb the result".into());
+            warnings.push(Warning::Coloured);
         }
         let (width, height) = (self.width, self.height);
         let grey = self.into_grey();
         if grey.iter().all(|value| *value < ALMOST_BLACK) {
-            warnings.push("the picture is almost black; was it saved without a window?".into());
+            warnings.push(Warning::AlmostBlack);
         }
         RawSlice {
             width,

@@ -22,6 +22,8 @@ struct Page {
     asked: Vec<Ask>,
     timers: Vec<(Timer, u32)>,
     saved: Vec<String>,
+    /// Models that workers were told to load.
+    loaded: Vec<Option<String>>,
     /// What each worker takes for a slice; the others 100.
     milliseconds: BTreeMap<u32, f64>,
     /// Whether slices are refused, in no time.
@@ -69,13 +71,14 @@ impl Page {
     /// A page with `pool`, its reader and one CPU worker ready.
     fn with(pool: WorkerPool) -> Self {
         let mut page = Self {
-            scheduler: Scheduler::new(pool),
+            scheduler: Scheduler::new(pool, None),
             state: State::default(),
             workers: BTreeMap::new(),
             readers_started: 0,
             asked: Vec::new(),
             timers: Vec::new(),
             saved: Vec::new(),
+            loaded: Vec::new(),
             milliseconds: BTreeMap::new(),
             refuses: false,
         };
@@ -120,7 +123,8 @@ impl Page {
                     self.clear(timer);
                 }
                 Command::Save { name, .. } => self.saved.push(name),
-                Command::LoadModel(_) | Command::ReaderStarted | Command::ModelIsReady { .. } => {}
+                Command::LoadModel { model, .. } => self.loaded.push(model),
+                Command::ReaderStarted | Command::ModelIsReady { .. } => {}
             }
         }
     }
@@ -150,17 +154,25 @@ impl Page {
     }
 
     fn ready(&mut self, number: u32) {
+        self.ready_with(number, "model");
+    }
+
+    /// A worker is ready with the model of this name.
+    fn ready_with(&mut self, number: u32, model: &str) {
+        let info = crate::report::ModelInfo { name: model.into(), sha256: model.into() };
+        let models = ModelsInfo { segmentation: Some(info), ..ModelsInfo::default() };
         self.say(number, Event::Started);
         self.say(
             number,
             Event::Ready {
                 device: "cpu".into(),
                 details: String::new(),
-                model: "model".into(),
-                models: Box::default(),
+                model: model.into(),
+                models: Box::new(models),
                 licence: String::new(),
                 regions: None,
                 downloads: Vec::new(),
+                models_of_site: vec!["model".into(), "other".into()],
             },
         );
     }
@@ -262,10 +274,14 @@ impl Page {
     }
 
     fn break_worker(&mut self) -> u32 {
+        self.break_worker_of("model")
+    }
+
+    fn break_worker_of(&mut self, model: &str) -> u32 {
         let number = *self.workers.keys().next().expect("a worker");
         self.act(|scheduler, _| scheduler.worker_failed(number, "it broke."));
         let next = *self.workers.keys().last().expect("another worker");
-        self.ready(next);
+        self.ready_with(next, model);
         next
     }
 }

@@ -152,20 +152,7 @@ fn two_models_never_share_a_series() {
     page.act(|scheduler, _| scheduler.run(0..30));
     let second = *page.workers.keys().last().expect("a second worker");
     assert_ne!(second, 1);
-    let info = crate::report::ModelInfo { name: "another".into(), sha256: "1".into() };
-    let models = Box::new(ModelsInfo { segmentation: Some(info), ..ModelsInfo::default() });
-    page.say(
-        second,
-        Event::Ready {
-            device: "cpu".into(),
-            details: String::new(),
-            model: "another".into(),
-            models,
-            licence: String::new(),
-            regions: None,
-            downloads: Vec::new(),
-        },
-    );
+    page.ready_with(second, "another");
     assert_eq!(page.workers.keys().copied().collect::<Vec<_>>(), [1]);
     page.settle();
     assert_eq!(page.state.reports.len(), 30);
@@ -185,4 +172,80 @@ fn a_worker_that_cannot_be_started_is_done_without_if_there_is_another() {
     let only = *page.workers.keys().next().expect("a worker");
     page.act(|scheduler, _| scheduler.worker_not_started(only, "no memory"));
     assert_eq!(page.state.phase, Phase::Broken);
+}
+
+#[test]
+fn another_model_forgets_what_was_found_and_computes_the_shown_slice_anew() {
+    let mut page = Page::with(WorkerPool::of(2));
+    page.open(30);
+    page.settle();
+    page.act(|scheduler, _| scheduler.run(0..30));
+    page.answer();
+    page.act(|scheduler, state| {
+        scheduler.choose_model("other".into(), Some(state.shown));
+    });
+    assert!(page.state.reports.is_empty() && page.state.model.is_none());
+    let [(number, None)] = page.workers.iter().collect::<Vec<_>>()[..] else {
+        panic!("one worker, without a job: {:?}", page.workers)
+    };
+    let number = *number;
+    page.say(number, Event::Started);
+    assert_eq!(page.loaded.last(), Some(&Some("other".to_owned())));
+    page.ready_with(number, "other");
+    page.settle();
+    assert_eq!(page.state.model.as_ref().map(|model| model.name.as_str()), Some("other"));
+    assert_eq!(page.state.reports.keys().copied().collect::<Vec<_>>(), [15], "the shown slice");
+    // Workers that are replaced load it, too.
+    let next = page.break_worker_of("other");
+    assert_ne!(next, number);
+    assert_eq!(page.loaded.last(), Some(&Some("other".to_owned())));
+}
+
+#[test]
+fn a_model_that_is_chosen_while_files_are_opened_does_not_end_their_opening() {
+    let mut page = Page::new();
+    page.act(|scheduler, _| {
+        scheduler.open(vec!["a file".into()], vec![1000.0]);
+    });
+    let batch = page.batch();
+    page.read(Read::Opening { batch, file: 0 });
+    page.act(|scheduler, _| scheduler.choose_model("other".into(), None));
+    page.ready_with(2, "other");
+    page.read(Read::Opened { batch, contents: series(3) });
+    page.settle();
+    assert_eq!(page.state.reports.len(), 1);
+}
+
+#[test]
+fn another_device_keeps_what_was_found_and_computes_what_ran_again() {
+    let mut page = Page::new();
+    page.open(4);
+    page.settle();
+    page.act(|scheduler, _| scheduler.run([0, 1, 3]));
+    page.answer();
+    let (id, slice) = page.workers[&1].clone().expect("a job");
+    page.act(|scheduler, _| scheduler.choose(Device::Gpu, true));
+    // The last words of the worker that was stopped concern nobody.
+    page.say(1, Event::Done { id, report: Box::new(slice_report(&slice, 100.0)) });
+    assert_eq!(page.state.reports.keys().copied().collect::<Vec<_>>(), [2]);
+    page.ready(2);
+    page.settle();
+    assert_eq!(page.state.reports.len(), 4);
+    assert_eq!(page.state.phase, Phase::Idle);
+}
+
+#[test]
+fn a_model_that_cannot_be_loaded_leaves_the_others_to_choose_from() {
+    let mut page = Page::new();
+    page.open(2);
+    page.settle();
+    page.act(|scheduler, _| scheduler.choose_model("other".into(), Some(0)));
+    page.say(2, Event::LoadFailed { message: "not found".into() });
+    assert_eq!(page.state.phase, Phase::Broken);
+    assert_eq!(page.state.models_of_site.len(), 2);
+    page.act(|scheduler, _| scheduler.choose_model("model".into(), Some(0)));
+    page.ready_with(3, "model");
+    page.settle();
+    assert_eq!(page.state.reports.len(), 1);
+    assert!(page.state.error.is_none());
 }
