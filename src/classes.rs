@@ -57,7 +57,12 @@ impl SliceClass {
 
     /// Its name in English sentences.
     pub fn name(self) -> &'static str {
-        CLASS_NAMES[self.index()]
+        ["control", "common pneumonia", "COVID-19"][self.index()]
+    }
+
+    /// Its name in headings.
+    pub fn title(self) -> &'static str {
+        ["Control", "Common Pneumonia", "COVID-19"][self.index()]
     }
 
     /// What the names of its files begin with, as in COVIDx-CT.
@@ -87,9 +92,6 @@ impl TryFrom<usize> for SliceClass {
         Self::from_index(index).ok_or("a class is 0, 1 or 2")
     }
 }
-
-/// The names of the classes.
-pub const CLASS_NAMES: [&str; CLASSES] = ["control", "common pneumonia", "COVID-19"];
 
 /// Kind of a lesion.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
@@ -128,6 +130,11 @@ impl LesionKind {
     /// Its number in masks and COCO categories: 1, or 2 for consolidation.
     pub fn category(self) -> u8 {
         if self == Self::Consolidation { 2 } else { 1 }
+    }
+
+    /// The name of its COCO category.
+    pub fn category_name(self) -> &'static str {
+        if self == Self::Consolidation { "consolidation" } else { "ground_glass_or_lesion" }
     }
 
     /// Its colour. Consolidation and ground glass differ in brightness too, so that the difference survives a grey

@@ -12,8 +12,8 @@ use std::path::{Path, PathBuf};
 
 use burn::tensor::Device;
 use common::{Golden, assert_close};
-use groundglass::detection::detections::Detection;
 use groundglass::detection::mask::rle::Rle;
+use groundglass::detection::postprocess::Detection;
 use groundglass::detection::roi_batch::RoiBatch;
 use groundglass::detection::{BBox, Mask};
 use groundglass::image::{CtSlice, NetworkInput, decode_slice};

@@ -20,7 +20,7 @@ use groundglass::detection::nms::nms;
 use groundglass::detection::roi_align::axis::{SamplingRatio, axis_matrix};
 use groundglass::detection::roi_batch::RoiBatch;
 use groundglass::detection::{BBox, BoxCoder, Mask};
-use groundglass::evaluate::average_precision::{ImageMatches, Outlined, THRESHOLDS};
+use groundglass::evaluate::average_precision::{ImageMatches, ScoredMask, THRESHOLDS};
 use groundglass::evaluate::kolmogorov_smirnov::{Alternative, ks_test};
 use groundglass::image::{CtSlice, NetworkInput, decode_slice};
 use groundglass::inference::{
@@ -273,7 +273,7 @@ fn reference_average_precision_matches() -> Outcome {
                 })
                 .collect()
         };
-        let outlined = |mask, score: f64| Outlined { class: 1, score: score as f32, mask };
+        let outlined = |mask, score: f64| ScoredMask { class: 1, score: score as f32, mask };
         let scores = numbers(&case["scores"]);
         let found: Vec<_> =
             masks("pred").into_iter().zip(scores).map(|(m, s)| outlined(m, s)).collect();

@@ -53,8 +53,13 @@ def content(path):
     if path.suffix == ".dcm":
         return dicom(path)
     if path.suffix == ".bpk":
-        # Holds how long its run took, so two runs of one program differ, too. The losses of the steps tell.
+        # Holds how long its run took, so two runs of one program differ, too. Its tensors are compared as safetensors.
         return None
+    if path.suffix == ".safetensors":
+        written = path.read_bytes()
+        end = 8 + int.from_bytes(written[:8], "little")
+        header = json.loads(written[8:end])
+        return {name: (told["shape"], written[end:][slice(*told["data_offsets"])]) for name, told in header.items() if name != "__metadata__"}
     if path.name == "losses.csv":
         return list(csv.reader(path.open()))
     return path.read_bytes()
@@ -93,6 +98,8 @@ def write_everything(program, folder, slices):
             "--out", folder / "image",
         )
     )  # fmt: skip
+    for trained in sorted(folder.glob("*/model.bpk")):
+        text.append(run(program, "export", trained, "--format", "safetensors", "--out", trained.with_suffix(".safetensors")))
     (folder / "said.txt").write_text("\n".join(text).replace(str(folder), ""))
 
 

@@ -147,3 +147,49 @@ fn what_documents_name_is_there() {
     }
     assert!(missing.is_empty(), "{missing:#?}");
 }
+
+/// `a/{b,c}.rs` as `a/b.rs` and `a/c.rs`.
+fn expanded(path: &str) -> Vec<String> {
+    let braces = path.split_once('{').and_then(|(before, rest)| {
+        let (inside, after) = rest.split_once('}')?;
+        Some((before, inside, after))
+    });
+    match braces {
+        Some((before, inside, after)) => {
+            inside.split(',').map(|part| format!("{before}{part}{after}")).collect()
+        }
+        None => vec![path.to_owned()],
+    }
+}
+
+#[test]
+fn the_files_that_the_architecture_names_are_there() {
+    let text = std::fs::read_to_string(repository().join("ARCHITECTURE.md")).expect("a document");
+    let quoted = text.split('`').skip(1).step_by(2);
+    let named = quoted.filter(|text| text.contains('/') && !text.contains(['*', ' ', '<', ':']));
+    let mut checked = 0;
+    for path in named.flat_map(expanded) {
+        let places = [repository().join("src").join(&path), repository().join(&path)];
+        assert!(places.iter().any(|place| place.exists()), "ARCHITECTURE.md names {path}");
+        checked += 1;
+    }
+    assert!(checked > 30, "paths were found: {checked}");
+}
+
+#[test]
+fn what_the_page_says_has_a_key_and_is_no_english_in_the_code() {
+    let code = code();
+    let attributes = ["aria-label=", "title=", "alt=", "placeholder="];
+    let literal = |rest: &str| {
+        let text = rest.strip_prefix('"').map(|rest| rest.split('"').next().unwrap_or_default());
+        text.is_some_and(|text| text.chars().filter(|c| c.is_alphabetic()).count() > 2)
+    };
+    for attribute in attributes {
+        let found = code.split(attribute).skip(1).find(|rest| literal(rest));
+        assert!(found.is_none(), "{attribute}{}", &found.unwrap_or_default()[..40]);
+    }
+    // Text between tags; the name of the program is the same in every language.
+    let shown = code.split(">{").skip(1).filter(|rest| literal(rest));
+    let other: Vec<&str> = shown.filter(|rest| !rest.starts_with("\"groundglass\"")).collect();
+    assert!(other.is_empty(), "{}", &other.first().copied().unwrap_or_default()[..40]);
+}

@@ -9,7 +9,7 @@ use std::rc::Rc;
 use burn::tensor::Device;
 use groundglass::classes::{LesionClasses, SliceClass};
 use groundglass::detection::BBox;
-use groundglass::detection::detections::BoxOutputs;
+use groundglass::detection::postprocess::BoxOutputs;
 use groundglass::image::NetworkInput;
 use groundglass::image::phantom::draw;
 use groundglass::inference::webgpu::{Access, Gpu, Shader, WebGpuBackend};
@@ -264,13 +264,13 @@ fn costs() {
 fn memory() {
     let (architecture, state) =
         architecture("resnet18t2".parse().expect("a variant"), LesionClasses::Merge);
-    let rooms = |counts: &[usize]| {
+    let allocated = |counts: &[usize]| {
         let (gpu, backend) = on_gpu(&architecture, &state);
         counts.iter().for_each(|count| drop(backend.dispatches([64, 64], &boxes(*count))));
-        gpu.rooms()
+        gpu.allocated()
     };
     let rising: Vec<usize> = (1..40).map(|step| 25 * step).collect();
-    let (few, many) = (rooms(&[975]), rooms(&rising));
+    let (few, many) = (allocated(&[975]), allocated(&rising));
     println!("{few} numbers for one slice, {many} for a series");
     assert!(many < 2 * few, "{many} numbers, {few} for the largest slice");
 }

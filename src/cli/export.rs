@@ -7,7 +7,7 @@ use anyhow::{Context, Result, ensure};
 use clap::{Args, ValueEnum};
 use serde_json::{Value, json};
 
-use crate::classes::CLASS_NAMES;
+use crate::classes::SliceClass;
 use crate::cli::files;
 use crate::cli::model::{read_state, read_weights};
 use crate::detection::boxes::MAX_LOG_SCALE;
@@ -121,6 +121,6 @@ fn sidecar(file: &ModelFile) -> Result<Value> {
         "input": { "intensities": "grey, 0 to 1, the same in three channels", "mean": MEAN, "standard_deviation": DEVIATION },
         "detector": detector,
         "classifier": classifier,
-        "class_names": CLASS_NAMES,
+        "class_names": SliceClass::ALL.map(SliceClass::name),
     }))
 }

@@ -71,7 +71,7 @@ pub struct Results<'a> {
     /// What was found.
     pub report: &'a Report,
     /// Where the report's slices come from.
-    pub places: &'a [SliceHandle<'a>],
+    pub handles: &'a [SliceHandle<'a>],
     /// Window of the pictures.
     pub window: Option<Window>,
     /// The model card.
@@ -125,7 +125,7 @@ impl OpenExports {
         let files = [(self.csv, Format::Csv), (self.coco, Format::Coco), (self.html, Format::Html)];
         for (output, format) in files {
             let Some(output) = output else { continue };
-            let mut slices = OnDiskSlices::new(results, 0..results.places.len());
+            let mut slices = OnDiskSlices::new(results, 0..results.handles.len());
             let bytes = write(format, report, &mut slices, options).map_err(Into::into);
             slices.missing.iter().for_each(|reason| {
                 note(Err(anyhow!("a picture of the report: {reason}")));
@@ -167,7 +167,7 @@ impl OpenExports {
 
 /// Slices of the report, in their files.
 struct OnDiskSlices<'a> {
-    places: &'a [SliceHandle<'a>],
+    handles: &'a [SliceHandle<'a>],
     window: Option<Window>,
     /// Why pictures are missing.
     missing: Vec<ExportError>,
@@ -175,20 +175,20 @@ struct OnDiskSlices<'a> {
 
 impl<'a> OnDiskSlices<'a> {
     fn new(results: &'a Results<'_>, range: Range<usize>) -> Self {
-        Self { places: &results.places[range], window: results.window, missing: Vec::new() }
+        Self { handles: &results.handles[range], window: results.window, missing: Vec::new() }
     }
 }
 
 impl Slices for OnDiskSlices<'_> {
     fn plane(&self, index: usize) -> Option<Plane> {
-        self.places.get(index)?.header.plane
+        self.handles.get(index)?.header.plane
     }
 
     fn read(&mut self, index: usize) -> Result<CtSlice, ExportError> {
-        let place = self.places.get(index).ok_or(ExportError::Empty)?;
-        let raw = reading::read(place, reading::patience(0))
-            .map_err(|error| ExportError::Source(format!("{}: {error:#}", place.name)))?;
-        Ok(raw.windowed(&place.name, self.window))
+        let handle = self.handles.get(index).ok_or(ExportError::Empty)?;
+        let raw = reading::read(handle, reading::timeout(0))
+            .map_err(|error| ExportError::Source(format!("{}: {error:#}", handle.name)))?;
+        Ok(raw.windowed(&handle.name, self.window))
     }
 
     fn dicom(
@@ -198,8 +198,8 @@ impl Slices for OnDiskSlices<'_> {
         identity: Identity,
     ) -> Result<Vec<u8>, ExportError> {
         let mut with_sources = Vec::new();
-        for (slice, place) in report.slices.iter().zip(self.places) {
-            let source = place.dicom_source();
+        for (slice, handle) in report.slices.iter().zip(self.handles) {
+            let source = handle.dicom_source();
             let named = |error| ExportError::Source(format!("{}: {error}", slice.source));
             with_sources.push((slice, source.map_err(named)?));
         }

@@ -10,7 +10,7 @@ use std::time::Duration;
 use anyhow::{Context, Result};
 use walkdir::{DirEntry, WalkDir};
 
-use crate::cli::reading::patience;
+use crate::cli::reading::timeout;
 use crate::image::FileBytes;
 use crate::image::ImageError;
 use crate::image::decode::limits::MAX_FILE;
@@ -166,7 +166,7 @@ impl OnDisk {
     /// A file with its name and the time that opening it may take.
     pub fn named(path: &Path) -> (String, Self, Duration) {
         let size = fs::metadata(path).map_or(0, |known| known.len());
-        (path.display().to_string(), Self(path.to_path_buf()), patience(size))
+        (path.display().to_string(), Self(path.to_path_buf()), timeout(size))
     }
 }
 

@@ -3,6 +3,7 @@
 mod analyse;
 mod bench;
 mod calibrate;
+mod class_pictures;
 mod console;
 mod evaluate;
 mod export;
@@ -26,7 +27,7 @@ use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
 
-use crate::image::decode::wall::is_inside;
+use crate::image::decode::panic_guard::is_guarded;
 
 /// Finds and outlines lesions on chest CT slices. Research use only, not a medical device.
 #[derive(Debug, Parser)]
@@ -105,7 +106,7 @@ pub fn run() -> ExitCode {
 fn quiet_behind_walls() {
     let usual = std::panic::take_hook();
     std::panic::set_hook(Box::new(move |panic| {
-        if !is_inside() {
+        if !is_guarded() {
             usual(panic);
         }
     }));

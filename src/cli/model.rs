@@ -19,10 +19,10 @@ pub struct ModelArguments {
     /// A model of the models' folder. Default: the one that its manifest names
     #[arg(long, conflicts_with_all = ["segmentation", "classifier"])]
     model: Option<String>,
-    /// Weights of the segmentation network (.bpk or .pth)
+    /// Weights of the segmentation network (.bpk, .pth or .safetensors)
     #[arg(long)]
     segmentation: Option<PathBuf>,
-    /// Weights of the classifier (.bpk or .pth)
+    /// Weights of the classifier (.bpk, .pth or .safetensors)
     #[arg(long)]
     classifier: Option<PathBuf>,
     /// The models' folder. Default: $GROUNDGLASS_MODELS, or the one beside the program

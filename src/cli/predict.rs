@@ -16,8 +16,8 @@ use crate::cli::interrupt::stop_on_interrupt;
 use crate::cli::model::{DeviceArgument, ModelArguments, predictor};
 use crate::cli::outputs::{Output, Paths, say};
 use crate::cli::reading;
-use crate::detection::detections::ScoreFunction;
-use crate::image::decode::wall::wall;
+use crate::detection::postprocess::ScoreFunction;
+use crate::image::decode::panic_guard::catch_panic;
 use crate::image::{CtSlice, Window};
 use crate::inference::{EitherBackend, MaskThreshold, NoProgress, Predictor, Settings};
 use crate::report::{FileError, NOTICE, SliceReport};
@@ -142,7 +142,7 @@ impl Predict {
         }
 
         // Slices of the report with their series and their place in it, to read them again.
-        let mut places: Vec<SliceHandle<'_>> = Vec::new();
+        let mut handles: Vec<SliceHandle<'_>> = Vec::new();
         let bar = progress_bar(study.slices());
         for series in &study.series {
             let mut found_here = Vec::new();
@@ -151,7 +151,7 @@ impl Predict {
                     break;
                 }
                 bar.set_message(slice.name.clone());
-                let looked_at = wall(
+                let looked_at = catch_panic(
                     || self.look_at(&predictor, slice, &settings),
                     |panic| {
                         anyhow!("internal error while processing it ({panic}); please report it")
@@ -168,7 +168,7 @@ impl Predict {
                             });
                         }
                         found_here.push(found);
-                        places.push(slice);
+                        handles.push(slice);
                     }
                     Err(error) => {
                         let (source, message) = (slice.name.clone(), format!("{error:#}"));
@@ -202,7 +202,7 @@ impl Predict {
             }
         }
         let card = model.card.as_deref();
-        let results = Results { report: &report, places: &places, window: self.window, card };
+        let results = Results { report: &report, handles: &handles, window: self.window, card };
         exports.write(&results, &mut paths, &mut complain);
         console.line(NOTICE);
         Ok(if failed == 0 { ExitCode::SUCCESS } else { ExitCode::FAILURE })
@@ -214,7 +214,7 @@ impl Predict {
         slice: SliceHandle<'_>,
         settings: &Settings,
     ) -> Result<(CtSlice, SliceReport)> {
-        let raw = reading::read(slice, reading::patience(0))?;
+        let raw = reading::read(slice, reading::timeout(0))?;
         let picture = raw.windowed(&slice.name, self.window);
         let report = pollster::block_on(predictor.predict(&picture, settings, &mut NoProgress))?;
         Ok((picture, report))

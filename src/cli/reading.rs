@@ -13,7 +13,7 @@ use crate::image::study::{Opening, Study};
 use crate::image::{FileBytes, ImageError, SeriesSlice};
 
 /// What a decoder may take for a file of `bytes`: [`MAX_SECONDS`], and one more for each megabyte.
-pub fn patience(bytes: u64) -> Duration {
+pub fn timeout(bytes: u64) -> Duration {
     Duration::from_secs(MAX_SECONDS + (bytes >> 20))
 }
 
@@ -32,7 +32,7 @@ where
         let (files_there, slow_there, stop_there) = (files.to_vec(), slow.clone(), stop.clone());
         let opening = thread::Builder::new().spawn(move || {
             let mut opening = Opening::default();
-            for (place, (name, file, patience)) in files_there.into_iter().enumerate() {
+            for (place, (name, file, timeout)) in files_there.into_iter().enumerate() {
                 if stop_there.load(Ordering::Relaxed) {
                     break;
                 }
@@ -40,7 +40,7 @@ where
                     Some(seconds) => opening.refuse(name, ImageError::Slow { seconds: *seconds }),
                     None => {
                         // Nobody listens any more once this thread was left behind.
-                        if at.send((place, patience)).is_err() {
+                        if at.send((place, timeout)).is_err() {
                             break;
                         }
                         opening.add(name, file);
@@ -49,12 +49,12 @@ where
             }
             opening.finish()
         })?;
-        let (mut place, mut patience) = (0, Duration::from_secs(MAX_SECONDS));
+        let (mut place, mut timeout) = (0, Duration::from_secs(MAX_SECONDS));
         loop {
-            match seen.recv_timeout(patience) {
-                Ok(next) => (place, patience) = next,
+            match seen.recv_timeout(timeout) {
+                Ok(next) => (place, timeout) = next,
                 Err(RecvTimeoutError::Timeout) => {
-                    slow.insert(place, patience.as_secs());
+                    slow.insert(place, timeout.as_secs());
                     break;
                 }
                 Err(RecvTimeoutError::Disconnected) => {
@@ -69,7 +69,7 @@ where
 ///
 /// # Errors
 /// As [`SeriesSlice::read`], and if it takes longer.
-pub fn read<F>(slice: &SeriesSlice<F>, patience: Duration) -> Result<RawSlice, ImageError>
+pub fn read<F>(slice: &SeriesSlice<F>, timeout: Duration) -> Result<RawSlice, ImageError>
 where
     F: FileBytes + Clone + Send + Sync + 'static,
 {
@@ -79,9 +79,9 @@ where
         // Whether somebody still waits for it is of no matter.
         .spawn(move || drop(done.send(there.read())))
         .map_err(|error| ImageError::broken(error.to_string()))?;
-    match result.recv_timeout(patience) {
+    match result.recv_timeout(timeout) {
         Ok(raw) => raw,
-        Err(RecvTimeoutError::Timeout) => Err(ImageError::Slow { seconds: patience.as_secs() }),
+        Err(RecvTimeoutError::Timeout) => Err(ImageError::Slow { seconds: timeout.as_secs() }),
         Err(RecvTimeoutError::Disconnected) => Err(ImageError::broken("its thread ended".into())),
     }
 }

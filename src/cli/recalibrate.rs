@@ -21,7 +21,7 @@ use crate::train::recalibration::recalibrate;
 /// Arguments of `recalibrate`.
 #[derive(Debug, Args)]
 pub struct Recalibrate {
-    /// Weights of a segmentation network (.bpk or .pth)
+    /// Weights of a segmentation network (.bpk, .pth or .safetensors)
     #[arg(long)]
     model: PathBuf,
     /// Training slices, with `imgs` and `masks`

@@ -6,7 +6,7 @@ use std::process::ExitCode;
 use anyhow::{Context, Result, bail, ensure};
 use clap::Args;
 
-use crate::classes::CLASS_NAMES;
+use crate::classes::{CLASSES, SliceClass};
 use crate::cli::files;
 use crate::cli::model::{DeviceArgument, ModelArguments, predictor};
 use crate::export::overlay;
@@ -49,7 +49,7 @@ impl Render {
     /// Runs the command.
     pub fn run(self) -> Result<ExitCode> {
         if let Some(class) = self.class {
-            ensure!(class < CLASS_NAMES.len(), "--class must be 0, 1 or 2");
+            ensure!(class < CLASSES, "--class must be 0, 1 or 2");
         }
         let bytes = files::read(&self.image, MAX_BYTES)?;
         let name = self.image.display().to_string();
@@ -78,10 +78,12 @@ impl Render {
 
         let mut lines = Vec::new();
         if let Some(class) = self.class {
-            lines.push((format!("True class: {}", CLASS_NAMES[class]), [0, 100, 0]));
+            lines.push((format!("True class: {}", SliceClass::ALL[class].name()), [0, 100, 0]));
         }
         if let Some((values, classes)) = report.logits.zip(report.classes) {
-            for ((name, logit), share) in CLASS_NAMES.iter().zip(values).zip(classes.values()) {
+            for ((class, logit), share) in SliceClass::ALL.iter().zip(values).zip(classes.values())
+            {
+                let name = class.name();
                 let percent = 100.0 * share;
                 lines.push((format!("{name}: logit {logit:.3} ({percent:.1} %)"), [200, 0, 0]));
             }

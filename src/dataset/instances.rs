@@ -7,12 +7,10 @@ use serde::{Deserialize, Serialize};
 use crate::classes::LesionClasses;
 use crate::classes::mask_value::{CONSOLIDATION, GROUND_GLASS};
 use crate::detection::mask::connected_components::connected_components;
+use crate::detection::mask::scale_from_512;
 use crate::detection::{BBox, Mask};
 use crate::image::CtSlice;
 use crate::unknown_name::UnknownName;
-
-/// Side of the picture in whose pixels the smallest lesion is given: the long side of a whole scan.
-const AREA_SIDE: usize = 512;
 
 /// Lesions of this many pixels or fewer, where the long side has 512, do not count (docs/method.md, 5): the paper's rule.
 pub const MINIMUM_AREA: usize = 100;
@@ -108,8 +106,8 @@ impl LesionRules {
     }
 
     /// The smallest area that counts, in pixels of a slice of this size.
-    pub fn minimum_in(&self, (width, height): (usize, usize)) -> f64 {
-        let scale = width.max(height) as f64 / AREA_SIDE as f64;
+    pub fn minimum_in(&self, size: (usize, usize)) -> f64 {
+        let scale = scale_from_512(size);
         self.minimum_area as f64 * scale * scale
     }
 

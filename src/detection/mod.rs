@@ -7,11 +7,11 @@
 pub mod anchors;
 pub mod bilinear;
 pub mod boxes;
-pub mod detections;
 pub mod mask;
 #[cfg(not(target_arch = "wasm32"))]
 pub mod matcher;
 pub mod nms;
+pub mod postprocess;
 pub mod proposals;
 pub mod roi_align;
 pub mod roi_batch;

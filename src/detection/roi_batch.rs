@@ -3,7 +3,7 @@
 use rand::SeedableRng;
 use rand_chacha::ChaCha8Rng;
 
-use crate::detection::detections::{BoxOutputs, Detection, DetectionRule};
+use crate::detection::postprocess::{BoxOutputs, Detection, DetectionRule};
 use crate::detection::shuffle::first_of_shuffle;
 
 /// Values per region: score and four encoded deltas.

@@ -7,7 +7,7 @@ pub const THRESHOLDS: [f64; 10] = [0.50, 0.55, 0.60, 0.65, 0.70, 0.75, 0.80, 0.8
 
 /// A predicted or true lesion.
 #[derive(Clone, Debug)]
-pub struct Outlined {
+pub struct ScoredMask {
     /// 1 or 2.
     pub class: usize,
     /// Probability; 1 for the truth.
@@ -27,7 +27,7 @@ pub struct ImageMatches {
 
 impl ImageMatches {
     /// Compares all with all.
-    pub fn new(predictions: &[Outlined], truth: &[Outlined]) -> Self {
+    pub fn new(predictions: &[ScoredMask], truth: &[ScoredMask]) -> Self {
         let mut order: Vec<usize> = (0..predictions.len()).collect();
         order.sort_by(|a, b| predictions[*b].score.total_cmp(&predictions[*a].score));
         let overlaps = order

@@ -3,7 +3,7 @@
 use serde::{Deserialize, Serialize};
 
 use crate::classes::{CLASSES, SliceClass};
-use crate::detection::detections::softmax;
+use crate::detection::postprocess::softmax;
 use crate::evaluate::classification::Classified;
 
 /// A row of a table of slices with three numbers each.

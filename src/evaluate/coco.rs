@@ -9,7 +9,7 @@ use crate::classes::LesionKind;
 use crate::detection::mask::connected_components::bounding_box;
 use crate::detection::mask::rle::Rle;
 use crate::detection::{BBox, Mask};
-use crate::evaluate::average_precision::Outlined;
+use crate::evaluate::average_precision::ScoredMask;
 
 /// hotcoco refused.
 #[derive(Debug, Error)]
@@ -22,11 +22,11 @@ pub struct CocoSlice {
     /// (width, height).
     pub size: (usize, usize),
     /// True lesions.
-    pub truth: Vec<Outlined>,
+    pub truth: Vec<ScoredMask>,
     /// Places that are neither lesion nor background; COCO's crowds.
     pub ignored: Vec<Mask>,
     /// Predicted lesions.
-    pub predictions: Vec<Outlined>,
+    pub predictions: Vec<ScoredMask>,
     /// Boxes of the predictions.
     pub boxes: Vec<BBox>,
 }
@@ -76,8 +76,8 @@ pub fn ground_truth(slices: &[CocoSlice]) -> serde_json::Value {
         }
     }
     let categories = json!([
-        { "id": LesionKind::Lesion.category(), "name": "lesion", "supercategory": "" },
-        { "id": LesionKind::Consolidation.category(), "name": "consolidation", "supercategory": "" },
+        { "id": LesionKind::Lesion.category(), "name": LesionKind::Lesion.category_name(), "supercategory": "" },
+        { "id": LesionKind::Consolidation.category(), "name": LesionKind::Consolidation.category_name(), "supercategory": "" },
     ]);
     json!({ "images": images, "annotations": annotations, "categories": categories })
 }
@@ -141,20 +141,20 @@ pub fn evaluate(slices: &[CocoSlice], overlap: Overlap) -> Result<CocoResult, Co
 mod tests {
     use super::*;
 
-    fn square(class: usize, score: f32, [x, y, side]: [usize; 3]) -> Outlined {
+    fn square(class: usize, score: f32, [x, y, side]: [usize; 3]) -> ScoredMask {
         let mut mask = Mask::empty(40, 30);
         for row in y..(y + side).min(30) {
             for column in x..(x + side).min(40) {
                 mask.pixels[row * 40 + column] = true;
             }
         }
-        Outlined { class, score, mask }
+        ScoredMask { class, score, mask }
     }
 
     /// The same files through pycocotools 2.0.11 gave these numbers.
     #[test]
     fn the_numbers_are_those_of_pycocotools() {
-        let slice = |truth: Vec<Outlined>, predictions: Vec<Outlined>| {
+        let slice = |truth: Vec<ScoredMask>, predictions: Vec<ScoredMask>| {
             let boxes =
                 predictions.iter().map(|p| bounding_box(&p.mask).unwrap_or_default()).collect();
             CocoSlice { size: (40, 30), truth, ignored: Vec::new(), predictions, boxes }

@@ -83,14 +83,14 @@ pub fn froc(slices: &[&SliceHits]) -> Option<Froc> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::evaluate::average_precision::Outlined;
+    use crate::evaluate::average_precision::ScoredMask;
 
-    fn square(score: f32, [x, y, side]: [usize; 3]) -> Outlined {
+    fn square(score: f32, [x, y, side]: [usize; 3]) -> ScoredMask {
         let mut mask = Mask::empty(40, 30);
         for row in y..y + side {
             mask.pixels[row * 40 + x..][..side].fill(true);
         }
-        Outlined { class: 1, score, mask }
+        ScoredMask { class: 1, score, mask }
     }
 
     #[test]

@@ -7,7 +7,7 @@ use thiserror::Error;
 
 use crate::dataset::DatasetError;
 use crate::dataset::lesions::LesionDataset;
-use crate::evaluate::average_precision::{ImageMatches, Outlined, THRESHOLDS, mean_by_threshold};
+use crate::evaluate::average_precision::{ImageMatches, ScoredMask, THRESHOLDS, mean_by_threshold};
 use crate::evaluate::bootstrap::{Estimate, estimate};
 use crate::evaluate::coco::{self, CocoError, CocoResult, CocoSlice};
 use crate::evaluate::froc::{Froc, SliceHits, froc};
@@ -110,7 +110,7 @@ pub fn predict(
         let truth = read
             .instances
             .into_iter()
-            .map(|found| Outlined { class: found.class, score: 1.0, mask: found.mask })
+            .map(|found| ScoredMask { class: found.class, score: 1.0, mask: found.mask })
             .collect();
         let mut predictions = Vec::new();
         let mut boxes = Vec::new();
@@ -121,7 +121,7 @@ pub fn predict(
                 what: error.to_string(),
             })?;
             let class = usize::from(lesion.label.category());
-            predictions.push(Outlined { class, score: lesion.score, mask });
+            predictions.push(ScoredMask { class, score: lesion.score, mask });
             boxes.push(lesion.bbox);
         }
         let size = (read.slice.width, read.slice.height);

@@ -4,7 +4,7 @@ use std::fmt::Write;
 
 use serde::{Deserialize, Serialize};
 
-use crate::classes::{CLASS_NAMES, LesionClasses};
+use crate::classes::{LesionClasses, SliceClass};
 use crate::evaluate::classification::ClassificationResult;
 use crate::evaluate::paper;
 use crate::evaluate::roi_distribution::{RoiDistribution, THRESHOLDS};
@@ -189,7 +189,7 @@ pub fn roi_markdown(found: &RoiDistribution, data: &str) -> String {
     for class in [2, 1, 0] {
         let cells: Vec<_> = found.table4.iter().map(|row| row[class]).collect();
         let slices = cells.first().and_then(|cell| cell.map(|cell| cell.slices)).unwrap_or(0);
-        write!(text, "| {} | {slices} |", CLASS_NAMES[class]).ok();
+        write!(text, "| {} | {slices} |", SliceClass::ALL[class].name()).ok();
         for cell in cells {
             let cell = cell.map(|cell| format!("{:.2} \u{b1} {:.2}", cell.mean, cell.spread));
             write!(text, " {} |", cell.unwrap_or("none".into())).ok();
@@ -198,8 +198,11 @@ pub fn roi_markdown(found: &RoiDistribution, data: &str) -> String {
     }
     text.push_str("\n## Table 5: one-sided Kolmogorov-Smirnov test that the first class has more such regions\n\n| classes | score > | D | exact p | asymptotic p |\n|---|---|---|---|---|\n");
     for comparison in &found.table5 {
-        let pair =
-            format!("{} / {}", CLASS_NAMES[comparison.higher], CLASS_NAMES[comparison.lower]);
+        let pair = format!(
+            "{} / {}",
+            SliceClass::ALL[comparison.higher].name(),
+            SliceClass::ALL[comparison.lower].name()
+        );
         let threshold = comparison.threshold;
         match comparison.test {
             Some(test) => row(

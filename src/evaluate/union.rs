@@ -78,7 +78,7 @@ impl UnionPixels {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::evaluate::average_precision::Outlined;
+    use crate::evaluate::average_precision::ScoredMask;
 
     #[test]
     fn overlapping_detections_count_once_and_ignored_places_not_at_all() {
@@ -87,7 +87,7 @@ mod tests {
             height: 1,
             pixels: (0..10).map(|x| range.contains(&x)).collect(),
         };
-        let outlined = |score, range| Outlined { class: 1, score, mask: region(range) };
+        let outlined = |score, range| ScoredMask { class: 1, score, mask: region(range) };
         let slice = CocoSlice {
             size: (10, 1),
             truth: vec![outlined(1.0, 0..4)],

@@ -40,8 +40,8 @@ pub fn coco(report: &Report) -> Value {
         "images": images,
         "annotations": annotations,
         "categories": [
-            { "id": LesionKind::Lesion.category(), "name": "ground_glass_or_lesion", "supercategory": "lesion" },
-            { "id": LesionKind::Consolidation.category(), "name": "consolidation", "supercategory": "lesion" },
+            { "id": LesionKind::Lesion.category(), "name": LesionKind::Lesion.category_name(), "supercategory": "lesion" },
+            { "id": LesionKind::Consolidation.category(), "name": LesionKind::Consolidation.category_name(), "supercategory": "lesion" },
         ],
     })
 }

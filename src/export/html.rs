@@ -4,13 +4,12 @@ use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use maud::{DOCTYPE, Markup, PreEscaped, html};
 
-use crate::classes::CLASSES;
+use crate::classes::{CLASSES, SliceClass};
+use crate::report::joined_lesions::LISTED;
 use crate::report::{ModelInfo, Report, SeriesReport, SliceReport};
 
 /// Most slices shown with their picture.
 pub const MOST_PICTURES: usize = 60;
-/// Most lesions listed of a series.
-const MOST_LESIONS: usize = 20;
 
 const POLICY: &str = "default-src 'none'; img-src data:; style-src 'unsafe-inline'";
 
@@ -104,11 +103,8 @@ fn summary(report: &Report) -> Markup {
         table {
             thead {
                 tr {
-                    @for title in
-                        ["Slice", "Lesions", "Verdict", "Control", "Common Pneumonia", "COVID-19"]
-                    {
-                        th { (title) }
-                    }
+                    @for title in ["Slice", "Lesions", "Verdict"] { th { (title) } }
+                    @for class in SliceClass::ALL { th { (class.title()) } }
                 }
             }
             tbody {
@@ -144,7 +140,7 @@ fn joined_lesions(series: &SeriesReport) -> Markup {
                     }
                 }
                 tbody {
-                    @for (number, lesion) in series.joined_lesions.iter().take(MOST_LESIONS).enumerate() {
+                    @for (number, lesion) in series.joined_lesions.iter().take(LISTED).enumerate() {
                         tr {
                             td { (number + 1) ", " (lesion.label.name()) }
                             td {
@@ -158,8 +154,8 @@ fn joined_lesions(series: &SeriesReport) -> Markup {
                     }
                 }
             }
-            @if series.joined_lesions.len() > MOST_LESIONS {
-                p { "The largest " (MOST_LESIONS) " of " (series.joined_lesions.len()) " lesions." }
+            @if series.joined_lesions.len() > LISTED {
+                p { "The largest " (LISTED) " of " (series.joined_lesions.len()) " lesions." }
             }
         }
     }

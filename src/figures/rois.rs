@@ -3,7 +3,7 @@
 use plotters::coord::Shift;
 use plotters::prelude::*;
 
-use crate::classes::{CLASS_NAMES, SliceClass};
+use crate::classes::SliceClass;
 use crate::figures::{COLOURS, Drawing, FAMILY};
 use crate::statistics::quantile;
 
@@ -151,7 +151,7 @@ impl Drawing for CountFigure {
                 .x_label_formatter(&|place| {
                     let class = place.round();
                     let near = (place - class).abs() < 1e-6 && (0.0..=2.0).contains(&class);
-                    if near { CLASS_NAMES[class as usize].into() } else { String::new() }
+                    if near { SliceClass::ALL[class as usize].name().into() } else { String::new() }
                 })
                 .y_desc("Regions per slice")
                 .label_style((FAMILY, 13))

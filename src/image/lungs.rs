@@ -8,6 +8,8 @@ use serde::{Deserialize, Serialize};
 
 use crate::detection::Mask;
 use crate::detection::mask::connected_components::bounding_box;
+use crate::detection::mask::holes::without_holes;
+use crate::detection::mask::scale_from_512;
 use crate::image::CtSlice;
 use crate::image::plausibility::{air_threshold, body, surrounded};
 
@@ -66,7 +68,7 @@ pub fn segment(slice: &CtSlice) -> Option<Lungs> {
         (body.x1..body.x2).contains(&x) && (body.y1..body.y2).contains(&y)
     });
     let middle = middle_of_body(slice, threshold)?;
-    let radius = (RADIUS * width.max(height) as f32 / 512.0).round() as usize;
+    let radius = (f64::from(RADIUS) * scale_from_512((width, height))).round() as usize;
     let mut sides = [Mask::empty(width, height), Mask::empty(width, height)];
     for region in &regions {
         let column = cut(&region.mask, middle);
@@ -165,27 +167,6 @@ fn spread(mask: &Mask, radius: usize, value: bool) -> Mask {
         }
     }
     out
-}
-
-/// A mask with what it encloses.
-fn without_holes(mut mask: Mask) -> Mask {
-    let (width, height) = (mask.width, mask.height);
-    let mut around = Mask::empty(width, height);
-    let border = (0..width).flat_map(|x| [x, (height - 1) * width + x]);
-    let mut stack: Vec<usize> =
-        border.chain((0..height).flat_map(|y| [y * width, (y + 1) * width - 1])).collect();
-    while let Some(place) = stack.pop() {
-        if mask.pixels[place] || std::mem::replace(&mut around.pixels[place], true) {
-            continue;
-        }
-        let (x, y) = (place % width, place / width);
-        stack.extend((x > 0).then(|| place - 1));
-        stack.extend((x + 1 < width).then(|| place + 1));
-        stack.extend((y > 0).then(|| place - width));
-        stack.extend((y + 1 < height).then(|| place + width));
-    }
-    mask.pixels.iter_mut().zip(around.pixels).for_each(|(inside, around)| *inside = !around);
-    mask
 }
 
 #[cfg(test)]

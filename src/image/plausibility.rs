@@ -4,6 +4,7 @@
 //! that passes may still be wrong: this looks for lungs, not for quality.
 
 use crate::detection::mask::connected_components::{Component, connected_components};
+use crate::detection::mask::holes::{Neighbours, around};
 use crate::detection::{BBox, Mask};
 use crate::image::{CtSlice, Refusal};
 
@@ -103,33 +104,13 @@ fn enclosed_area(region: &Component) -> usize {
     let b = region.bbox;
     let (left, top) = (b.x1 as usize, b.y1 as usize);
     let (width, height) = ((b.x2 - b.x1) as usize, (b.y2 - b.y1) as usize);
-    // What is reached from the border of its box lies around it; one mask, however many holes there are.
-    let mut known = Mask::empty(width, height);
-    for (place, known) in known.pixels.iter_mut().enumerate() {
+    let mut cropped = Mask::empty(width, height);
+    for (place, inside) in cropped.pixels.iter_mut().enumerate() {
         let (x, y) = (place % width + left, place / width + top);
-        *known = region.mask.pixels[y * region.mask.width + x];
+        *inside = region.mask.pixels[y * region.mask.width + x];
     }
-    let mut stack: Vec<usize> = (0..width * height)
-        .filter(|place| {
-            let (x, y) = (place % width, place / width);
-            x == 0 || y == 0 || x + 1 == width || y + 1 == height
-        })
-        .collect();
-    let mut around = 0;
-    while let Some(place) = stack.pop() {
-        if std::mem::replace(&mut known.pixels[place], true) {
-            continue;
-        }
-        around += 1;
-        let (x, y) = (place % width, place / width);
-        for ny in y.saturating_sub(1)..(y + 2).min(height) {
-            for nx in x.saturating_sub(1)..(x + 2).min(width) {
-                if !known.pixels[ny * width + nx] {
-                    stack.push(ny * width + nx);
-                }
-            }
-        }
-    }
+    // What is reached from the border of its box lies around it.
+    let around = around(&cropped, Neighbours::Eight).area();
     (width * height).saturating_sub(region.area + around)
 }
 

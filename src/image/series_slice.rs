@@ -6,7 +6,7 @@ use std::sync::Arc;
 use crate::image::ImageError;
 use crate::image::decode::dicom_source::DicomSource;
 use crate::image::decode::nifti::NiftiSlices;
-use crate::image::decode::wall::wall;
+use crate::image::decode::panic_guard::catch_panic;
 use crate::image::decode::{AllFormats, DicomFile, Formats, HeaderElement};
 use crate::image::slice::{RawSlice, SliceHeader};
 
@@ -73,7 +73,7 @@ impl<F: FileBytes> SeriesSlice<F> {
     /// If the file is gone, damaged, or not the one any more that was opened.
     pub fn read(&self) -> Result<RawSlice, ImageError> {
         let frame = self.header.frame;
-        wall(
+        catch_panic(
             || match &self.source {
                 Source::Volume(volume) => F::Formats::read_volume(volume, frame),
                 Source::Frames(file) => F::Formats::read_frame(file, frame),
@@ -91,7 +91,7 @@ impl<F: FileBytes> SeriesSlice<F> {
     /// more that was opened.
     pub fn dicom_source(&self) -> Result<DicomSource, ImageError> {
         let frame = self.header.frame;
-        wall(
+        catch_panic(
             || match &self.source {
                 Source::Volume(_) => Err(ImageError::NotDicom),
                 Source::Frames(file) => F::Formats::frame_source(file, frame),
@@ -107,7 +107,7 @@ impl<F: FileBytes> SeriesSlice<F> {
     /// # Errors
     /// If it comes from another format, or the file is gone, damaged, or not the one any more that was opened.
     pub fn header_elements(&self) -> Result<Vec<HeaderElement>, ImageError> {
-        wall(
+        catch_panic(
             || match &self.source {
                 Source::Volume(_) => Err(ImageError::NotDicom),
                 Source::Frames(file) => F::Formats::frame_header(file),

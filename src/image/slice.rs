@@ -1,9 +1,11 @@
 //! One CT slice, before and after windowing.
 
+use serde::{Deserialize, Serialize};
+
 use crate::image::{NotChestCt, Plane, Warning, Window};
 
 /// A slice: 8-bit intensities after windowing, and where it came from.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct CtSlice {
     /// File name or path, for messages and reports.
     pub source: String,
@@ -11,7 +13,8 @@ pub struct CtSlice {
     pub width: usize,
     /// Rows.
     pub height: usize,
-    /// `height * width` intensities, row-major.
+    /// `height * width` intensities, row-major; they travel beside what is serialised.
+    #[serde(skip)]
     pub pixels: Vec<u8>,
     /// Millimetres between rows and between columns, if the file tells.
     pub spacing_mm: Option<[f64; 2]>,

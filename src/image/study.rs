@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use crate::image::ImageError;
-use crate::image::decode::wall::wall;
+use crate::image::decode::panic_guard::catch_panic;
 use crate::image::decode::{Budget, Formats, Member, Opened, archive};
 use crate::image::natural_order::natural;
 use crate::image::series::{Series, SeriesKey};
@@ -63,7 +63,7 @@ impl<F: FileBytes> Opening<F> {
     pub fn add(&mut self, name: String, file: F) {
         let name = printable(&name);
         let budget = &mut self.budget;
-        let opened = wall(
+        let opened = catch_panic(
             || {
                 let bytes = file.bytes()?;
                 Ok((F::Formats::open(&bytes, budget)?, crc32fast::hash(&bytes)))
@@ -91,7 +91,7 @@ impl<F: FileBytes> Opening<F> {
             Err(error) => return self.refuse(name, error),
         };
         let budget = &mut self.budget;
-        let opened = wall(|| F::Formats::open(&bytes, budget), ImageError::broken);
+        let opened = catch_panic(|| F::Formats::open(&bytes, budget), ImageError::broken);
         if !matches!(opened, Ok(Opened::Slices(_))) {
             // Its packed bytes are not kept.
             budget.give_back(bytes.len() as u64);

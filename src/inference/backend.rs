@@ -2,7 +2,7 @@
 //! (`inference::webgpu`), or a device of burn (`inference::BurnBackend`, natively).
 
 use crate::detection::BBox;
-use crate::detection::detections::Detection;
+use crate::detection::postprocess::Detection;
 use crate::detection::proposals::RpnMaps;
 use crate::image::NetworkInput;
 use crate::inference::error::PredictError;
@@ -10,6 +10,9 @@ use crate::inference::progress::Progress;
 use crate::inference::settings::Settings;
 use crate::inference::slice_features::SliceFeatures;
 use crate::network::Architecture;
+
+/// Regions pooled at a time: bounds memory whatever their number.
+pub const ROI_CHUNK: usize = 64;
 
 /// Class logits `[boxes, classes]` and deltas `[boxes, 4 * classes]`, row-major.
 pub type BoxValues = (Vec<f32>, Vec<f32>);

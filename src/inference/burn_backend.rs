@@ -4,11 +4,11 @@
 use burn::tensor::{Device, Tensor, TensorData, Transaction};
 
 use crate::detection::BBox;
-use crate::detection::detections::Detection;
+use crate::detection::postprocess::Detection;
 use crate::detection::proposals::RpnMaps;
 use crate::detection::roi_align::bins::level_scale;
 use crate::image::NetworkInput;
-use crate::inference::backend::{Backend, BoxValues};
+use crate::inference::backend::{Backend, BoxValues, ROI_CHUNK};
 use crate::inference::error::PredictError;
 use crate::inference::model::LoadedModel;
 use crate::inference::predictor::Predictor;
@@ -16,14 +16,9 @@ use crate::inference::progress::{Progress, Stage};
 use crate::inference::settings::Settings;
 use crate::inference::slice_features::SliceFeatures;
 use crate::network::feature_module::over_cells;
-use crate::network::heads::{BOX_POOL, MASK_POOL, MASK_SIDE};
+use crate::network::heads::{BOX_POOL, MASK_CELLS, MASK_POOL};
 use crate::network::roi_align::by_matrices_per_level;
 use crate::network::{Architecture, MaskRcnn, MaskRcnnConfig, StateDict, WeightsError};
-
-/// Regions pooled at a time: bounds memory whatever their number.
-const ROI_CHUNK: usize = 64;
-/// Cells of a mask.
-const CELLS: usize = MASK_SIDE * MASK_SIDE;
 
 /// [`MaskRcnn`] as a backend.
 #[derive(Debug)]
@@ -163,8 +158,10 @@ impl Backend for BurnBackend {
         }
         let mut found = Vec::with_capacity(detections.len());
         for (chunk, maps) in detections.chunks(ROI_CHUNK).zip(read(transaction).await?) {
-            for (detection, maps) in chunk.iter().zip(maps.chunks_exact(self.classes() * CELLS)) {
-                found.push(maps[detection.class * CELLS..][..CELLS].to_vec());
+            for (detection, maps) in
+                chunk.iter().zip(maps.chunks_exact(self.classes() * MASK_CELLS))
+            {
+                found.push(maps[detection.class * MASK_CELLS..][..MASK_CELLS].to_vec());
             }
         }
         Ok(found)

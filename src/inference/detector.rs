@@ -1,7 +1,7 @@
 //! Everything between a slice and its boxes, on any backend.
 
 use crate::detection::BBox;
-use crate::detection::detections::{BoxOutputs, Detection};
+use crate::detection::postprocess::{BoxOutputs, Detection};
 use crate::detection::proposals::{ProposalCounts, RpnMaps, filter_proposals};
 use crate::image::NetworkInput;
 use crate::inference::backend::Backend;

@@ -1,7 +1,7 @@
 //! A backend chosen while the program runs.
 
 use crate::detection::BBox;
-use crate::detection::detections::Detection;
+use crate::detection::postprocess::Detection;
 use crate::detection::proposals::RpnMaps;
 use crate::image::NetworkInput;
 use crate::inference::backend::{Backend, BoxValues};

@@ -5,9 +5,9 @@ use std::collections::BTreeMap;
 use web_time::Instant;
 
 use crate::classes::{CLASSES, LesionClasses, LesionKind};
-use crate::detection::detections::{BoxOutputs, Detection, sigmoid};
 use crate::detection::mask::paste::{paste_highest, paste_mask};
 use crate::detection::mask::rle::Rle;
+use crate::detection::postprocess::{BoxOutputs, Detection, sigmoid};
 use crate::detection::roi_batch::RoiBatch;
 use crate::detection::{BBox, Mask};
 use crate::image::preprocess::Resize;

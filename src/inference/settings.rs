@@ -5,7 +5,7 @@ use std::str::FromStr;
 use serde::{Deserialize, Serialize};
 use thiserror::Error;
 
-use crate::detection::detections::{DetectionRule, ScoreFunction};
+use crate::detection::postprocess::{DetectionRule, ScoreFunction};
 use crate::unknown_name::UnknownName;
 
 /// Where a mask is cut.

@@ -1,7 +1,7 @@
 //! What a class can be told from beside the scores and boxes of regions: the input of
 //! [`crate::network::feature_module`].
 
-use crate::detection::detections::Detection;
+use crate::detection::postprocess::Detection;
 use crate::detection::{BBox, Mask};
 use crate::image::{CtSlice, plausibility};
 
@@ -34,7 +34,7 @@ impl SliceFeatures {
 }
 
 /// Weight of each region: its score, over one more than their sum, so that a slice of many faint regions and one
-/// without any are not taken for ill.
+/// without any are not classified as diseased.
 pub fn region_weights(regions: &[Detection]) -> Vec<f32> {
     let sum: f32 = regions.iter().map(|region| region.score).sum();
     regions.iter().map(|region| region.score / (1.0 + sum)).collect()

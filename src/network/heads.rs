@@ -1,4 +1,4 @@
-//! Box head, box predictor and mask branch (docs/method.md, 1.5, 1.6). [`crate::detection::detections`] and
+//! Box head, box predictor and mask branch (docs/method.md, 1.5, 1.6). [`crate::detection::postprocess`] and
 //! [`crate::detection::mask`] make lesions of what they say.
 
 use burn::module::{Module, Param};
@@ -17,6 +17,8 @@ pub const BOX_POOL: usize = 7;
 pub const MASK_POOL: usize = 14;
 /// Side of the mask head's output.
 pub const MASK_SIDE: usize = 2 * MASK_POOL;
+/// Cells of a mask.
+pub const MASK_CELLS: usize = MASK_SIDE * MASK_SIDE;
 /// Features of the box head.
 pub const BOX_HEAD_FEATURES: usize = 128;
 

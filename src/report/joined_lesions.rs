@@ -8,6 +8,9 @@ use crate::classes::LesionKind;
 use crate::detection::{BBox, Mask};
 use crate::report::slice::{Lesion, SliceReport};
 
+/// Most lesions of a series that people are shown in a list.
+pub const LISTED: usize = 20;
+
 /// One lesion that runs through neighbouring slices.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct JoinedLesion {

@@ -85,8 +85,9 @@ impl LungsSeries {
         };
         let both = self.both();
         let mut words = format!(
-            "Lungs {:.0} ml, of which lesions cover {:.1} ml ({}); right {}, left {}",
+            "Lungs {:.0} ml on {} slices, of which lesions cover {:.1} ml ({}); right {}, left {}. The lungs are found by thresholds, which can be wrong.",
             both.volume_ml,
+            self.slices,
             both.affected_ml,
             percent(both),
             percent(self.right),
@@ -94,13 +95,9 @@ impl LungsSeries {
         );
         if let Some(thirds) = self.thirds {
             let [upper, middle, lower] = thirds.map(percent);
-            words += &format!("; upper third {upper}, middle {middle}, lower {lower}");
+            words += &format!(" Upper third {upper}, middle {middle}, lower {lower}.");
         }
         words
-            + &format!(
-                ". Lungs were found on {} slices by thresholds, which can be wrong.",
-                self.slices
-            )
     }
 }
 

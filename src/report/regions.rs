@@ -26,7 +26,7 @@ impl RankedRegion {
     /// The regions of a batch, strongest first; `slice_from_network` brings their boxes to the slice's pixels.
     pub fn of_batch(batch: &RoiBatch, slice_from_network: [f32; 2]) -> Vec<Self> {
         let runs = batch.starts.windows(2).map(|run| run[1] - run[0]);
-        let region = |(region, slots): (&crate::detection::detections::Detection, usize)| Self {
+        let region = |(region, slots): (&crate::detection::postprocess::Detection, usize)| Self {
             score: region.score,
             area_px: region.bbox.scale(slice_from_network[0], slice_from_network[1]).area(),
             slots,

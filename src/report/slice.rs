@@ -112,12 +112,12 @@ impl Measured {
     /// In words.
     pub fn summary(&self) -> String {
         format!(
-            "On {} slices of {} patients that the classifier had not seen, its most probable class was right on {:.0} %; pneumonia or not: sensitivity {:.2}, specificity {:.2}. \"No pneumonia\" or a kind of pneumonia was given for {:.0} % of the slices; {:.0} % of these were right.",
+            "Right on {:.0} % of slices of patients that the classifier had not seen ({} slices of {} patients). Pneumonia or not: sensitivity {:.0} %, specificity {:.0} %. \u{201c}No pneumonia\u{201d} or a kind of pneumonia was given for {:.0} % of the slices; {:.0} % of these were right.",
+            self.accuracy * 100.0,
             self.slices,
             self.patients,
-            self.accuracy * 100.0,
-            self.sensitivity,
-            self.specificity,
+            self.sensitivity * 100.0,
+            self.specificity * 100.0,
             self.named * 100.0,
             self.named_accuracy * 100.0
         )

@@ -5,7 +5,7 @@ use serde::{Deserialize, Serialize};
 use thiserror::Error;
 
 use crate::classes::{CLASSES, SliceClass};
-use crate::detection::detections::softmax;
+use crate::detection::postprocess::softmax;
 use crate::image::refusal::Unlike;
 use crate::image::{CtSlice, Refusal};
 use crate::report::probabilities::ClassProbabilities;
@@ -36,7 +36,7 @@ pub struct Calibration {
 }
 
 /// How often verdicts were right on slices of patients that the network had not seen.
-#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct Measured {
     /// Slices.
     pub slices: usize,

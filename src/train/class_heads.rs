@@ -5,7 +5,7 @@ use burn::tensor::{Device, Tensor, TensorData};
 
 use crate::classes::CLASSES;
 use crate::detection::BBox;
-use crate::detection::detections::{BoxOutputs, Detection};
+use crate::detection::postprocess::{BoxOutputs, Detection};
 use crate::detection::proposals::{ProposalCounts, filter_proposals};
 use crate::detection::roi_align::bins::level_scale;
 use crate::detection::roi_batch::{NMS_THRESHOLD, ROI_FEATURES, RoiBatch, SCORE_THRESHOLD};

@@ -7,6 +7,7 @@ use crate::dataset::instances::{Instance, LesionRules, LesionSlice};
 use crate::detection::Mask;
 use crate::detection::bilinear::{Sample, blend};
 use crate::detection::mask::connected_components::connected_components;
+use crate::detection::mask::scale_from_512;
 use crate::image::CtSlice;
 use crate::image::plausibility::{air_threshold, lungs};
 
@@ -42,7 +43,8 @@ pub fn copy_lesions(
     for _ in 0..rng.random_range(1..=MOST) {
         let lesion = &donor.instances[rng.random_range(0..donor.instances.len())];
         let zoom = size.0.max(size.1) as f32 / donor.slice.width.max(donor.slice.height) as f32;
-        let copy = Copy::of(lesion, &donor.slice, zoom * rng.random_range(ZOOM), rng.random());
+        let copy =
+            PastedLesion::of(lesion, &donor.slice, zoom * rng.random_range(ZOOM), rng.random());
         let Some(placed) = (0..TRIES).find_map(|_| copy.place(&room, rng)) else { continue };
         let mut mask = Mask::empty(size.0, size.1);
         for Pixel { at, value, share } in placed {
@@ -90,7 +92,7 @@ struct Pixel {
 }
 
 /// A lesion on its way.
-struct Copy<'a> {
+struct PastedLesion<'a> {
     slice: &'a CtSlice,
     /// Its mask with a fading edge.
     soft: Vec<f32>,
@@ -101,10 +103,10 @@ struct Copy<'a> {
     mirrored: bool,
 }
 
-impl<'a> Copy<'a> {
+impl<'a> PastedLesion<'a> {
     fn of(lesion: &Instance, slice: &'a CtSlice, zoom: f32, mirrored: bool) -> Self {
         let (width, height) = (slice.width, slice.height);
-        let radius = (FEATHER / 2.0 * width.max(height) as f32 / 512.0).round() as usize;
+        let radius = (f64::from(FEATHER) / 2.0 * scale_from_512((width, height))).round() as usize;
         let hard: Vec<f32> = lesion.mask.pixels.iter().map(|is| f32::from(u8::from(*is))).collect();
         let b = lesion.bbox;
         let edge = FEATHER * zoom;

@@ -25,7 +25,7 @@ use crate::train::average::WeightAverage;
 use crate::train::checkpoint::{self, CheckpointError, Saved, write_whole};
 use crate::train::config::LearningRate;
 use crate::train::curves::LossHistory;
-use crate::train::validation::{BEST, Look, Looks};
+use crate::train::validation::{BEST, ValidationHistory, ValidationPoint};
 
 /// File name of the model in the run's folder.
 pub const MODEL: &str = "model.bpk";
@@ -116,17 +116,17 @@ pub struct Progress {
 /// What was measured, by name, the first of which decides; or why nothing was.
 pub type Measures = Result<Vec<(String, f64)>, Box<dyn StdError + Send + Sync>>;
 
-/// Looking at slices that the run does not learn from.
+/// Measuring on slices that the run does not learn from.
 pub struct Validation<'a> {
-    /// Steps between two looks.
+    /// Steps between two validations.
     pub every: u64,
-    /// Looks without anything better after which the run ends. Default: any number
+    /// Validations without anything better after which the run ends. Default: any number
     pub patience: Option<usize>,
     /// Measures weights.
     pub measure: &'a mut dyn FnMut(&StateDict) -> Measures,
 }
 
-/// Where a run lies, what computes it, when it ends and who looks on: nothing of this changes what is learnt.
+/// Where a run lies, what computes it, when it ends and what it is validated on: nothing of this changes what is learnt.
 pub struct Execution<'a, 'v> {
     /// Folder of its files.
     pub folder: &'a Path,
@@ -225,9 +225,9 @@ struct SavedProgress<C> {
     base: Option<String>,
     /// Seconds spent so far, over all resumptions.
     seconds: f64,
-    /// Looks at the validation slices so far.
-    #[serde(default)]
-    looks: Looks,
+    /// Validations so far.
+    #[serde(default, alias = "looks")]
+    validations: ValidationHistory,
 }
 
 /// The folder's run if it has one, checked to be the one that is asked for.
@@ -310,11 +310,11 @@ pub fn run<O: Objective>(
             config: objective.config().clone(),
             base: objective.base().map(str::to_owned),
             seconds: 0.0,
-            looks: Looks::default(),
+            validations: ValidationHistory::default(),
         };
         Saved { weights, average, optimizer: StateDict::default(), progress }
     });
-    let SavedProgress { mut step, seconds: before, mut looks, .. } = saved.progress;
+    let SavedProgress { mut step, seconds: before, mut validations, .. } = saved.progress;
     let mut adam = Adam::resume(optimizer, step, &saved.optimizer);
     let mut average = (average > 0.0).then(|| WeightAverage::new(average, saved.average));
     // A folder that cannot be written to should say so now.
@@ -338,7 +338,7 @@ pub fn run<O: Objective>(
                 average: Option<&WeightAverage>,
                 adam: &Adam,
                 curves: &LossHistory,
-                looks: &Looks,
+                validations: &ValidationHistory,
                 step: u64| {
         let seconds = seconds();
         let progress = SavedProgress {
@@ -346,7 +346,7 @@ pub fn run<O: Objective>(
             config: objective.config().clone(),
             base: objective.base().map(str::to_owned),
             seconds,
-            looks: looks.clone(),
+            validations: validations.clone(),
         };
         curves.save()?;
         let model = model(objective, network, average, step);
@@ -358,7 +358,7 @@ pub fn run<O: Objective>(
     };
 
     let patience = validation.as_ref().and_then(|validation| validation.patience);
-    let mut stalled = patience.is_some_and(|patience| looks.stalled(patience));
+    let mut stalled = patience.is_some_and(|patience| validations.stalled(patience));
     while step < steps && !stalled {
         let rate = learning_rate.at(step, steps);
         let losses;
@@ -377,20 +377,20 @@ pub fn run<O: Objective>(
             let measures = (validation.measure)(&model)
                 .map_err(|source| TrainError::Validation { step, source })?;
             let score = measures.first().map_or(0.0, |(_, value)| *value);
-            if looks.push(Look { step, score, measures }) {
+            if validations.push(ValidationPoint { step, score, measures }) {
                 write_whole(&folder.join(BEST), &model.to_pack()?)?;
             }
-            looks.save(folder)?;
-            stalled = patience.is_some_and(|patience| looks.stalled(patience));
+            validations.save(folder)?;
+            stalled = patience.is_some_and(|patience| validations.stalled(patience));
             due = true;
         }
         if limits.reached(started) {
             break;
         }
         if due {
-            save(objective, &network, average.as_ref(), &adam, &curves, &looks, step)?;
+            save(objective, &network, average.as_ref(), &adam, &curves, &validations, step)?;
         }
     }
-    let seconds = save(objective, &network, average.as_ref(), &adam, &curves, &looks, step)?;
+    let seconds = save(objective, &network, average.as_ref(), &adam, &curves, &validations, step)?;
     Ok(Outcome { step, finished: stalled || step == steps, seconds })
 }

@@ -10,7 +10,7 @@ use crate::image::Window;
 use crate::web::browser;
 use crate::web::components::{
     About, Bench, Exports, FileHeader, Footer, InputError, LesionList, Lungs, Probabilities,
-    Regions, SeriesPanel, SliceCanvas, SliceInput, Status, Troubles,
+    Problems, Regions, SeriesPanel, SliceCanvas, SliceInput, Status,
 };
 use crate::web::session::Session;
 use crate::web::state::{Action, Display, State, Step};
@@ -124,8 +124,8 @@ fn App() -> Html {
                 if let Some(error) = &state.error {
                     <p class="error" role="alert">{error}</p>
                 }
-                if state.troubles.len() > 1 {
-                    <Troubles troubles={state.troubles.clone()} />
+                if state.problems.len() > 1 {
+                    <Problems problems={state.problems.clone()} />
                 }
                 if let Some(notice) = &state.notice {
                     <p class="session-notice">{notice}</p>

@@ -11,11 +11,11 @@ use crate::web::messages::worker::Download;
 use crate::web::options::{PageOptions, Theme};
 
 /// Time that a graphics driver has to say whether it is there.
-const ADAPTER_PATIENCE_MS: u32 = 10_000;
+const ADAPTER_TIMEOUT_MS: u32 = 10_000;
 /// The attribute by which the style sheet knows the chosen colours.
 const THEME: &str = "data-theme";
 /// Time that a browser has to take a file that is saved.
-const SAVE_PATIENCE_MS: u32 = 60_000;
+const SAVE_TIMEOUT_MS: u32 = 60_000;
 
 /// The text of a JavaScript error.
 pub fn describe(error: &JsValue) -> String {
@@ -54,7 +54,7 @@ pub async fn gpu_adapter() -> Adapter {
         let promise: Promise = request.call0(&gpu)?.dyn_into()?;
         // A driver that hangs must not keep the page from the CPU.
         let late = Promise::new(&mut |resolve, _| {
-            Timeout::new(ADAPTER_PATIENCE_MS, move || drop(resolve.call0(&JsValue::NULL))).forget();
+            Timeout::new(ADAPTER_TIMEOUT_MS, move || drop(resolve.call0(&JsValue::NULL))).forget();
         });
         JsFuture::from(Promise::race(&Array::of2(&promise, &late))).await
     }
@@ -143,7 +143,7 @@ pub fn save(name: &str, media_type: &str, bytes: &[u8]) -> Result<(), JsValue> {
     link.set_download(name);
     link.click();
     // Some browsers take the bytes only after the click has returned.
-    Timeout::new(SAVE_PATIENCE_MS, move || drop(Url::revoke_object_url(&url))).forget();
+    Timeout::new(SAVE_TIMEOUT_MS, move || drop(Url::revoke_object_url(&url))).forget();
     Ok(())
 }
 

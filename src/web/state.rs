@@ -177,7 +177,7 @@ pub struct State {
     /// What went wrong last.
     pub error: Option<String>,
     /// Everything that could not be read or computed of the open files.
-    pub troubles: Rc<Vec<String>>,
+    pub problems: Rc<Vec<String>>,
     /// What the user should know about this session, such as a change of device.
     pub notice: Option<String>,
     /// The lesion pointed at.
@@ -216,7 +216,7 @@ impl Default for State {
             scores: Rc::default(),
             threshold: Settings::default().score_threshold,
             error: None,
-            troubles: Rc::default(),
+            problems: Rc::default(),
             notice: None,
             highlighted: None,
             display: Display::default(),
@@ -451,7 +451,7 @@ impl State {
                 if matches!(state.phase, Phase::Idle | Phase::Running { .. }) {
                     state.phase = Phase::Opening { files, done: 0 };
                 }
-                state.troubles = Rc::default();
+                state.problems = Rc::default();
                 state.contents = Rc::default();
                 state.picture = None;
                 state.reports = Rc::default();
@@ -469,8 +469,8 @@ impl State {
                 }
             }
             Action::Opened(contents) => {
-                let troubles = Rc::make_mut(&mut state.troubles);
-                troubles.extend(
+                let problems = Rc::make_mut(&mut state.problems);
+                problems.extend(
                     contents.refused.iter().map(|e| format!("{}: {}", e.source, e.message)),
                 );
                 state.error = refusals(&contents);
@@ -503,7 +503,7 @@ impl State {
                 state.cancelled = true;
             }
             Action::Refused(message) => {
-                Rc::make_mut(&mut state.troubles).push(message.clone());
+                Rc::make_mut(&mut state.problems).push(message.clone());
                 state.error = Some(message);
                 state.settle();
             }
@@ -538,5 +538,116 @@ impl State {
                 state.highlighted = None;
             }
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::image::{CtSlice, Refusal};
+    use crate::web::messages::reader::OpenedSeries;
+
+    fn report() -> Rc<SliceReport> {
+        let slice = CtSlice {
+            source: "slice".into(),
+            width: 1,
+            height: 1,
+            pixels: vec![0],
+            spacing_mm: None,
+            plane: None,
+            not_chest_ct: None,
+            warnings: Vec::new(),
+        };
+        Rc::new(SliceReport::refused(&slice, Refusal::NoLung, BTreeMap::new()))
+    }
+
+    /// A page with two series of three and two slices, the first slice done.
+    fn page() -> State {
+        let series = |name: &str, slices: usize| OpenedSeries {
+            name: name.into(),
+            slices: (0..slices).map(|slice| format!("{name} {slice}")).collect(),
+            checksums: vec![0; slices],
+            distance_mm: None,
+            is_dicom: false,
+            warnings: Vec::new(),
+        };
+        let series = vec![series("a", 3), series("b", 2)];
+        let mut state = State::default();
+        state.apply(Action::Submitted { files: 5 });
+        state.apply(Action::Opened(Rc::new(OpenedStudy { series, refused: Vec::new() })));
+        state.apply(Action::Done { slice: 0, report: report(), scores: Rc::default() });
+        state
+    }
+
+    #[test]
+    fn what_was_found_is_sorted_by_the_threshold_once_and_not_at_every_movement() {
+        let mut state = page();
+        let shown = state.report().unwrap();
+        state.apply(Action::Highlight(Some(0)));
+        state.apply(Action::Display(Display { opacity: 1.0, ..Display::default() }));
+        assert!(Rc::ptr_eq(&shown, &state.report().unwrap()));
+        state.apply(Action::Threshold(0.9));
+        assert!(!Rc::ptr_eq(&shown, &state.report().unwrap()));
+        assert_eq!(state.highlighted, None);
+    }
+
+    #[test]
+    fn other_files_leave_nothing_of_those_before() {
+        let mut state = page();
+        state.apply(Action::Refused("a slice".into()));
+        state.apply(Action::Identified { slice: 0, elements: None });
+        state.apply(Action::Show { slice: 1, window: Some(Window::LUNG) });
+        state.apply(Action::Submitted { files: 1 });
+        assert!(state.reports.is_empty() && state.report().is_none() && state.problems.is_empty());
+        assert_eq!((state.contents.slices(), state.error, state.window), (0, None, None));
+        assert_eq!((state.identifying, state.header, state.picture), (None, None, None));
+    }
+
+    #[test]
+    fn a_step_stays_within_the_shown_series() {
+        let mut state = page();
+        assert_eq!(state.step(Step::By(-1)), Some(0));
+        assert_eq!(state.step(Step::Last), Some(2));
+        state.apply(Action::Show { slice: 4, window: None });
+        assert_eq!((state.step(Step::First), state.step(Step::By(9))), (Some(3), Some(4)));
+    }
+
+    #[test]
+    fn a_series_has_a_sum_once_all_of_its_slices_are_done() {
+        let mut state = page();
+        assert_eq!(state.series_report(), None);
+        for slice in 1..3 {
+            state.apply(Action::Done { slice, report: report(), scores: Rc::default() });
+        }
+        assert_eq!(
+            state.series_report().map(|series| (series.first_slice, series.slices)),
+            Some((0, 3))
+        );
+        let (whole, numbers) = state.whole_report();
+        assert_eq!((whole.slices.len(), numbers), (3, vec![0, 1, 2]));
+    }
+
+    #[test]
+    fn the_card_of_a_model_that_was_chosen_before_is_not_shown() {
+        let mut state = page();
+        let card = || Action::Card { model: "a".into(), card: "card".into() };
+        let model = |name: &str| ModelState {
+            device: "cpu".into(),
+            details: String::new(),
+            name: name.into(),
+            models: ModelsInfo::default(),
+            licence: String::new(),
+            regions: None,
+            downloads: Vec::new(),
+            models_of_site: vec!["a".into(), "b".into()],
+        };
+        state.apply(Action::Ready(Box::new(model("a"))));
+        state.apply(card());
+        assert_eq!(state.card.as_deref(), Some("card"));
+        state.apply(Action::ModelChosen("b".into()));
+        assert!(state.reports.is_empty() && state.report().is_none() && state.card.is_none());
+        state.apply(Action::Ready(Box::new(model("b"))));
+        state.apply(card());
+        assert_eq!((state.card, state.models_of_site.len()), (None, 2));
     }
 }

@@ -14,7 +14,7 @@ fn scope() -> DedicatedWorkerGlobalScope {
     js_sys::global().unchecked_into()
 }
 
-/// Sends an event; a page that is gone is no error.
+/// Sends an event; a closed page is not an error.
 pub fn post<E: Serialize>(event: &E, transfer: Transfer<'_>) {
     let sent = messages::encode(event, transfer)
         .and_then(|(envelope, moved)| scope().post_message_with_transfer(&envelope, &moved));

@@ -10,9 +10,10 @@ use rand::RngExt;
 
 use crate::classes::SliceClass;
 use crate::cli::analyse::write_figure;
+use crate::cli::class_pictures::ClassPictures;
 use crate::cli::files;
 use crate::cli::model::{DeviceArgument, predictor, read_weights};
-use crate::dataset::classes::{ClassDataset, ClassFile};
+use crate::dataset::classes::ClassFile;
 use crate::evaluate::roi_distribution::{SliceRegions, THRESHOLDS, analyse, counts};
 use crate::evaluate::tables::roi_markdown;
 use crate::figures::rois::{CountFigure, RankedRegions, ScoreFigure};
@@ -23,15 +24,11 @@ use crate::train::rng::{RngStream, rng};
 /// Arguments of `analyse rois`.
 #[derive(Debug, Args)]
 pub struct AnalyseRois {
-    /// Weights of a classifier (.bpk or .pth)
+    /// Weights of a classifier (.bpk, .pth or .safetensors)
     #[arg(long)]
     model: PathBuf,
-    /// Folder of the pictures, or the folder above their `images`
-    #[arg(long)]
-    data: PathBuf,
-    /// COVIDx-CT list or names, one a line. Default: every picture named by class
-    #[arg(long)]
-    list: Option<PathBuf>,
+    #[command(flatten)]
+    pictures: ClassPictures,
     /// Slices drawn at random from each class; the paper drew 475. Default: all
     #[arg(long)]
     sample: Option<usize>,
@@ -55,7 +52,7 @@ impl AnalyseRois {
         let file = read_weights(&self.model)?;
         let model = LoadedModel::new(None, Some(file))
             .with_context(|| format!("{}", self.model.display()))?;
-        let dataset = ClassDataset::open(&self.data, self.list.as_deref())?;
+        let dataset = self.pictures.open()?;
         eprintln!("{}", dataset.report());
         let predictor = predictor(&model, self.device)?;
         let settings = Settings { seed: self.seed, ..Settings::reference() };
@@ -80,7 +77,7 @@ impl AnalyseRois {
         bar.finish_and_clear();
 
         let found = analyse(&slices);
-        let data = self.list.as_ref().unwrap_or(&self.data).display().to_string();
+        let data = self.pictures.name().display().to_string();
         let text = roi_markdown(&found, &data);
         println!("{text}");
         files::write(&self.out.join("tables.md"), text.as_bytes())?;

@@ -9,7 +9,8 @@ use anyhow::{Context, Result, bail, ensure};
 use clap::Args;
 use indicatif::ProgressBar;
 
-use crate::classes::CLASS_NAMES;
+use crate::classes::SliceClass;
+use crate::cli::class_pictures::ClassPictures;
 use crate::cli::evaluate::{OutputArguments, opened, provenance, shown};
 use crate::cli::files;
 use crate::cli::model::{predictor, read_weights};
@@ -34,15 +35,11 @@ use crate::report::NOTICE;
 /// Arguments of `evaluate classifier`.
 #[derive(Debug, Args)]
 pub struct EvaluateClassifier {
-    /// Weights (.bpk or .pth)
+    /// Weights (.bpk, .pth or .safetensors)
     #[arg(long)]
     model: PathBuf,
-    /// Folder of the pictures, or the folder above their `images`
-    #[arg(long)]
-    data: PathBuf,
-    /// COVIDx-CT list or names, one a line. Default: every picture named by class
-    #[arg(long)]
-    list: Option<PathBuf>,
+    #[command(flatten)]
+    pictures: ClassPictures,
     /// Seed of the replication in the RoI batch
     #[arg(long, default_value_t = 0)]
     seed: u64,
@@ -94,19 +91,20 @@ pub struct Compare {
 impl EvaluateClassifier {
     pub fn run(self) -> Result<ExitCode> {
         let file = read_weights(&self.model)?;
-        let data = self.list.as_ref().unwrap_or(&self.data);
+        let data = self.pictures.name();
         let training = match file.image_classifier {
             Some(_) => TRAINING_IMAGE_CLASSIFIER,
             None => TRAINING_CLASSIFIER,
         };
-        let lists = self.list.iter().cloned();
-        let inputs = [vec![self.model.clone()], lists.collect(), files::below(&self.data)].concat();
+        let lists = self.pictures.list.iter().cloned();
+        let pictures = files::below(&self.pictures.data);
+        let inputs = [vec![self.model.clone()], lists.collect(), pictures].concat();
         let mut paths = Paths::of_inputs(inputs.iter().map(PathBuf::as_path));
         let (outputs, classes) = (self.output.open(&mut paths)?, self.classes.open(&mut paths)?);
         let provenance = provenance(&file, &self.output.label, data, training)?;
         let model = LoadedModel::new(None, Some(file))
             .with_context(|| format!("{}", self.model.display()))?;
-        let dataset = ClassDataset::open(&self.data, self.list.as_deref())?;
+        let dataset = self.pictures.open()?;
         eprintln!("{}", dataset.report());
         let predictor = predictor(&model, self.output.device)?;
         let settings = Settings {
@@ -281,7 +279,8 @@ pub fn classification_table(result: &ClassificationResult) -> String {
     );
     for (class, [a, b, c]) in result.confusion.0.iter().enumerate() {
         let sensitivity = shown(&result.sensitivities[class]);
-        writeln!(text, "| {} | {a} | {b} | {c} | {sensitivity} |", CLASS_NAMES[class]).ok();
+        writeln!(text, "| {} | {a} | {b} | {c} | {sensitivity} |", SliceClass::ALL[class].name())
+            .ok();
     }
     text.push_str("\n| measure | value (95 % interval over patients) |\n|---|---|\n");
     let [control, common, covid] = &result.auc;

@@ -25,7 +25,7 @@ use crate::train::provenance::TRAINING;
 /// Arguments of `evaluate segmentation`.
 #[derive(Debug, Args)]
 pub struct EvaluateSegmentation {
-    /// Weights (.bpk or .pth)
+    /// Weights (.bpk, .pth or .safetensors)
     #[arg(long)]
     model: PathBuf,
     /// Folder with `imgs` and `masks`

@@ -5,7 +5,7 @@ use std::path::Path;
 use anyhow::{Context, Result, ensure};
 use sha2::{Digest, Sha256};
 
-use crate::classes::CLASS_NAMES;
+use crate::classes::SliceClass;
 use crate::cli::files;
 use crate::cli::train::FoldArguments;
 use crate::dataset;
@@ -113,8 +113,8 @@ pub fn divided(
     held: &[bool],
 ) -> Result<(ClassDataset, ClassDataset)> {
     let (training, held_out) = dataset.divided(held);
-    for (class, name) in CLASS_NAMES.into_iter().enumerate() {
-        ensure!(training.counts()[class] > 0, "there is no slice of {name} to learn from");
+    for (class, count) in SliceClass::ALL.into_iter().zip(training.counts()) {
+        ensure!(count > 0, "there is no slice of {} to learn from", class.name());
     }
     ensure!(
         folds.fold().is_none() || !held_out.files.is_empty(),
@@ -129,8 +129,7 @@ pub fn classify(state: &StateDict, dataset: &ClassDataset) -> Result<Vec<Classif
     let file = ModelFile::read("held out", &state.to_pack()?)?;
     let model = LoadedModel::new(None, Some(file))?;
     let predictor: Predictor<CpuBackend> = Predictor::on_cpu(&model, "cpu")?;
-    // Every slice counts, whether it looks like a chest CT or not.
-    let settings = Settings { force: true, ..Settings::reference() };
+    let settings = Settings::reference();
     let classified = |file: &ClassFile| {
         let slice = dataset.read(file)?;
         let report = pollster::block_on(predictor.predict(&slice, &settings, &mut NoProgress))?;

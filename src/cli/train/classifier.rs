@@ -6,9 +6,9 @@ use std::process::ExitCode;
 use anyhow::{Result, ensure};
 use clap::Args;
 
+use crate::cli::class_pictures::ClassPictures;
 use crate::cli::model::read_weights;
 use crate::cli::train::{FoldArguments, RunArguments, below_one, class_slices, serde_value};
-use crate::dataset::classes::ClassDataset;
 use crate::dataset::source::DataSource;
 use crate::train::Augmentation;
 use crate::train::classifier::{LOSS_NAMES, train_classifier};
@@ -17,18 +17,13 @@ use crate::train::config::{ClassifierConfig, LearningRate, Schedule, Trainable};
 /// Arguments of `train classifier`. Defaults are the paper's.
 #[derive(Debug, Args)]
 pub struct TrainClassifier {
-    /// Weights of the segmentation network to start from (.bpk or .pth)
+    /// Weights of the segmentation network to start from (.bpk, .pth or .safetensors)
     #[arg(long)]
     from: PathBuf,
-    /// Folder of the pictures, or the folder above their `images`
-    #[arg(long)]
-    data: PathBuf,
-    /// COVIDx-CT list or names, one a line. Default: every picture named by class
-    #[arg(long)]
-    list: Option<PathBuf>,
+    #[command(flatten)]
+    pictures: ClassPictures,
     /// Draw classes equally often, and sources and patients within a class in proportion to the square root of their
-    /// slices; else every
-    /// slice comes once an epoch
+    /// slices. Without it every slice comes once an epoch
     #[arg(long)]
     balanced: bool,
     /// Share of the features that are zeroed in the head of s+f [default: 0.3]
@@ -96,14 +91,15 @@ impl TrainClassifier {
         ensure!((2..=1000).contains(&self.roi_batch), "--roi-batch must lie between 2 and 1000");
         ensure!((0.0..0.9).contains(&self.holdout), "--holdout must lie between 0 and 0.9");
         let base = read_weights(&self.from)?;
-        let dataset = ClassDataset::open(&self.data, self.list.as_deref())?;
+        let dataset = self.pictures.open()?;
         println!("{}", dataset.report());
         let held = class_slices::held_out(&dataset, &self.folds)?;
         let (dataset, held_out) = match self.balanced || self.folds.fold().is_some() {
             true => class_slices::divided(dataset, &self.folds, &held)?,
             false => dataset.divided(&held),
         };
-        let list = self.list.iter().map(|path| DataSource { path: path.clone(), weight: 1.0 });
+        let list =
+            self.pictures.list.iter().map(|path| DataSource { path: path.clone(), weight: 1.0 });
         let lists: Vec<DataSource> = list.collect();
         let config = ClassifierConfig {
             trainable: self.trainable,
@@ -123,7 +119,7 @@ impl TrainClassifier {
             balanced: self.balanced,
             dropout,
             fold: self.folds.fold(),
-            data: class_slices::records(&self.data, &lists, &dataset),
+            data: class_slices::records(&self.pictures.data, &lists, &dataset),
         };
         let found = self.run.execute(&LOSS_NAMES, None, |execution| {
             train_classifier(&dataset, &base, &config, execution)

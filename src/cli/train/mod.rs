@@ -167,7 +167,7 @@ impl FoldArguments {
             self.same_patients.is_none() || self.fold_by == FoldBy::Name,
             "--same-patients is for --fold-by name"
         );
-        ensure!(self.patience.is_none_or(|looks| looks > 0), "--patience must be at least 1");
+        ensure!(self.patience.is_none_or(|count| count > 0), "--patience must be at least 1");
         Ok(())
     }
 

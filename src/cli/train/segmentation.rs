@@ -358,3 +358,29 @@ pub(super) fn measure(state: &StateDict, held_out: &LesionDataset) -> Result<Vec
     ];
     Ok(measured.into_iter().map(|(name, value)| (name.into(), value.unwrap_or(0.0))).collect())
 }
+
+#[cfg(test)]
+mod tests {
+    use clap::Parser;
+
+    use super::*;
+
+    #[derive(Parser)]
+    struct Program {
+        #[command(flatten)]
+        arguments: TrainSegmentation,
+    }
+
+    #[test]
+    fn the_help_says_what_the_preset_for_small_data_holds() {
+        let config = |options: &[&str]| {
+            let fixed = ["program", "--data", "data", "--out", "out"];
+            let words = fixed.iter().chain(options);
+            Program::try_parse_from(words).unwrap().arguments.config(None).unwrap()
+        };
+        let preset = Preset::SmallData.to_possible_value().unwrap();
+        let help = preset.get_help().unwrap().to_string();
+        let options: Vec<&str> = help.split_once(": ").unwrap().1.split_whitespace().collect();
+        assert_eq!(config(&options), config(&["--preset", "small-data"]));
+    }
+}

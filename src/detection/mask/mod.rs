@@ -2,8 +2,17 @@
 
 pub mod connected_components;
 pub mod contour;
+pub mod holes;
 pub mod paste;
 pub mod rle;
+
+/// Side that areas and distances in pixels refer to, so that they do not depend on the size in which a slice was stored.
+const REFERENCE_SIDE: f64 = 512.0;
+
+/// Pixels of a slice of this size for one of the same slice whose longer side has 512.
+pub fn scale_from_512((width, height): (usize, usize)) -> f64 {
+    width.max(height) as f64 / REFERENCE_SIDE
+}
 
 /// A binary mask, row-major.
 #[derive(Clone, Debug, PartialEq, Eq)]

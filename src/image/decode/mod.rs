@@ -5,8 +5,8 @@ mod dicom;
 mod formats;
 pub mod limits;
 pub mod nifti;
+pub mod panic_guard;
 mod raster;
-pub mod wall;
 
 use thiserror::Error;
 

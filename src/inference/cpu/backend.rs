@@ -1,11 +1,11 @@
 //! A network on the CPU, natively and in the browser.
 
 use crate::detection::BBox;
-use crate::detection::detections::Detection;
+use crate::detection::postprocess::Detection;
 use crate::detection::proposals::RpnMaps;
 use crate::detection::roi_align::bins::level_scale;
 use crate::image::NetworkInput;
-use crate::inference::backend::{Backend, BoxValues};
+use crate::inference::backend::{Backend, BoxValues, ROI_CHUNK};
 use crate::inference::cpu::CpuMaskRcnn;
 use crate::inference::error::PredictError;
 use crate::inference::progress::{Progress, Stage};
@@ -14,9 +14,6 @@ use crate::inference::slice_features::SliceFeatures;
 use crate::kernels::FeatureMap;
 use crate::network::heads::MASK_SIDE;
 use crate::network::{Architecture, StateDict, WeightsError};
-
-/// Regions pooled at a time: bounds memory whatever their number.
-const ROI_CHUNK: usize = 64;
 
 /// [`CpuMaskRcnn`] as a backend.
 #[derive(Debug)]

@@ -8,7 +8,7 @@ use std::cell::{Cell, RefCell};
 use std::rc::Rc;
 
 use crate::detection::BBox;
-use crate::detection::detections::Detection;
+use crate::detection::postprocess::Detection;
 use crate::detection::proposals::RpnMaps;
 use crate::image::NetworkInput;
 use crate::inference::backend::{Backend, BoxValues};
@@ -21,15 +21,13 @@ use crate::inference::webgpu::mask_rcnn::{GpuMaskRcnn, Pyramid, RECORD};
 use crate::inference::webgpu::recorder::{Recorder, Recording};
 use crate::kernels::FeatureMap;
 use crate::network::fpn::CHANNELS;
-use crate::network::heads::MASK_SIDE;
+use crate::network::heads::MASK_CELLS;
 use crate::network::{Architecture, StateDict, WeightsError};
 
 /// Masks computed before the host has chosen the lesions.
 pub const EXPECTED_LESIONS: usize = 32;
 /// Side of the smallest plane.
 const SMALLEST: usize = 64;
-/// Cells of a mask.
-const CELLS: usize = MASK_SIDE * MASK_SIDE;
 /// Pixels by which a box may differ from the host's and still be the same: the device's arithmetic has other last digits.
 const SAME_BOX: f32 = 0.05;
 
@@ -42,7 +40,7 @@ pub struct WebGpuBackend {
     /// The pyramid for the size of the last slice: those of a series have one size.
     recorded: RefCell<Option<Rc<Pyramid>>>,
     /// Rooms of the box stage, from slice to slice.
-    rooms: RefCell<Vec<Numbers>>,
+    buffers: RefCell<Vec<Numbers>>,
     /// Slices begun. The device holds one at a time.
     slices: Cell<u64>,
 }
@@ -89,7 +87,7 @@ impl WebGpuBackend {
             gpu,
             architecture: architecture.clone(),
             recorded: RefCell::default(),
-            rooms: RefCell::default(),
+            buffers: RefCell::default(),
             slices: Cell::default(),
         };
         // All shaders are compiled, so that whoever waits for the device hears of each.
@@ -120,15 +118,15 @@ impl WebGpuBackend {
     }
 
     fn recorder(&self) -> Recorder<'_> {
-        Recorder::new(&self.gpu, self.rooms.take())
+        Recorder::new(&self.gpu, self.buffers.take())
     }
 
-    /// Keeps the rooms of what has been written down, for the next.
+    /// Keeps the buffers of what has been recorded, for the next.
     fn keep(
         &self,
-        Recording { dispatches, rooms, shapes }: Recording,
+        Recording { dispatches, buffers, shapes }: Recording,
     ) -> (Vec<Dispatch>, Vec<Numbers>) {
-        self.rooms.replace(rooms);
+        self.buffers.replace(buffers);
         (dispatches, shapes)
     }
 
@@ -243,7 +241,7 @@ impl Backend for WebGpuBackend {
             let (count, chosen, masks) =
                 (next(&mut values)?, next(&mut values)?, next(&mut values)?);
             let count = count.first().map_or(0, |word| word.to_bits() as usize);
-            let boxes = chosen.chunks_exact(RECORD).zip(masks.chunks_exact(CELLS));
+            let boxes = chosen.chunks_exact(RECORD).zip(masks.chunks_exact(MASK_CELLS));
             pyramid.ahead.extend(boxes.take(count).map(|(record, mask)| Ahead {
                 proposal: record[4].to_bits() as usize,
                 class: record[5].to_bits() as usize,
@@ -284,7 +282,7 @@ impl Backend for WebGpuBackend {
             let masks = self.network.masks(&mut recorder, &pyramid.recorded, boxes);
             let wanted: Vec<&Numbers> = masks.iter().collect();
             let values = next(&mut self.run(watch, recorder, &wanted).await?)?;
-            for (index, mask) in chunk.iter().zip(values.chunks_exact(CELLS)) {
+            for (index, mask) in chunk.iter().zip(values.chunks_exact(MASK_CELLS)) {
                 found[*index] = Some(mask.to_vec());
             }
         }

@@ -24,8 +24,8 @@ pub struct Gpu {
     nothing: wgpu::Buffer,
     /// Submissions so far.
     submissions: Cell<usize>,
-    /// Numbers that there is room for, what was given back included.
-    room: Cell<usize>,
+    /// Numbers allocated so far, what was given back included.
+    allocated: Cell<usize>,
 }
 
 /// Collects what the device says of all calls until it is asked: a browser reports a shader that does not compile, or
@@ -85,7 +85,7 @@ impl Numbers {
     }
 
     /// Whether the others are a part of this buffer.
-    pub fn is_room_of(&self, part: &Self) -> bool {
+    pub fn contains(&self, part: &Self) -> bool {
         self.buffer == part.buffer
     }
 
@@ -148,7 +148,7 @@ impl Gpu {
             kernels: RefCell::default(),
             nothing,
             submissions: Cell::new(0),
-            room: Cell::new(0),
+            allocated: Cell::new(0),
         }
     }
 
@@ -234,14 +234,14 @@ impl Gpu {
         Kernel { shader, pipeline, layout }
     }
 
-    /// Numbers that room was made for so far.
-    pub fn rooms(&self) -> usize {
-        self.room.get()
+    /// Numbers allocated so far.
+    pub fn allocated(&self) -> usize {
+        self.allocated.get()
     }
 
     /// Room for numbers.
-    pub fn room(&self, len: usize) -> Numbers {
-        self.room.set(self.room.get() + len);
+    pub fn buffer(&self, len: usize) -> Numbers {
+        self.allocated.set(self.allocated.get() + len);
         let buffer = self.device.create_buffer(&wgpu::BufferDescriptor {
             label: None,
             // Four at a time are read, and an empty buffer is not allowed.
@@ -256,7 +256,7 @@ impl Gpu {
 
     /// Numbers on the device.
     pub fn upload(&self, values: &[f32]) -> Numbers {
-        let numbers = self.room(values.len());
+        let numbers = self.buffer(values.len());
         self.write(&numbers, values);
         numbers
     }

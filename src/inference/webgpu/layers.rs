@@ -244,8 +244,8 @@ impl Conv {
         let (down, across) = (output.height.div_ceil(TILE), output.width.div_ceil(TILE));
         let tiles = output.images * down * across;
         let (inputs, outputs) = (input.channels, self.shape.outputs);
-        let patches = recorder.room(ENTRIES * tiles * inputs);
-        let sums = recorder.room(ENTRIES * tiles * outputs);
+        let patches = recorder.buffer(ENTRIES * tiles * inputs);
+        let sums = recorder.buffer(ENTRIES * tiles * outputs);
         let [input_shape, output_shape] = [inputs, outputs].map(|channels| {
             let shape = [output.images, output.height, output.width, down, across, channels / 4];
             recorder.shape(&words(&shape))
@@ -377,7 +377,7 @@ impl SplitLinear {
 
     /// `[rows, inputs]` to `[PARTS, rows, outputs]`.
     pub fn record(&self, recorder: &mut Recorder<'_>, input: &Numbers, rows: usize) -> Numbers {
-        let output = recorder.room(PARTS * rows * self.outputs);
+        let output = recorder.buffer(PARTS * rows * self.outputs);
         let inner = self.inputs / PARTS;
         let products = Products {
             number: PARTS,

@@ -1,7 +1,7 @@
 //! Mask R-CNN as dispatches (docs/method.md, 1).
 
 use crate::detection::BBox;
-use crate::detection::detections::ScoreFunction;
+use crate::detection::postprocess::ScoreFunction;
 use crate::detection::proposals::RpnMaps;
 use crate::detection::roi_align::bins::{level_of, level_scale};
 use crate::inference::load::{ConvWeights, Loader};
@@ -90,12 +90,12 @@ pub struct Pyramid {
     /// Objectness and deltas of each level.
     pub proposals: Vec<Numbers>,
     /// All memory that it takes.
-    rooms: Vec<Numbers>,
+    buffers: Vec<Numbers>,
 }
 
 impl Drop for Pyramid {
     fn drop(&mut self) {
-        self.rooms.iter().for_each(Numbers::destroy);
+        self.buffers.iter().for_each(Numbers::destroy);
     }
 }
 
@@ -177,7 +177,7 @@ impl GpuMaskRcnn {
     pub fn pyramid(&self, gpu: &Gpu, size: [usize; 2]) -> Pyramid {
         let mut recording = Recorder::new(gpu, Vec::new());
         let recorder = &mut recording;
-        let grey = gpu.room(size[0] * size[1]);
+        let grey = gpu.buffer(size[0] * size[1]);
         let stem_shape = gpu.shape(&self.stem.shape(size, size));
         let stem = self.stem.record(recorder, (&grey, size), &stem_shape);
         let pooled = recorder.max_pool(&stem);
@@ -190,7 +190,7 @@ impl GpuMaskRcnn {
             levels.push(Level { first: cells, height, width, scale: level_scale(height, size[0]) });
             cells += height * width;
         }
-        let numbers = gpu.room(cells * PYRAMID_CHANNELS);
+        let numbers = gpu.buffer(cells * PYRAMID_CHANNELS);
         let mut proposals = Vec::with_capacity(maps.len());
         let mut coarser: Option<Map> = None;
         for ((place, map), (inner, output)) in levels.iter().zip(&maps).zip(&self.pyramid).rev() {
@@ -211,10 +211,10 @@ impl GpuMaskRcnn {
         }
         proposals.reverse();
         let last = maps.last().cloned().unwrap_or(stem);
-        let Recording { dispatches, rooms, shapes } = recording.finish();
+        let Recording { dispatches, buffers, shapes } = recording.finish();
         let own = vec![grey.clone(), stem_shape.clone(), numbers.clone()];
-        let rooms = [rooms, shapes, own].concat();
-        Pyramid { size, grey, stem_shape, dispatches, numbers, levels, last, proposals, rooms }
+        let buffers = [buffers, shapes, own].concat();
+        Pyramid { size, grey, stem_shape, dispatches, numbers, levels, last, proposals, buffers }
     }
 
     /// Takes a picture in: its plane, and its rows and columns within it.
@@ -249,8 +249,8 @@ impl GpuMaskRcnn {
         let regions = regions(recorder, pyramid, boxes.iter().map(|bbox| (bbox, 0)));
         let pooled = roi_align(recorder, pyramid, (&regions, None), [count, BOX_POOL]);
         let parts = self.box_head.first.record(recorder, &pooled, count);
-        let representations = recorder.room(count * BOX_HEAD_FEATURES);
-        let outputs = recorder.room(count * self.outputs());
+        let representations = recorder.buffer(count * BOX_HEAD_FEATURES);
+        let outputs = recorder.buffer(count * self.outputs());
         let shape = recorder.shape(&words(&[count, PARTS, self.outputs()]));
         let (gpu, head) = (recorder.gpu, &self.box_head);
         recorder.dispatches.push(gpu.dispatch(
@@ -297,10 +297,10 @@ impl GpuMaskRcnn {
         let corners = proposals.iter().flat_map(|b| <[f32; 4]>::from(*b).map(f32::to_bits));
         let corners = recorder.written(&corners.collect::<Vec<u32>>());
         let rows = proposals.len() * (self.classes - 1);
-        let (decoded, scores) = (recorder.room(4 * rows), recorder.room(rows));
-        let regions = recorder.room(limit * RECORD);
-        let chosen = recorder.room(limit * RECORD);
-        let count = recorder.room(4);
+        let (decoded, scores) = (recorder.buffer(4 * rows), recorder.buffer(rows));
+        let regions = recorder.buffer(limit * RECORD);
+        let chosen = recorder.buffer(limit * RECORD);
+        let count = recorder.buffer(4);
         let shape = [
             proposals.len() as u32,
             self.classes as u32,
@@ -370,7 +370,7 @@ impl GpuMaskRcnn {
             hidden = next;
         }
         let cells = MASK_SIDE * MASK_SIDE;
-        let masks = recorder.room(limit * cells);
+        let masks = recorder.buffer(limit * cells);
         let gpu = recorder.gpu;
         let constants = vec![("IS_COUNTED", f64::from(u8::from(count.is_some())))];
         let shape = recorder.shape(&words(&[limit, branch.features / 4]));
@@ -417,7 +417,7 @@ fn roi_align(
     (regions, counted): (&Numbers, Option<&Numbers>),
     [count, bins]: [usize; 2],
 ) -> Numbers {
-    let output = recorder.room(count * bins * bins * PYRAMID_CHANNELS);
+    let output = recorder.buffer(count * bins * bins * PYRAMID_CHANNELS);
     let gpu = recorder.gpu;
     let constants =
         vec![("BINS", bins as f64), ("IS_COUNTED", f64::from(u8::from(counted.is_some())))];

@@ -1,10 +1,10 @@
-//! What one size of slices needs, written down: dispatches, and rooms for what lies between them.
+//! Records the dispatches for one slice size, and the buffers for intermediate results.
 
 use crate::inference::webgpu::gpu::{Dispatch, Gpu, Numbers};
 
-/// Fewest numbers of a room. Larger ones have powers of two: so there are few sizes, and what one slice needs serves the
-/// next, however many proposals it has.
-const ROOM: usize = 1 << 14;
+/// Fewest numbers of a buffer. Larger ones have powers of two: so there are few sizes, and what one slice needs serves
+/// the next, however many proposals it has.
+const MIN_BUFFER_LEN: usize = 1 << 14;
 
 /// A map on the device, channels last.
 #[derive(Clone, Debug)]
@@ -28,7 +28,7 @@ impl Map {
     }
 }
 
-/// Writes down dispatches, and finds room for what lies between them.
+/// Records dispatches, and finds buffers for intermediate results.
 #[derive(Debug)]
 pub struct Recorder<'a> {
     /// The device.
@@ -48,40 +48,40 @@ pub struct Recorder<'a> {
 pub struct Recording {
     /// What is to be run.
     pub dispatches: Vec<Dispatch>,
-    /// All rooms.
-    pub rooms: Vec<Numbers>,
+    /// All buffers.
+    pub buffers: Vec<Numbers>,
     /// Shapes of the dispatches.
     pub shapes: Vec<Numbers>,
 }
 
 impl<'a> Recorder<'a> {
-    /// With rooms that are free.
+    /// With buffers that are free.
     pub fn new(gpu: &'a Gpu, unused: Vec<Numbers>) -> Self {
         let (dispatches, released, taken, shapes) = Default::default();
         Self { gpu, dispatches, unused, released, taken, shapes }
     }
 
     /// Room for so many numbers; its contents are unspecified.
-    pub fn room(&mut self, len: usize) -> Numbers {
-        let wanted = len.next_power_of_two().max(ROOM);
-        let of_size = |rooms: &mut Vec<Numbers>| {
-            let place = rooms.iter().position(|room| room.len == wanted)?;
-            Some(rooms.swap_remove(place))
+    pub fn buffer(&mut self, len: usize) -> Numbers {
+        let wanted = len.next_power_of_two().max(MIN_BUFFER_LEN);
+        let of_size = |buffers: &mut Vec<Numbers>| {
+            let place = buffers.iter().position(|buffer| buffer.len == wanted)?;
+            Some(buffers.swap_remove(place))
         };
-        let room = of_size(&mut self.released)
+        let buffer = of_size(&mut self.released)
             .or_else(|| of_size(&mut self.unused))
-            .unwrap_or_else(|| self.gpu.room(wanted));
-        self.taken.push(room.clone());
-        room.part(0, len)
+            .unwrap_or_else(|| self.gpu.buffer(wanted));
+        self.taken.push(buffer.clone());
+        buffer.part(0, len)
     }
 
-    /// Words on the device before the first dispatch runs: not in a room that one of them uses.
+    /// Words on the device before the first dispatch runs: not in a buffer that one of them uses.
     pub fn written(&mut self, words: &[u32]) -> Numbers {
         let released = std::mem::take(&mut self.released);
-        let room = self.room(words.len());
+        let buffer = self.buffer(words.len());
         self.released = released;
-        self.gpu.write_words(&room, words);
-        room
+        self.gpu.write_words(&buffer, words);
+        buffer
     }
 
     /// The shape of a dispatch.
@@ -93,20 +93,20 @@ impl<'a> Recorder<'a> {
 
     /// What lay there is wanted no more.
     pub fn release(&mut self, numbers: &Numbers) {
-        if let Some(place) = self.taken.iter().position(|room| room.is_room_of(numbers)) {
+        if let Some(place) = self.taken.iter().position(|buffer| buffer.contains(numbers)) {
             self.released.push(self.taken.swap_remove(place));
         }
     }
 
     /// What was written down.
     pub fn finish(self) -> Recording {
-        let rooms = [self.unused, self.released, self.taken].concat();
-        Recording { dispatches: self.dispatches, rooms, shapes: self.shapes }
+        let buffers = [self.unused, self.released, self.taken].concat();
+        Recording { dispatches: self.dispatches, buffers, shapes: self.shapes }
     }
 
     /// Room for a map of `[images, height, width, channels]`.
     pub fn map(&mut self, [images, height, width, channels]: [usize; 4]) -> Map {
-        let numbers = self.room(images * height * width * channels);
+        let numbers = self.buffer(images * height * width * channels);
         Map { numbers, images, height, width, channels }
     }
 }

@@ -13,6 +13,7 @@ use thiserror::Error;
 use self::builder::{GraphBuilder, Setting, Size};
 use crate::classes::CLASSES;
 use crate::detection::roi_batch::ROI_FEATURES;
+use crate::network::architecture::BATCH_NORM_EPSILON;
 use crate::network::heads::{BOX_POOL, MASK_POOL, MASK_SIDE};
 use crate::network::image_classifier::PREFIX;
 use crate::network::weights::{StateDict, WeightsError};
@@ -20,8 +21,6 @@ use crate::network::{Architecture, Variant};
 
 /// Operator set.
 pub const OPSET: i64 = 17;
-/// Epsilon of batch norm.
-const EPSILON: f32 = 1e-5;
 
 /// Why a network has no graph.
 #[derive(Debug, Error)]
@@ -61,7 +60,7 @@ impl GraphBuilder<'_> {
             names.push(self.weight(&format!("{name}.{part}"))?);
         }
         let inputs: Vec<&str> = names.iter().map(String::as_str).collect();
-        let settings = vec![("epsilon", Setting::Float(EPSILON))];
+        let settings = vec![("epsilon", Setting::Float(BATCH_NORM_EPSILON as f32))];
         Ok(self.node("BatchNormalization", &inputs, &format!("{name}/out"), settings))
     }
 

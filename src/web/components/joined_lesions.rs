@@ -2,12 +2,9 @@
 
 use yew::prelude::*;
 
-use crate::report::joined_lesions::JoinedLesion;
+use crate::report::joined_lesions::{JoinedLesion, LISTED};
 use crate::web::components::lesion_list::kind;
 use crate::web::texts::{decimal, text};
-
-/// Most lesions that are listed.
-const MOST: usize = 20;
 
 /// Properties of the component.
 #[derive(Properties, PartialEq)]
@@ -45,7 +42,7 @@ pub fn JoinedLesions(props: &Props) -> Html {
         <details class="joined">
             <summary>{text!("joined.title", count = count)}</summary>
             <ol>
-                for lesion in props.lesions.iter().take(MOST) {
+                for lesion in props.lesions.iter().take(LISTED) {
                     <li>
                         <button
                             type="button"
@@ -57,8 +54,8 @@ pub fn JoinedLesions(props: &Props) -> Html {
                     </li>
                 }
             </ol>
-            if count > MOST {
-                <p>{text!("joined.more", shown = MOST, count = count)}</p>
+            if count > LISTED {
+                <p>{text!("joined.more", shown = LISTED, count = count)}</p>
             }
         </details>
     }

@@ -4,9 +4,10 @@ use std::rc::Rc;
 
 use yew::prelude::*;
 
-use crate::report::verdict::{Calibration, Finding, Measured};
-use crate::report::{ClassProbabilities, Contradiction, SliceReport};
+use crate::report::verdict::{Calibration, Finding};
+use crate::report::{ClassProbabilities, SliceReport};
 use crate::web::refusals::reason;
+use crate::web::sentences::{class_names, contradiction, measured};
 use crate::web::texts::{decimal, text};
 
 /// Properties of the component.
@@ -28,32 +29,6 @@ fn finding(finding: Finding) -> AttrValue {
         Finding::CommonPneumonia => text!("verdict.common"),
         Finding::Covid19 => text!("verdict.covid19"),
     }
-}
-
-fn contradiction(contradiction: Contradiction) -> AttrValue {
-    match contradiction {
-        Contradiction::SignsWithoutLesions => text!("verdict.without_lesions"),
-        Contradiction::LesionsWithoutSigns => text!("verdict.with_lesions"),
-    }
-}
-
-fn measured(measured: &Measured) -> AttrValue {
-    let percent = |share: f32| format!("{:.0}", share * 100.0);
-    text!(
-        "verdict.measured",
-        right = percent(measured.accuracy),
-        slices = measured.slices,
-        patients = measured.patients,
-        sensitivity = percent(measured.sensitivity),
-        specificity = percent(measured.specificity),
-        named = percent(measured.named),
-        named_right = percent(measured.named_accuracy)
-    )
-}
-
-/// Names of the classes in their order.
-pub fn class_names() -> [AttrValue; 3] {
-    [text!("class.control"), text!("class.pneumonia"), text!("class.covid19")]
 }
 
 /// Verdict, meters, and what they are worth.

@@ -6,7 +6,7 @@ use yew::prelude::*;
 
 use crate::report::SliceReport;
 use crate::report::regions::{RankedRegion, RegionReference, THRESHOLDS, slots_over};
-use crate::web::components::probabilities::class_names;
+use crate::web::sentences::class_names;
 use crate::web::texts::{decimal, text};
 
 /// Bars of the histogram.

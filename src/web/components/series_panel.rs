@@ -6,14 +6,13 @@ use web_sys::{HtmlInputElement, HtmlSelectElement};
 use yew::prelude::*;
 
 use crate::report::SliceReport;
-use crate::report::lung_volume::{LungVolume, LungsSeries};
 use crate::report::series::SeriesReport;
 use crate::web::components::JoinedLesions;
-use crate::web::components::probabilities::class_names;
 use crate::web::messages::reader::OpenedSeries;
+use crate::web::sentences::series_summary;
 use crate::web::session::Session;
 use crate::web::state::State;
-use crate::web::texts::{counted, decimal, text};
+use crate::web::texts::{counted, text};
 use crate::web::warnings::words;
 
 /// Milliseconds without a change after which a series is summed up.
@@ -119,7 +118,7 @@ pub fn SeriesPanel(props: &Props) -> Html {
                     </button>
                     <span>{text!("series.done", done = count - left, count = count)}</span>
                 } else {
-                    <p class="series-summary">{summary.as_ref().map(sentences)}</p>
+                    <p class="series-summary">{summary.as_ref().map(series_summary)}</p>
                 }
             </div>
             if let Some(summary) = summary.as_ref() {
@@ -133,51 +132,6 @@ pub fn SeriesPanel(props: &Props) -> Html {
             }
         </section>
     }
-}
-
-/// What [`SeriesReport::summary`] says, in the user's language.
-fn sentences(series: &SeriesReport) -> String {
-    let (with_lesions, slices) = (series.slices_with_lesions, series.slices);
-    let mut parts = vec![text!("series.sum.lesions", with_lesions = with_lesions, slices = slices)];
-    if let Some(volume) = series.lesion_volume_ml {
-        let volume = decimal(volume, 1);
-        let distance = decimal(series.distance_mm.unwrap_or_default(), 2);
-        parts.push(text!("series.sum.volume", volume = volume, distance = distance));
-    }
-    if let Some(lungs) = &series.lungs {
-        parts.push(lungs_sentence(lungs));
-    }
-    if let Some(classes) = &series.mean_classes {
-        let values = class_names().into_iter().zip(classes.values());
-        let values: Vec<String> =
-            values.map(|(name, value)| format!("{name} {} %", decimal(value * 100.0, 1))).collect();
-        let (values, count) = (values.join(", "), series.slices_with_classes);
-        parts.push(text!("series.sum.classes", values = values, slices = count));
-    }
-    parts.iter().map(|part| &**part).collect::<Vec<_>>().join(" ")
-}
-
-fn lungs_sentence(lungs: &LungsSeries) -> AttrValue {
-    let percent = |part: LungVolume| match part.affected_share() {
-        Some(share) => text!("number.percent", percent = decimal(share * 100.0, 1)),
-        None => text!("lungs.none"),
-    };
-    let both = lungs.both();
-    let mut words = text!(
-        "series.sum.lungs",
-        volume = decimal(both.volume_ml, 0),
-        affected = decimal(both.affected_ml, 1),
-        share = percent(both),
-        right = percent(lungs.right),
-        left = percent(lungs.left),
-        slices = lungs.slices
-    )
-    .to_string();
-    if let Some(thirds) = lungs.thirds {
-        let [upper, middle, lower] = thirds.map(percent);
-        words += &text!("series.sum.thirds", upper = upper, middle = middle, lower = lower);
-    }
-    words.into()
 }
 
 fn area(report: &SliceReport, threshold: f32) -> usize {

@@ -28,7 +28,7 @@ fn samples() -> [(AttrValue, &'static str); 3] {
 pub enum InputError {
     /// Of what was dropped.
     Dropped(DroppedError),
-    /// A sample is not to be had.
+    /// A sample could not be downloaded.
     Sample(FetchError),
     /// The browser makes no file of a sample.
     File(String),

@@ -6,7 +6,7 @@ use crate::export::Format;
 use crate::export::dicom::Identity;
 use crate::image::decode::HeaderElement;
 use crate::image::slice::Values;
-use crate::image::{CtSlice, NotChestCt, Plane, Warning, Window};
+use crate::image::{CtSlice, Plane, Warning, Window};
 use crate::report::{FileError, Report};
 
 /// Page to reader.
@@ -136,40 +136,6 @@ impl OpenedStudy {
     }
 }
 
-/// A slice as the network sees it, but for its grey values, which travel beside the message.
-#[derive(Clone, Debug, Serialize, Deserialize)]
-pub struct PreparedSlice {
-    /// File name or path.
-    pub source: String,
-    /// Columns.
-    pub width: usize,
-    /// Rows.
-    pub height: usize,
-    /// Millimetres between rows and between columns.
-    pub spacing_mm: Option<[f64; 2]>,
-    /// Where it lies in the patient.
-    pub plane: Option<Plane>,
-    /// Why it is no axial slice of a chest CT, if its file says so.
-    pub not_chest_ct: Option<NotChestCt>,
-    /// How the file was read.
-    pub warnings: Vec<Warning>,
-}
-
-impl PreparedSlice {
-    /// Takes a slice apart.
-    pub fn apart(slice: CtSlice) -> (Self, Vec<u8>) {
-        let CtSlice { source, width, height, pixels, spacing_mm, plane, not_chest_ct, warnings } =
-            slice;
-        (Self { source, width, height, spacing_mm, plane, not_chest_ct, warnings }, pixels)
-    }
-
-    /// Puts it together again.
-    pub fn with_pixels(self, pixels: Vec<u8>) -> CtSlice {
-        let Self { source, width, height, spacing_mm, plane, not_chest_ct, warnings } = self;
-        CtSlice { source, width, height, pixels, spacing_mm, plane, not_chest_ct, warnings }
-    }
-}
-
 /// A slice to look at, but for its pixels, which travel beside the message.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 pub struct ShownSlice {
@@ -262,7 +228,7 @@ pub enum Event {
         /// Number of the slice, counted through all series.
         slice: usize,
         /// The rest of it.
-        prepared: PreparedSlice,
+        prepared: CtSlice,
     },
     /// A slice cannot be read.
     NotPrepared {

@@ -2,10 +2,10 @@
 
 use serde::{Deserialize, Serialize};
 
+use crate::image::CtSlice;
 use crate::inference::{Settings, Stage};
 use crate::report::regions::RegionReference;
 use crate::report::{ModelsInfo, SliceReport};
-use crate::web::messages::reader::PreparedSlice;
 
 /// Page to worker.
 #[derive(Clone, Debug, Serialize, Deserialize)]
@@ -22,7 +22,7 @@ pub enum Request {
         /// Number of the job.
         id: u32,
         /// The slice.
-        slice: PreparedSlice,
+        slice: Box<CtSlice>,
         /// Thresholds.
         settings: Settings,
     },

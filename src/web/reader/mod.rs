@@ -17,7 +17,7 @@ use crate::image::study::Opening;
 use crate::image::{ImageError, SeriesSlice, Study, Window};
 use crate::report::FileError;
 use crate::web::messages::reader::{
-    Event, OpenedSeries, OpenedStudy, PreparedSlice, Request, ShownSlice, value_bytes,
+    Event, OpenedSeries, OpenedStudy, Request, ShownSlice, value_bytes,
 };
 use crate::web::messages::{Envelope, Transfer};
 use crate::web::worker_scope;
@@ -34,18 +34,18 @@ fn post(event: &Event, transfer: Transfer<'_>) {
 }
 
 /// Files that were opened.
-struct Opened<K: Kind> {
+struct OpenBatch<K: Kind> {
     batch: u32,
     study: Study<BrowserFile<K>>,
 }
 
-impl<K: Kind> Default for Opened<K> {
+impl<K: Kind> Default for OpenBatch<K> {
     fn default() -> Self {
         Self { batch: 0, study: Study { series: Vec::new(), refused: Vec::new() } }
     }
 }
 
-impl<K: Kind> Opened<K> {
+impl<K: Kind> OpenBatch<K> {
     fn slice_of(&self, batch: u32, number: usize) -> Option<&SeriesSlice<BrowserFile<K>>> {
         let mut slices = self.study.series.iter().flat_map(|series| &series.slices);
         slices.nth(number).filter(|_| self.batch == batch)
@@ -96,7 +96,7 @@ fn all_are_taken<K: Kind>(
 }
 
 struct Reader<K: Kind> {
-    opened: RefCell<Opened<K>>,
+    opened: RefCell<OpenBatch<K>>,
     /// The slice shown last, with the number of its batch and its own.
     last_shown: RefCell<Option<((u32, usize), RawSlice)>>,
 }
@@ -126,7 +126,7 @@ impl<K: Kind> Reader<K> {
                     opening.add(name, BrowserFile::new(file));
                 }
                 post(&Event::Opening { batch, file: count }, Transfer::Nothing);
-                let opened = Opened { batch, study: opening.finish() };
+                let opened = OpenBatch { batch, study: opening.finish() };
                 post(&Event::Opened { batch, contents: opened.contents() }, Transfer::Nothing);
                 *self.opened.borrow_mut() = opened;
             }
@@ -192,7 +192,8 @@ impl<K: Kind> Reader<K> {
         };
         match place.read() {
             Ok(raw) => {
-                let (prepared, pixels) = PreparedSlice::apart(raw.windowed(&place.name, None));
+                let mut prepared = raw.windowed(&place.name, None);
+                let pixels = std::mem::take(&mut prepared.pixels);
                 post(&Event::Prepared { batch, slice, prepared }, Transfer::Bytes(&pixels));
             }
             Err(error) => {

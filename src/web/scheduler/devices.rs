@@ -50,7 +50,7 @@ impl Scheduler {
     }
 
     /// The page's device, from now on.
-    pub(super) fn goes_on(&mut self, device: Device, model: Box<ModelState>) {
+    pub(super) fn use_device(&mut self, device: Device, model: Box<ModelState>) {
         self.commands.push(Command::ModelIsReady { device, model: model.name.clone() });
         self.dispatch(Action::Ready(model));
     }
@@ -80,7 +80,7 @@ impl Scheduler {
                     Device::Gpu => text!("session.gpu_is_faster", cpu = cpu, gpu = gpu),
                 };
                 if let Some(model) = challenger.filter(|_| faster == Device::Cpu) {
-                    self.goes_on(Device::Cpu, model);
+                    self.use_device(Device::Cpu, model);
                 }
                 self.dispatch(Action::Notice(notice.to_string()));
             }
@@ -94,7 +94,7 @@ impl Scheduler {
         let only = self.workers.first().filter(|worker| worker.device == Device::Cpu);
         let Some(is_ready) = only.map(|worker| worker.is_ready) else { return };
         match challenger.filter(|_| is_ready) {
-            Some(model) => self.goes_on(Device::Cpu, model),
+            Some(model) => self.use_device(Device::Cpu, model),
             None => self.dispatch(Action::Phase(Phase::Starting)),
         }
     }

@@ -16,10 +16,10 @@ use std::collections::{BTreeMap, VecDeque};
 
 use crate::export::Format;
 use crate::export::dicom::Identity;
-use crate::image::Window;
+use crate::image::{CtSlice, Window};
 use crate::inference::Stage;
 use crate::report::{ModelsInfo, Report};
-use crate::web::messages::reader::{self, PreparedSlice};
+use crate::web::messages::reader;
 use crate::web::messages::worker;
 use crate::web::options::{Device, Reader};
 use crate::web::scheduler::device_trial::DeviceTrial;
@@ -151,7 +151,7 @@ pub struct Scheduler {
     /// Slices that the reader was asked for.
     preparing: Vec<usize>,
     /// Slices that came from the reader.
-    prepared: VecDeque<(usize, PreparedSlice, Vec<u8>)>,
+    prepared: VecDeque<(usize, CtSlice, Vec<u8>)>,
     /// Workers that broke since the last slice was done.
     failures: u32,
     /// What the first worker computes with.

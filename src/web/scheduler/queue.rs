@@ -2,8 +2,8 @@
 
 use std::collections::VecDeque;
 
+use crate::image::CtSlice;
 use crate::inference::Settings;
-use crate::web::messages::reader::PreparedSlice;
 use crate::web::messages::worker::Request;
 use crate::web::options::Device;
 use crate::web::scheduler::{Command, Job, Scheduler, Timer, Worker};
@@ -12,9 +12,9 @@ use crate::web::state::{Action, Phase};
 use crate::web::texts::text;
 
 /// A worker that has not confirmed a cancellation after this long is replaced.
-const CANCEL_PATIENCE_MS: u32 = 1500;
+const CANCEL_TIMEOUT_MS: u32 = 1500;
 /// The same for a graphics card, which is asked for most of a slice at once; another worker would build its shaders anew.
-const CANCEL_PATIENCE_ON_GPU_MS: u32 = 5000;
+const CANCEL_TIMEOUT_ON_GPU_MS: u32 = 5000;
 
 impl Scheduler {
     /// Slices that no worker has yet.
@@ -59,7 +59,7 @@ impl Scheduler {
             let id = self.number();
             let force = self.forced.contains(&slice);
             let settings = Settings { score_threshold: LOWEST_SCORE, force, ..Settings::default() };
-            let request = Box::new(Request::Predict { id, slice: prepared, settings });
+            let request = Box::new(Request::Predict { id, slice: Box::new(prepared), settings });
             let worker = &mut self.workers[place];
             worker.job = Some(Job { id, slice, stage: None });
             let number = worker.number;
@@ -132,7 +132,7 @@ impl Scheduler {
     }
 
     /// A slice came from the reader.
-    pub(super) fn take_prepared(&mut self, slice: usize, prepared: PreparedSlice, pixels: Vec<u8>) {
+    pub(super) fn take_prepared(&mut self, slice: usize, prepared: CtSlice, pixels: Vec<u8>) {
         let Some(place) = self.preparing.iter().position(|wanted| *wanted == slice) else { return };
         self.preparing.remove(place);
         self.prepared.push_back((slice, prepared, pixels));
@@ -179,14 +179,14 @@ impl Scheduler {
             had_job = true;
             worker.is_cancelling = true;
             let number = worker.number;
-            let patience = match worker.device {
-                Device::Cpu => CANCEL_PATIENCE_MS,
-                Device::Gpu => CANCEL_PATIENCE_ON_GPU_MS,
+            let timeout = match worker.device {
+                Device::Cpu => CANCEL_TIMEOUT_MS,
+                Device::Gpu => CANCEL_TIMEOUT_ON_GPU_MS,
             };
             self.commands.extend([
                 Command::ClearTimer(Timer::Worker(number)),
                 Command::SendWorker(number, Box::new(Request::Cancel { id: job.id }), Vec::new()),
-                Command::SetTimer(Timer::Cancellation(number), patience),
+                Command::SetTimer(Timer::Cancellation(number), timeout),
             ]);
         }
         let had_reader = self.cancel_reading(is_preparing);

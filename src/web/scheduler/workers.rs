@@ -72,7 +72,7 @@ impl Scheduler {
         self.workers.iter_mut().find(|worker| worker.number == number)
     }
 
-    /// A worker beside others could not be had: no more are tried. One that was to be compared says nothing of how
+    /// Starting an additional worker failed: no more are started. One that was to be compared says nothing of how
     /// many CPU workers there can be.
     fn no_more_workers(&mut self) {
         if self.trial.is_under_way() {
@@ -85,11 +85,11 @@ impl Scheduler {
     /// slice.
     pub(super) fn wait_for_worker(&mut self, number: u32) {
         let Some(device) = self.worker(number).map(|worker| worker.device) else { return };
-        let patience = match device {
+        let timeout = match device {
             Device::Cpu => SILENCE_ON_CPU_MS,
             Device::Gpu => SILENCE_ON_GPU_MS,
         };
-        self.commands.push(Command::SetTimer(Timer::Worker(number), patience));
+        self.commands.push(Command::SetTimer(Timer::Worker(number), timeout));
     }
 
     fn wait_for_weights(&mut self, number: u32) {
@@ -165,7 +165,7 @@ impl Scheduler {
                     models_of_site,
                 });
                 match own {
-                    Some(device) if is_only => self.goes_on(device, model),
+                    Some(device) if is_only => self.use_device(device, model),
                     Some(Device::Cpu) if self.trial.is_under_way() => self.challenger = Some(model),
                     _ => {}
                 }

@@ -1,6 +1,6 @@
 //! Connects the page to its programs: carries out what the [`Scheduler`] commands, and tells it what happens.
 
-mod silence;
+mod watchdog;
 mod worker_handle;
 
 use std::cell::{Cell, RefCell};
@@ -10,7 +10,7 @@ use wasm_bindgen_futures::spawn_local;
 use web_sys::File;
 use yew::UseReducerDispatcher;
 
-use self::silence::Silence;
+use self::watchdog::Watchdog;
 use self::worker_handle::WorkerHandle;
 use crate::export::Format;
 use crate::export::dicom::Identity;
@@ -54,7 +54,7 @@ struct Running {
     reader: Option<WorkerHandle>,
     // Few of each, and a map would be kilobytes of the page.
     workers: Vec<(u32, WorkerHandle)>,
-    timers: Vec<(Timer, Silence)>,
+    timers: Vec<(Timer, Watchdog)>,
     /// The files that are open, with the number of their batch.
     files: (u32, Vec<File>),
 }
@@ -262,10 +262,10 @@ impl Session {
             Command::SetTimer(timer, milliseconds) => {
                 let session = self.clone();
                 let over = move || session.update(|scheduler| scheduler.timer(timer));
-                let silence = Silence::new(milliseconds, over);
+                let watchdog = Watchdog::new(milliseconds, over);
                 let mut running = self.inner.running.borrow_mut();
                 running.clear(timer);
-                running.timers.push((timer, silence));
+                running.timers.push((timer, watchdog));
             }
             Command::ClearTimer(timer) => {
                 self.inner.running.borrow_mut().clear(timer);

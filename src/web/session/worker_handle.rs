@@ -11,12 +11,12 @@ use web_sys::{Blob, BlobPropertyBag, ErrorEvent, MessageEvent, Url, Worker, Work
 
 use crate::web::browser;
 use crate::web::messages::{self, Transfer};
-use crate::web::session::silence::Silence;
+use crate::web::session::watchdog::Watchdog;
 use crate::web::texts::text;
 
 /// A worker that has not answered this long after its start counts as failed. Its files may still be on
 /// their way, over a slow line.
-const START_PATIENCE_MS: u32 = 120_000;
+const START_TIMEOUT_MS: u32 = 120_000;
 
 /// The browser does not start a worker.
 #[derive(Debug, Error)]
@@ -27,7 +27,7 @@ pub struct StartError(String);
 pub struct WorkerHandle {
     worker: Worker,
     /// Runs out if the worker never answers.
-    patience: Option<Silence>,
+    start_timeout: Option<Watchdog>,
     /// Kept alive as long as the worker calls them.
     _on_message: Closure<dyn Fn(MessageEvent)>,
     _on_error: Closure<dyn Fn(ErrorEvent)>,
@@ -57,14 +57,15 @@ impl WorkerHandle {
         });
         worker.set_onmessage(Some(on_message.as_ref().unchecked_ref()));
         worker.set_onerror(Some(on_error.as_ref().unchecked_ref()));
-        let patience = Silence::new(START_PATIENCE_MS, move || failed(&text!("session.no_start")));
-        let patience = Some(patience);
-        Ok(Self { worker, patience, _on_message: on_message, _on_error: on_error })
+        let start_timeout =
+            Watchdog::new(START_TIMEOUT_MS, move || failed(&text!("session.no_start")));
+        let start_timeout = Some(start_timeout);
+        Ok(Self { worker, start_timeout, _on_message: on_message, _on_error: on_error })
     }
 
     /// The program has answered.
     pub fn has_started(&mut self) {
-        self.patience = None;
+        self.start_timeout = None;
     }
 
     /// Sends a request.
@@ -99,7 +100,7 @@ fn start([script, wasm]: [&str; 2]) -> Result<Worker, JsValue> {
     options.set_name(script);
     let worker = Worker::new_with_options(&url, &options);
     // Not at once: some browsers fetch the script later.
-    Timeout::new(START_PATIENCE_MS, move || drop(Url::revoke_object_url(&url))).forget();
+    Timeout::new(START_TIMEOUT_MS, move || drop(Url::revoke_object_url(&url))).forget();
     worker
 }
 

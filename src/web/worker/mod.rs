@@ -12,7 +12,7 @@ pub use device::CpuDevice;
 pub use device::GpuDevice;
 
 use self::device::{StartError, WorkerDevice};
-use crate::detection::detections::sigmoid;
+use crate::detection::postprocess::sigmoid;
 use crate::image::CtSlice;
 use crate::inference::{Cancelled, PredictError, Prediction, Predictor, Progress, Settings, Stage};
 use crate::web::messages::worker::{Event, Request};
@@ -43,8 +43,8 @@ impl<D: WorkerDevice> Worker<D> {
             Request::Load { models, model } => {
                 spawn_local(async move { self.load(&models, model).await });
             }
-            Request::Predict { id, slice, settings } => {
-                let slice = slice.with_pixels(bytes);
+            Request::Predict { id, mut slice, settings } => {
+                slice.pixels = bytes;
                 spawn_local(async move { self.predict(id, &slice, &settings).await });
             }
             Request::Cancel { id } => self.cancelled.set(id.max(self.cancelled.get())),

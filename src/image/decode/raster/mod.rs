@@ -28,6 +28,9 @@ pub fn is_picture(head: &[u8]) -> bool {
 }
 
 /// A slice from pixels of red, green, blue and alpha, row by row.
+///
+/// # Errors
+/// If there are more or fewer pixels than the size says, or the size is out of bounds.
 pub fn from_rgba(width: usize, height: usize, values: Vec<u8>) -> Result<RawSlice, ImageError> {
     check_size(width as u64, height as u64)?;
     if values.len() != width * height * 4 {
@@ -38,6 +41,9 @@ pub fn from_rgba(width: usize, height: usize, values: Vec<u8>) -> Result<RawSlic
 }
 
 /// Decodes to 8-bit grey; alpha shows black behind.
+///
+/// # Errors
+/// If it is neither, or damaged, or too large.
 pub fn decode(bytes: &[u8]) -> Result<RawSlice, ImageError> {
     let picture = if bytes.starts_with(PNG) {
         png::decode(bytes)?
@@ -160,7 +166,7 @@ mod tests {
         let slice = decode(&png(clear)).unwrap().windowed("", None);
         assert!(slice.pixels.iter().all(|p| *p == 0));
         let red: DynamicImage = ImageBuffer::from_pixel(40, 40, Rgb([250u8, 0, 0])).into();
-        assert!(decode(&png(red)).unwrap().warnings[0].contains("coloured"));
+        assert!(decode(&png(red)).unwrap().warnings == [Warning::Coloured]);
     }
 
     #[test]

@@ -21,7 +21,7 @@ const SILENCE_MS: u32 = 30_000;
 /// The same while it writes a file, which may hold hundreds of slices.
 const EXPORT_MS: u32 = 300_000;
 /// The same once its answer is not wanted any more.
-const CANCEL_PATIENCE_MS: u32 = 3000;
+const CANCEL_TIMEOUT_MS: u32 = 3000;
 /// Added for each megabyte of a file that is opened.
 const MEGABYTE_MS: f64 = 1000.0;
 
@@ -136,13 +136,13 @@ impl Scheduler {
         let reading = &self.reading;
         let size = |batch: &Batch| batch.sizes.get(reading.opening?).copied();
         let size = reading.batch.as_ref().and_then(size).unwrap_or_default();
-        let patience = match (reading.exporting, reading.is_cancelled) {
+        let timeout = match (reading.exporting, reading.is_cancelled) {
             (1.., _) => EXPORT_MS,
-            (0, true) => CANCEL_PATIENCE_MS,
+            (0, true) => CANCEL_TIMEOUT_MS,
             // Larger files are refused unread.
             (0, false) => SILENCE_MS + (size.min(MAX_FILE as f64) / 1e6 * MEGABYTE_MS) as u32,
         };
-        self.commands.push(Command::SetTimer(Timer::Reader, patience));
+        self.commands.push(Command::SetTimer(Timer::Reader, timeout));
     }
 
     /// Whether the reader is at work: opening files, or decoding a slice that was asked for.

@@ -134,7 +134,7 @@ impl Page {
     }
 
     /// Milliseconds of a timer that runs.
-    fn patience(&self, timer: Timer) -> Option<u32> {
+    fn timeout(&self, timer: Timer) -> Option<u32> {
         self.timers.iter().find(|(own, _)| *own == timer).map(|(_, milliseconds)| *milliseconds)
     }
 
@@ -198,10 +198,11 @@ impl Page {
             match self.asked.remove(0) {
                 Ask::Prepare { batch, slice } => {
                     let source = format!("slice {slice}");
-                    let prepared = PreparedSlice {
+                    let prepared = CtSlice {
                         source,
                         width: 1,
                         height: 1,
+                        pixels: Vec::new(),
                         spacing_mm: None,
                         plane: None,
                         not_chest_ct: None,

@@ -19,7 +19,7 @@ fn a_slice_that_breaks_two_readers_is_skipped_and_the_files_stay_open() {
         page.read(Read::Opened { batch, contents: series(4) });
     }
     page.settle();
-    assert!(page.state.troubles.iter().any(|message| message.contains("slice 3")));
+    assert!(page.state.problems.iter().any(|message| message.contains("slice 3")));
     assert!(page.state.reports.contains_key(&1) && !page.state.reports.contains_key(&3));
 }
 
@@ -48,7 +48,7 @@ fn a_file_that_breaks_the_reader_is_refused_by_name_when_it_is_opened_again() {
     });
     let batch = page.batch();
     page.read(Read::Opening { batch, file: 1 });
-    assert_eq!(page.patience(Timer::Reader), Some(35_000), "longer for a larger file");
+    assert_eq!(page.timeout(Timer::Reader), Some(35_000), "longer for a larger file");
     page.act(|scheduler, _| scheduler.timer(Timer::Reader));
     page.read(Read::Started);
     let refused = page.asked.iter().find_map(|ask| match ask {
@@ -88,7 +88,7 @@ fn an_export_that_a_new_reader_cannot_finish_is_said_to_be_lost() {
         let what = (report, slices, "series".to_owned());
         scheduler.export(Format::Csv, what, Identity::default(), None, None);
     });
-    assert_eq!(page.patience(Timer::Reader), Some(300_000));
+    assert_eq!(page.timeout(Timer::Reader), Some(300_000));
     page.act(|scheduler, _| scheduler.reader_failed("it broke."));
     let said = page.state.error.clone().or(page.state.notice.clone()).unwrap_or_default();
     assert!(said.contains("it broke"), "{said}");

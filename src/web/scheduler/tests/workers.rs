@@ -19,7 +19,7 @@ fn a_slice_that_breaks_two_workers_is_skipped_by_name_and_the_others_go_on() {
     assert_eq!(page.in_work(), ["slice 0"], "once more");
     page.break_worker();
     page.settle();
-    assert!(page.state.troubles.iter().any(|message| message.contains("slice 0")));
+    assert!(page.state.problems.iter().any(|message| message.contains("slice 0")));
     assert!(page.state.reports.contains_key(&1) && !page.state.reports.contains_key(&0));
     assert_ne!(page.state.phase, Phase::Broken);
 }
@@ -46,7 +46,7 @@ fn a_graphics_card_that_fails_gives_way_to_the_cpu_and_its_slice_is_computed_aga
         scheduler.worker_failed(1, "gone");
         scheduler.worker_failed(2, "gone");
     });
-    let mut scheduler = Scheduler::new(WorkerPool::of(1));
+    let mut scheduler = Scheduler::new(WorkerPool::of(1), None);
     scheduler.choose(Device::Gpu, true);
     page = Page { scheduler, state: State::default(), workers: BTreeMap::new(), ..page };
     page.carry_out();
@@ -66,7 +66,7 @@ fn a_graphics_card_that_fails_gives_way_to_the_cpu_and_its_slice_is_computed_aga
 /// A page whose GPU takes long, nobody having asked for it, with two slices done.
 fn with_slow_gpu() -> (Page, u32) {
     let mut page = Page::new();
-    let mut scheduler = Scheduler::new(WorkerPool::of(1));
+    let mut scheduler = Scheduler::new(WorkerPool::of(1), None);
     scheduler.choose(Device::Gpu, false);
     page = Page { scheduler, state: State::default(), workers: BTreeMap::new(), ..page };
     page.carry_out();
@@ -131,7 +131,7 @@ fn a_worker_that_does_not_confirm_a_cancellation_is_replaced_and_one_that_does_i
     page.answer();
     page.act(|scheduler, _| scheduler.cancel());
     assert!(page.state.cancelled);
-    assert!(page.patience(Timer::Cancellation(1)).is_some());
+    assert!(page.timeout(Timer::Cancellation(1)).is_some());
     page.act(|scheduler, _| scheduler.run([0]));
     page.answer();
     assert_eq!(page.in_work(), ["slice 1"], "nothing new before the old has stopped");

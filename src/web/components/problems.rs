@@ -12,30 +12,30 @@ use crate::web::texts::{counted, text};
 #[derive(Properties, PartialEq)]
 pub struct Props {
     /// One line each.
-    pub troubles: Rc<Vec<String>>,
+    pub problems: Rc<Vec<String>>,
 }
 
 /// The list, folded up.
 #[component]
-pub fn Troubles(props: &Props) -> Html {
+pub fn Problems(props: &Props) -> Html {
     let copied = use_state(|| false);
     let on_copy = {
-        let (troubles, copied) = (props.troubles.clone(), copied.clone());
+        let (problems, copied) = (props.problems.clone(), copied.clone());
         Callback::from(move |_: MouseEvent| {
-            let (text, copied) = (troubles.join("\n"), copied.clone());
+            let (text, copied) = (problems.join("\n"), copied.clone());
             spawn_local(async move { copied.set(browser::copy(&text).await.is_ok()) });
         })
     };
     html! {
-        <details class="troubles">
-            <summary>{counted!("troubles.title", props.troubles.len())}</summary>
+        <details class="problems">
+            <summary>{counted!("problems.title", props.problems.len())}</summary>
             <ul>
-                for trouble in props.troubles.iter() {
-                    <li>{trouble}</li>
+                for problem in props.problems.iter() {
+                    <li>{problem}</li>
                 }
             </ul>
             <button type="button" onclick={on_copy}>
-                {if *copied { text!("troubles.copied") } else { text!("troubles.copy") }}
+                {if *copied { text!("problems.copied") } else { text!("problems.copy") }}
             </button>
         </details>
     }

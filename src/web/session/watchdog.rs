@@ -15,11 +15,11 @@ type Slot = Rc<RefCell<Option<Timeout>>>;
 ///
 /// A suspended page receives no messages, and its timers may fire before the messages that
 /// waited: a timer that fires late begins again.
-pub struct Silence {
+pub struct Watchdog {
     _slot: Slot,
 }
 
-impl Silence {
+impl Watchdog {
     /// Calls `when_over` after so long.
     pub fn new(milliseconds: u32, when_over: impl FnOnce() + 'static) -> Self {
         let slot = Slot::default();

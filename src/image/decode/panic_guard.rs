@@ -1,10 +1,10 @@
-//! A wall around each file: what panics while it is read costs that file alone.
+//! Catches panics: one while a file is read becomes that file's error.
 
 use std::cell::Cell;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
 thread_local! {
-    static INSIDE: Cell<bool> = const { Cell::new(false) };
+    static GUARDED: Cell<bool> = const { Cell::new(false) };
 }
 
 /// Runs `work`; a panic becomes an error that `panicked` makes of its text. Where panics abort, as in the
@@ -12,13 +12,13 @@ thread_local! {
 ///
 /// # Errors
 /// What `work` or `panicked` say.
-pub fn wall<T, E>(
+pub fn catch_panic<T, E>(
     work: impl FnOnce() -> Result<T, E>,
     panicked: impl FnOnce(String) -> E,
 ) -> Result<T, E> {
-    let outer = INSIDE.replace(true);
+    let outer = GUARDED.replace(true);
     let outcome = catch_unwind(AssertUnwindSafe(work));
-    INSIDE.set(outer);
+    GUARDED.set(outer);
     outcome.unwrap_or_else(|panic| {
         let text = panic.downcast_ref::<String>().map(String::as_str);
         let text = text.or_else(|| panic.downcast_ref::<&str>().copied());
@@ -26,9 +26,9 @@ pub fn wall<T, E>(
     })
 }
 
-/// Whether this thread works behind a wall, so that a panic is about to become an error.
-pub fn is_inside() -> bool {
-    INSIDE.get()
+/// Whether a panic of this thread is about to become an error.
+pub fn is_guarded() -> bool {
+    GUARDED.get()
 }
 
 #[cfg(test)]
@@ -38,9 +38,9 @@ mod tests {
     #[test]
     #[allow(clippy::panic, reason = "that is what is tested")]
     fn a_panic_becomes_an_error_with_its_text() {
-        let broken = wall::<(), String>(|| panic!("index {} of 3", 7), |text| text);
+        let broken = catch_panic::<(), String>(|| panic!("index {} of 3", 7), |text| text);
         assert_eq!(broken, Err("index 7 of 3".into()));
-        assert!(!is_inside());
-        assert_eq!(wall(|| Ok::<_, String>(is_inside()), |text| text), Ok(true));
+        assert!(!is_guarded());
+        assert_eq!(catch_panic(|| Ok::<_, String>(is_guarded()), |text| text), Ok(true));
     }
 }
