@@ -126,11 +126,17 @@ pub fn downloads() -> Vec<Download> {
 }
 
 /// A file made of `bytes`, like one that the user chose.
+///
+/// # Errors
+/// If the browser makes no file.
 pub fn file(name: &str, bytes: &[u8]) -> Result<File, JsValue> {
     File::new_with_u8_array_sequence(&Array::of1(&Uint8Array::from(bytes)), name)
 }
 
 /// Lets the user save a file.
+///
+/// # Errors
+/// If the browser allows no download.
 pub fn save(name: &str, media_type: &str, bytes: &[u8]) -> Result<(), JsValue> {
     let options = BlobPropertyBag::new();
     options.set_type(media_type);
@@ -148,6 +154,9 @@ pub fn save(name: &str, media_type: &str, bytes: &[u8]) -> Result<(), JsValue> {
 }
 
 /// An address of this site in full, as a worker that has none of its own needs it.
+///
+/// # Errors
+/// If it is no address.
 pub fn absolute(path: &str) -> Result<String, JsValue> {
     let document = web_sys::window().and_then(|window| window.document());
     let base = document.and_then(|document| document.base_uri().ok().flatten()).unwrap_or_default();
@@ -284,6 +293,9 @@ pub fn browser() -> String {
 }
 
 /// Puts text on the clipboard.
+///
+/// # Errors
+/// If the browser does not allow it, in its words.
 pub async fn copy(text: &str) -> Result<(), String> {
     async fn write(text: &str) -> Result<(), JsValue> {
         let navigator = Reflect::get(&js_sys::global(), &"navigator".into())?;

@@ -134,6 +134,7 @@ fn main() -> ExitCode {
         trial("a_device_that_computes_wrong_values_is_not_believed", devices::a_wrong_device),
         trial("damaged_weights_are_refused", weights::damaged_weights),
         trial("an_unknown_model_is_named", weights::an_unknown_model),
+        trial("another_model_is_chosen_in_the_page", weights::another_model),
         trial("weights_come_from_the_cache_the_second_time", weights::cached_weights),
         trial("the_benchmark_shows_a_median_for_each_stage", the_benchmark),
         trial("the_page_fits_a_phone", a_phone),
@@ -164,8 +165,13 @@ fn default_weights() -> String {
 
 /// What the native predictor says with the site's weights.
 fn native(file: &Path) -> SliceReport {
+    native_with(None, file)
+}
+
+/// The same with another model than the default.
+fn native_with(model: Option<&str>, file: &Path) -> SliceReport {
     let manifest = manifest();
-    let (name, entry) = manifest.model(None).expect("the default model");
+    let (name, entry) = manifest.model(model).expect("the model");
     let files: BTreeMap<String, Vec<u8>> = entry
         .files()
         .into_iter()

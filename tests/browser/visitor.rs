@@ -220,6 +220,16 @@ impl Visitor {
         text.as_str().expect("a text").to_owned()
     }
 
+    /// Chooses an option of the labelled list.
+    pub async fn select(&self, label: &str, option: &str) {
+        let script = "const list = [...document.querySelectorAll('label')]
+            .find(label => label.textContent.trim().startsWith(arguments[0])).querySelector('select');
+            list.selectedIndex = [...list.options].findIndex(option => option.textContent === arguments[1]);
+            list.dispatchEvent(new Event('change', { bubbles: true }));";
+        let arguments = vec![json!(label), json!(option)];
+        self.client.execute(script, arguments).await.expect("the list");
+    }
+
     /// A saved file whose name ends so, once it is whole.
     pub async fn saved(&self, ending: &str) -> Vec<u8> {
         let folder = self.profile.path().join("downloads");

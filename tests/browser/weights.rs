@@ -2,9 +2,11 @@
 
 use std::collections::BTreeMap;
 
+use groundglass::report::Report;
+
 use crate::site::Site;
 use crate::visitor::{Visitor, WebGpu};
-use crate::{SOON, default_weights, ready_on_cpu, repository};
+use crate::{SOON, assert_shows, default_weights, native_with, ready_on_cpu, repository};
 
 pub async fn damaged_weights() {
     let file = default_weights();
@@ -38,4 +40,41 @@ pub async fn cached_weights() {
     visitor.wait_for("Ready.", SOON).await;
     assert_eq!(site.requests(&file), 1);
     visitor.leave().await;
+}
+
+/// What was found with the model before is gone, and the slice is looked at again; a device that is chosen keeps it.
+pub async fn another_model() {
+    let site = Site::serve(BTreeMap::new());
+    let visitor = ready_on_cpu(&site).await;
+    visitor.press("COVID-19 phantom").await;
+    visitor.wait_for("Done:", SOON).await;
+    assert_eq!(visitor.chosen("Model").await, "resnet18t1");
+    visitor.select("Model", "resnet18t2").await;
+    visitor.wait_for(", model resnet18t2", SOON).await;
+    visitor.wait_for("Done:", SOON).await;
+    let sample = repository().join("www/samples/phantom-covid19.png");
+    let found = native_with(Some("resnet18t2"), &sample);
+    assert_ne!(found.lesions.len(), 0);
+    assert_shows(&visitor, &found).await;
+    visitor.unfold("Model card: resnet18t2").await;
+    visitor.wait_for("Model card: resnet18t2", SOON).await;
+    visitor.press("Report (JSON)").await;
+    let report: Report = serde_json::from_slice(&visitor.saved("report.json").await).expect("JSON");
+    let model = report.model.segmentation.expect("a model");
+    assert_eq!(model.sha256, file_hash("resnet18t2"));
+    visitor.picture("another-model").await;
+
+    visitor.select("Compute on", "graphics card (WebGPU)").await;
+    visitor.wait_for("no WebGPU adapter", SOON).await;
+    visitor.wait_for("cpu (WebAssembly)", SOON).await;
+    assert_shows(&visitor, &found).await;
+    visitor.leave().await;
+}
+
+/// The hash of the weights' file of a model.
+fn file_hash(model: &str) -> String {
+    let manifest = crate::manifest();
+    let (_, entry) = manifest.model(Some(model)).expect("the model");
+    let file = entry.files().into_iter().next().expect("a file").to_owned();
+    manifest.files[&file].sha256.clone()
 }

@@ -17,6 +17,9 @@ pub enum Transfer<'a> {
 }
 
 /// Packs a message; returns it with the list of what is moved.
+///
+/// # Errors
+/// If the message cannot be serialised.
 pub fn encode<T: Serialize>(
     message: &T,
     transfer: Transfer<'_>,
@@ -52,6 +55,9 @@ pub struct Envelope<T> {
 }
 
 /// Unpacks a message.
+///
+/// # Errors
+/// If it is no such message.
 pub fn decode<T: DeserializeOwned>(envelope: &JsValue) -> Result<Envelope<T>, JsValue> {
     let get = |key: &str| Reflect::get(envelope, &key.into());
     let (message, buffer, files) = (get("message")?, get("buffer")?, get("files")?);
