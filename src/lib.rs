@@ -48,6 +48,7 @@ pub mod figures;
 pub mod image;
 pub mod inference;
 pub mod kernels;
+pub mod logistic_regression;
 pub mod network;
 pub mod report;
 pub mod sha256;

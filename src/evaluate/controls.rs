@@ -3,15 +3,13 @@
 
 use crate::classes::CLASSES;
 use crate::image::CtSlice;
-use crate::statistics::{log_sum_exp, quantile};
+use crate::logistic_regression::LogisticRegression;
+use crate::statistics::quantile;
 
 /// Features of a picture.
 pub const FEATURES: usize = 12;
 /// Weight of the squared coefficients.
 const DECAY: f64 = 1e-2;
-/// Steps of gradient descent on standardised features, and how long they are. The loss is convex.
-const STEPS: usize = 3000;
-const RATE: f64 = 0.5;
 /// Share of a side that is taken for the border.
 const BORDER: f64 = 0.05;
 
@@ -57,62 +55,14 @@ pub fn features(slice: &CtSlice) -> [f64; FEATURES] {
     ]
 }
 
-/// Multinomial logistic regression, every class of equal weight.
-#[derive(Clone, Debug)]
-pub struct LinearModel {
-    /// Mean and deviation of each feature.
-    scale: [(f64, f64); FEATURES],
-    /// Coefficients of each class; the last is its constant.
-    weights: [[f64; FEATURES + 1]; CLASSES],
-}
-
-impl LinearModel {
-    /// Fits pairs of features and class.
-    pub fn fit(slices: &[([f64; FEATURES], usize)]) -> Self {
-        let count = slices.len().max(1) as f64;
-        let scale = std::array::from_fn(|k| {
-            let mean = slices.iter().map(|(x, _)| x[k]).sum::<f64>() / count;
-            let variance = slices.iter().map(|(x, _)| (x[k] - mean).powi(2)).sum::<f64>() / count;
-            (mean, variance.sqrt().max(1e-9))
-        });
-        let mut model = Self { scale, weights: [[0.0; FEATURES + 1]; CLASSES] };
-        let mut sizes = [0usize; CLASSES];
-        slices.iter().for_each(|(_, class)| sizes[*class] += 1);
-        let present = sizes.iter().filter(|size| **size > 0).count().max(1) as f64;
-        let inputs: Vec<_> = slices.iter().map(|(x, class)| (model.standard(x), *class)).collect();
-        for _ in 0..STEPS {
-            let mut gradient = model.weights.map(|row| row.map(|weight| weight * DECAY));
-            for (input, class) in &inputs {
-                let weight = 1.0 / (sizes[*class] as f64 * present);
-                for (k, probability) in model.probabilities_of(input).into_iter().enumerate() {
-                    let off = weight * (probability - f64::from(u8::from(k == *class)));
-                    gradient[k].iter_mut().zip(input).for_each(|(g, x)| *g += off * x);
-                }
-            }
-            for (row, gradient) in model.weights.iter_mut().zip(gradient) {
-                row.iter_mut().zip(gradient).for_each(|(weight, g)| *weight -= RATE * g);
-            }
-        }
-        model
-    }
-
-    /// Chances of the classes.
-    pub fn probabilities(&self, features: &[f64; FEATURES]) -> [f64; CLASSES] {
-        self.probabilities_of(&self.standard(features))
-    }
-
-    fn standard(&self, features: &[f64; FEATURES]) -> [f64; FEATURES + 1] {
-        std::array::from_fn(|k| match self.scale.get(k) {
-            Some((mean, deviation)) => (features[k] - mean) / deviation,
-            None => 1.0,
-        })
-    }
-
-    fn probabilities_of(&self, input: &[f64; FEATURES + 1]) -> [f64; CLASSES] {
-        let logits = self.weights.map(|row| row.iter().zip(input).map(|(w, x)| w * x).sum::<f64>());
-        let total = log_sum_exp(&logits);
-        logits.map(|logit| (logit - total).exp())
-    }
+/// Fits pairs of features and class, every class of equal weight.
+pub fn fit(slices: &[([f64; FEATURES], usize)]) -> LogisticRegression {
+    let (rows, classes): (Vec<Vec<f64>>, Vec<usize>) =
+        slices.iter().map(|(features, class)| (features.to_vec(), *class)).unzip();
+    let mut sizes = [0usize; CLASSES];
+    classes.iter().for_each(|class| sizes[*class] += 1);
+    let shares: Vec<f64> = classes.iter().map(|class| 1.0 / sizes[*class] as f64).collect();
+    LogisticRegression::fit(&rows, &classes, &shares, DECAY)
 }
 
 #[cfg(test)]
@@ -139,7 +89,7 @@ mod tests {
             let all = numbers.flat_map(|n| (0..CLASSES).map(move |class| (class, n)));
             all.map(|(class, n)| (features(&slice(class, n)), class)).collect()
         };
-        let model = LinearModel::fit(&of(0..20));
+        let model = fit(&of(0..20));
         for (x, class) in of(20..30) {
             let probabilities = model.probabilities(&x);
             assert!((probabilities.iter().sum::<f64>() - 1.0).abs() < 1e-9);
@@ -151,7 +101,7 @@ mod tests {
     fn without_a_difference_all_classes_are_as_likely_however_many_slices_they_have() {
         let x = [1.0; FEATURES];
         let slices: Vec<_> = [0, 0, 0, 0, 1, 2].map(|class| (x, class)).into();
-        let probabilities = LinearModel::fit(&slices).probabilities(&x);
+        let probabilities = fit(&slices).probabilities(&x);
         assert!(probabilities.iter().all(|p| (p - 1.0 / 3.0).abs() < 1e-6), "{probabilities:?}");
     }
 }

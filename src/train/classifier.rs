@@ -228,13 +228,13 @@ impl Objective for Stage<'_> {
     }
 
     /// The segmentation network's weights by name, module S fresh (docs/method.md, 2.5).
-    fn start(&self) -> StateDict {
+    fn start(&mut self) -> Result<StateDict, TrainError> {
         let fresh = fresh_state(&self.architecture, self.config.seed);
         let mut state = fresh.filtered(|name| name.starts_with("s2new"));
         let kept = |name: &str| !name.starts_with("s2new") && !name.starts_with("roi_heads.mask");
         state.tensors.extend(self.base.state.clone().filtered(kept).tensors);
         state.anchors = Some(self.architecture.anchors.clone());
-        state
+        Ok(state)
     }
 
     fn init(&self, weights: &StateDict, device: &Device) -> Result<MaskRcnn, WeightsError> {

@@ -354,6 +354,9 @@ pub struct ImageClassifierTraining {
     pub batch: usize,
     /// Steps of the whole run. Default: 860
     pub steps: u64,
+    /// Weight decay of a linear layer fitted to the body's features, from which training begins. Default: it begins with
+    /// random numbers
+    pub probe: Option<f64>,
     /// Share of the features that are zeroed. Default: 0.3
     pub dropout: f64,
     /// Share of the label that is spread over all classes. Default: 0.1
@@ -387,6 +390,7 @@ impl Default for ImageClassifierTraining {
             freeze: Freeze::None,
             batch: 16,
             steps: 860,
+            probe: None,
             dropout: 0.3,
             label_smoothing: 0.1,
             lone_source: 0.5,

@@ -12,6 +12,8 @@ use crate::dataset::classes::ClassDataset;
 use crate::image::preprocess::letterbox;
 use crate::image::{CtSlice, NetworkInput};
 use crate::inference::model::{CALIBRATION, IMAGE_SIDE, TRAINING_IMAGE_CLASSIFIER};
+use crate::logistic_regression::LogisticRegression;
+use crate::network::cpu_values::to_cpu_vec;
 use crate::network::image_classifier::PREFIX;
 use crate::network::pretrained::{BackboneError, Taken, load_backbone};
 use crate::network::{ImageClassifier, ImageClassifierConfig, StateDict, WeightsError};
@@ -29,7 +31,7 @@ use crate::train::run::{Execution, Objective, Outcome, Plan, TrainError, run};
 /// Name of the one loss.
 pub const LOSS_NAMES: [&str; 1] = ["class"];
 /// Kept pictures are larger than the network's by this factor, so that a part of them can be magnified.
-const ROOM: f32 = 1.375;
+const KEPT: f32 = 1.375;
 
 /// A fresh network for `config`, its body from `backbone` if there is one.
 ///
@@ -62,6 +64,19 @@ fn network_of(
 /// A picture of a run: which slice, and the values of the network's input.
 type Drawn = Result<Arc<(usize, Vec<f32>)>, DatasetError>;
 
+/// Logits by features: what begins as the linear layer.
+fn set_linear_layer(state: &mut StateDict, model: &LogisticRegression) {
+    let (slopes, constants): (Vec<Vec<f64>>, Vec<f64>) = model.coefficients().into_iter().unzip();
+    let numbers = |values: &[f64]| values.iter().map(|value| *value as f32).collect();
+    for (name, values) in
+        [("fc.weight", numbers(&slopes.concat())), ("fc.bias", numbers(&constants))]
+    {
+        if let Some(parameter) = state.tensors.get_mut(&format!("{PREFIX}{name}")) {
+            parameter.values = values;
+        }
+    }
+}
+
 /// A run.
 struct Classification<'a> {
     dataset: ClassDataset,
@@ -72,6 +87,40 @@ struct Classification<'a> {
     classes: Vec<usize>,
     calibration: String,
     source: Option<Receiver<Drawn>>,
+}
+
+impl Classification<'_> {
+    /// The start with the linear layer that fits the features of the body (Kumar 2022): it learns first what the body
+    /// sees already, and the body then moves less.
+    fn probed(&self, decay: f64) -> Result<StateDict, TrainError> {
+        let (config, dataset) = (self.config, &self.dataset);
+        let network = network_of(config, &self.start, self.device)?;
+        let mut rows = Vec::with_capacity(dataset.files.len());
+        for files in dataset.files.chunks(config.batch) {
+            let input = |file| {
+                let picture = letterbox(&dataset.read(file)?, kept_side(config.side));
+                let picture = Transform::NONE.apply_square(picture, config.side);
+                Ok(NetworkInput::unscaled(&picture).normalised())
+            };
+            let inputs: Vec<Vec<f32>> =
+                files.par_iter().map(input).collect::<Result<_, TrainError>>()?;
+            let dims = [files.len(), 3, config.side, config.side];
+            let images = Tensor::from_data(TensorData::new(inputs.concat(), dims), self.device);
+            let features = to_cpu_vec(network.features(images));
+            let width = features.len() / files.len();
+            let row = |row: &[f32]| row.iter().map(|value| f64::from(*value)).collect();
+            rows.extend(features.chunks_exact(width).map(row));
+        }
+        let mut state = self.start.clone();
+        let model = LogisticRegression::fit(&rows, &self.classes, self.weights, decay);
+        set_linear_layer(&mut state, &model);
+        Ok(state)
+    }
+}
+
+/// Side of the pictures that are kept for a network that sees squares of `side`.
+fn kept_side(side: usize) -> usize {
+    (side as f32 * KEPT).round() as usize
 }
 
 impl Objective for Classification<'_> {
@@ -88,8 +137,11 @@ impl Objective for Classification<'_> {
         Plan { steps, learning_rate, optimizer: self.config.optimizer(), average }
     }
 
-    fn start(&self) -> StateDict {
-        self.start.clone()
+    fn start(&mut self) -> Result<StateDict, TrainError> {
+        match self.config.probe {
+            Some(decay) => self.probed(decay),
+            None => Ok(self.start.clone()),
+        }
     }
 
     fn init(&self, weights: &StateDict, device: &Device) -> Result<ImageClassifier, WeightsError> {
@@ -101,7 +153,7 @@ impl Objective for Classification<'_> {
     }
 
     fn begin(&mut self, step: u64) -> Result<(), TrainError> {
-        let side = (self.config.side as f32 * ROOM).round() as usize;
+        let side = kept_side(self.config.side);
         self.calibration = untested(&self.dataset)?;
         let read = |file| Ok(letterbox(&self.dataset.read(file)?, side));
         let pictures: Vec<CtSlice> =

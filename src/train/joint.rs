@@ -133,7 +133,7 @@ impl Objective for Joint<'_> {
     }
 
     /// The detector's weights; the heads of the class are fresh unless they are there, too.
-    fn start(&self) -> StateDict {
+    fn start(&mut self) -> Result<StateDict, TrainError> {
         let mut weights = fresh_state(&self.architecture, self.config.detector.seed);
         let fits = |name: &str| {
             self.from.is_some_and(|from| {
@@ -159,7 +159,7 @@ impl Objective for Joint<'_> {
                 weights.tensors.insert(name, parameter.clone());
             }
         }
-        weights
+        Ok(weights)
     }
 
     fn init(&self, weights: &StateDict, device: &Device) -> Result<MaskRcnn, WeightsError> {

@@ -185,7 +185,10 @@ pub trait Objective {
     }
 
     /// The weights of a new run.
-    fn start(&self) -> StateDict;
+    ///
+    /// # Errors
+    /// If the data that they are fitted to cannot be read.
+    fn start(&mut self) -> Result<StateDict, TrainError>;
 
     /// The network with these weights, its gradients recorded where it learns.
     ///
@@ -302,18 +305,21 @@ pub fn run<O: Objective>(
     let Execution { folder, device, limits, mut validation, report } = execution;
     let started = Instant::now();
     let Plan { steps, learning_rate, optimizer, average } = objective.plan();
-    let saved = resume(folder, objective)?.unwrap_or_else(|| {
-        let weights = objective.start();
-        let average = if average > 0.0 { weights.clone() } else { StateDict::default() };
-        let progress = SavedProgress {
-            step: 0,
-            config: objective.config().clone(),
-            base: objective.base().map(str::to_owned),
-            seconds: 0.0,
-            validations: ValidationHistory::default(),
-        };
-        Saved { weights, average, optimizer: StateDict::default(), progress }
-    });
+    let saved = match resume(folder, objective)? {
+        Some(saved) => saved,
+        None => {
+            let weights = objective.start()?;
+            let average = if average > 0.0 { weights.clone() } else { StateDict::default() };
+            let progress = SavedProgress {
+                step: 0,
+                config: objective.config().clone(),
+                base: objective.base().map(str::to_owned),
+                seconds: 0.0,
+                validations: ValidationHistory::default(),
+            };
+            Saved { weights, average, optimizer: StateDict::default(), progress }
+        }
+    };
     let SavedProgress { mut step, seconds: before, mut validations, .. } = saved.progress;
     let mut adam = Adam::resume(optimizer, step, &saved.optimizer);
     let mut average = (average > 0.0).then(|| WeightAverage::new(average, saved.average));

@@ -88,12 +88,12 @@ impl Objective for Detection<'_> {
         Plan { steps, learning_rate, optimizer: self.config.optimizer(), average }
     }
 
-    fn start(&self) -> StateDict {
+    fn start(&mut self) -> Result<StateDict, TrainError> {
         let fresh = || fresh_state(&self.architecture, self.config.seed);
         let weights = self.from.cloned().unwrap_or_else(fresh);
         // Other networks of the file that a run starts from are no part of it.
         let own = ["backbone.", "rpn.", "roi_heads."];
-        weights.filtered(|name| own.iter().any(|part| name.starts_with(part)))
+        Ok(weights.filtered(|name| own.iter().any(|part| name.starts_with(part))))
     }
 
     fn init(&self, weights: &StateDict, device: &Device) -> Result<MaskRcnn, WeightsError> {
@@ -168,7 +168,8 @@ pub fn step_times(
     });
     let architecture = architecture(config);
     let mut detection = Detection { open, from: None, config, architecture, device, slices: None };
-    let mut network = detection.init(&detection.start(), device)?;
+    let weights = detection.start()?;
+    let mut network = detection.init(&weights, device)?;
     let mut adam = Adam::new(config.optimizer());
     detection.begin(0)?;
     let mut times = Vec::with_capacity(all);

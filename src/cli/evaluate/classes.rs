@@ -21,7 +21,7 @@ use crate::evaluate::bootstrap::Estimate;
 use crate::evaluate::class_tables;
 use crate::evaluate::classification::{self, ClassificationResult, Classified};
 use crate::evaluate::comparison::{differences, paired};
-use crate::evaluate::controls::{FEATURES, LinearModel, features};
+use crate::evaluate::controls::{FEATURES, features, fit};
 use crate::evaluate::coverage as accuracy;
 use crate::evaluate::tables::Evaluation;
 use crate::figures::{
@@ -205,7 +205,7 @@ impl EvaluateControls {
             bail!("{}: its patient is in --train, too; such slices measure nothing", file.name);
         }
         let pairs: Vec<_> = training.iter().map(|(file, x)| (*x, file.class.index())).collect();
-        let model = LinearModel::fit(&pairs);
+        let model = fit(&pairs);
         let slices: Vec<Classified> = test
             .into_iter()
             .map(|(file, x)| {

@@ -60,6 +60,10 @@ pub struct TrainImageClassifier {
     /// Steps; 15 % of them warm up [default: 860]
     #[arg(long)]
     steps: Option<u64>,
+    /// Begin with the linear layer that fits the features of the --backbone, with this weight decay, instead of random
+    /// numbers. Then small learning rates do: --learning-rate 1e-4 --body-rate 1
+    #[arg(long, value_name = "DECAY", requires = "backbone")]
+    probe: Option<f64>,
     /// Share of the features that are zeroed [default: 0.3]
     #[arg(long)]
     dropout: Option<f64>,
@@ -130,6 +134,8 @@ impl TrainImageClassifier {
         if self.steps.is_some() {
             config.learning_rate.warmup = config.steps * 15 / 100;
         }
+        config.probe = self.probe.or(config.probe);
+        ensure!(config.probe.is_none_or(|decay| decay > 0.0), "--probe must be positive");
         set(&mut config.dropout, &self.dropout);
         set(&mut config.label_smoothing, &self.label_smoothing);
         set(&mut config.lone_source, &self.lone_source);
