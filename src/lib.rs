@@ -1,10 +1,13 @@
 //! Finds ground-glass and consolidation lesions on chest CT slices and estimates whether a slice
 //! shows a healthy lung, common pneumonia or COVID-19. For research only, not a medical device.
 //!
+//! Bottom up:
+//!
 //! | module | what it does |
 //! |---|---|
+//! | [`classes`] | classes of slices and kinds of lesions |
+//! | [`statistics`], [`logistic_regression`], [`sha256`], [`unknown_name`] | quantiles; a linear model; hashes; the error of a word that names nothing known |
 //! | [`detection`] | boxes, anchors, suppression, proposals, detections, RoI sampling, masks: plain Rust |
-//! | [`classes`] | the three classes of a slice |
 //! | [`kernels`] | CPU arithmetic on plain slices |
 //! | [`image`] | from a PNG, JPEG, DICOM or NIfTI file to the network's input; phantoms |
 //! | [`network`] | Mask R-CNN and COVID-CT-Mask-Net on burn, and their weights |
@@ -12,9 +15,9 @@
 //! | [`inference`] | slice in, report out, on a CPU or a GPU; model list; self-test |
 //! | [`export`] | a report as pictures, masks, tables, DICOM, HTML |
 //! | `dataset` | slices with drawn lesions or classes (native only) |
-//! | `train` | losses and the two training stages (native only) |
-//! | `evaluate` | average precision, sensitivities, RoI distributions, the paper's tables (native only) |
 //! | `figures` | charts as SVG and PNG (native only) |
+//! | `train` | losses and the training stages (native only) |
+//! | `evaluate` | average precision, sensitivities, RoI distributions, the paper's tables (native only) |
 //! | `cli` | the command line (native only) |
 //! | [`web`] | the page and its workers; what needs a browser is wasm only |
 //!

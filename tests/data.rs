@@ -91,6 +91,31 @@ fn exported_weights_are_a_backbone_and_come_back_to_the_bit() {
 }
 
 #[test]
+fn a_probed_classifier_begins_with_what_its_backbone_tells() {
+    let folder = phantoms("30");
+    let (lesions, classes) = (at(&folder, "data/lesions/train"), at(&folder, "data/classes"));
+    succeed(&train(&lesions, &at(&folder, "first"), &["--steps", "1"]));
+    let (model, backbone) = (at(&folder, "first/model.bpk"), at(&folder, "backbone.safetensors"));
+    succeed(&["export", &model, "--format", "safetensors", "--out", &backbone]);
+    let list = format!("{classes}/train_COVIDx_CT.txt");
+    // Nothing moves: the loss is that of the beginning.
+    let loss = |name: &str, probe: &[&str]| -> f64 {
+        let out = at(&folder, name);
+        let words = "train image-classifier --steps 1 --learning-rate 0 --norm frozen --side 64 --batch 30 --dropout 0 \
+            --label-smoothing 0 --augment none --average 0";
+        let options = ["--data", &classes, "--list", &list, "--backbone", &backbone, "--out", &out];
+        succeed(&[&words.split_whitespace().collect::<Vec<_>>()[..], &options, probe].concat());
+        let losses = fs::read_to_string(format!("{out}/losses.csv")).unwrap();
+        losses.lines().nth(1).unwrap().split(',').nth(1).unwrap().parse().unwrap()
+    };
+    let (plain, probed) = (loss("plain", &[]), loss("probed", &["--probe", "0.01"]));
+    assert!(probed < 0.8 * plain.min(3f64.ln()), "{plain} {probed}");
+    let said =
+        fail(&["train", "image-classifier", "--data", &classes, "--out", "x", "--probe", "1"]);
+    assert!(said.contains("--backbone"), "{said}");
+}
+
+#[test]
 fn what_predict_writes_as_coco_can_be_trained_on() {
     let folder = phantoms("15");
     let images = at(&folder, "data/lesions/train/imgs");
