@@ -6,7 +6,7 @@
 //! | module | what it does |
 //! |---|---|
 //! | [`classes`] | classes of slices and kinds of lesions |
-//! | [`statistics`], [`logistic_regression`], [`sha256`], [`unknown_name`] | quantiles; a linear model; hashes; the error of a word that names nothing known |
+//! | [`statistics`], `logistic_regression`, [`sha256`], [`unknown_name`] | quantiles; a linear model; hashes; the error of a word that names nothing known |
 //! | [`detection`] | boxes, anchors, suppression, proposals, detections, RoI sampling, masks: plain Rust |
 //! | [`kernels`] | CPU arithmetic on plain slices |
 //! | [`image`] | from a PNG, JPEG, DICOM or NIfTI file to the network's input; phantoms |
@@ -51,6 +51,7 @@ pub mod figures;
 pub mod image;
 pub mod inference;
 pub mod kernels;
+#[cfg(not(target_arch = "wasm32"))]
 pub mod logistic_regression;
 pub mod network;
 pub mod report;
