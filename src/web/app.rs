@@ -10,7 +10,7 @@ use crate::image::Window;
 use crate::web::browser;
 use crate::web::components::{
     About, Bench, Exports, FileHeader, Footer, InputError, LesionList, Lungs, Probabilities,
-    Problems, Regions, SeriesPanel, SliceCanvas, SliceInput, Status,
+    Problems, Regions, SeriesFindings, SeriesPanel, SliceCanvas, SliceInput, Status,
 };
 use crate::web::session::Session;
 use crate::web::state::{Action, Display, State, Step};
@@ -139,6 +139,9 @@ fn App() -> Html {
                     <SeriesPanel state={state.clone()} session={(*session).clone()} />
                 }
                 <div class="panel">
+                    if state.contents.slices() > 1 {
+                        <SeriesFindings state={state.clone()} session={(*session).clone()} />
+                    }
                     { findings(&state, on_highlight, on_threshold, on_force) }
                     if !state.reports.is_empty() {
                         <Exports state={state.clone()} session={(*session).clone()} />

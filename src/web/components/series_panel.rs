@@ -1,22 +1,15 @@
 //! Walks through the slices of the opened series and runs them.
 
-use gloo::timers::callback::Timeout;
 use wasm_bindgen::JsCast;
 use web_sys::{HtmlInputElement, HtmlSelectElement};
 use yew::prelude::*;
 
 use crate::report::SliceReport;
-use crate::report::series::SeriesReport;
-use crate::web::components::JoinedLesions;
 use crate::web::messages::reader::OpenedSeries;
-use crate::web::sentences::series_summary;
 use crate::web::session::Session;
 use crate::web::state::State;
 use crate::web::texts::{counted, text};
-use crate::web::warnings::words;
 
-/// Milliseconds without a change after which a series is summed up.
-const SETTLED_MS: u32 = 200;
 /// Height of the strip of lesion areas.
 const STRIP: f64 = 20.0;
 
@@ -33,17 +26,6 @@ pub struct Props {
 #[component]
 pub fn SeriesPanel(props: &Props) -> Html {
     let state = &props.state;
-    let series_start = state.contents.series_of(state.shown).map(|(_, first)| first);
-    // It counts the pixels of every mask: once a result, and not while the threshold is being moved.
-    let summary = use_state(|| None::<SeriesReport>);
-    {
-        let (state, summary) = (state.clone(), summary.clone());
-        let dependencies = (state.reports.clone(), state.threshold, series_start);
-        use_effect_with(dependencies, move |_| {
-            let wait = Timeout::new(SETTLED_MS, move || summary.set(state.series_report()));
-            move || drop(wait)
-        });
-    }
     let Some((series, first)) = state.contents.series_of(state.shown) else {
         return Html::default();
     };
@@ -61,7 +43,7 @@ pub fn SeriesPanel(props: &Props) -> Html {
         })
     };
     let on_series = {
-        let (show, contents) = (show.clone(), state.contents.clone());
+        let contents = state.contents.clone();
         Callback::from(move |event: Event| {
             let select = event.target().and_then(|t| t.dyn_into::<HtmlSelectElement>().ok());
             let index = select.map_or(0, |select| select.selected_index().max(0) as usize);
@@ -116,20 +98,9 @@ pub fn SeriesPanel(props: &Props) -> Html {
                             {counted!("series.run_other", left)}
                         }
                     </button>
-                    <span>{text!("series.done", done = count - left, count = count)}</span>
-                } else {
-                    <p class="series-summary">{summary.as_ref().map(series_summary)}</p>
                 }
+                <span>{text!("series.done", done = count - left, count = count)}</span>
             </div>
-            if let Some(summary) = summary.as_ref() {
-                <JoinedLesions
-                    lesions={summary.joined_lesions.clone()}
-                    on_slice={Callback::from(move |slice: usize| show(first + slice))}
-                />
-            }
-            for warning in series.warnings.iter() {
-                <p class="warning">{text!("warning", warning = words(warning))}</p>
-            }
         </section>
     }
 }
