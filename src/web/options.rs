@@ -1,5 +1,8 @@
 //! What the address of the page asks for.
 
+/// The lowest score computed: the slider leaves out more without asking the network again.
+pub const LOWEST_SCORE: f32 = 0.05;
+
 /// `?device=`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Device {
@@ -106,7 +109,7 @@ impl PageOptions {
             embed: get("embed").is_some_and(|value| value != "0"),
             threshold: get("threshold")
                 .map(|text| number(&text) as f32)
-                .filter(|value| (crate::web::state::LOWEST_SCORE..1.0).contains(value)),
+                .filter(|value| (LOWEST_SCORE..1.0).contains(value)),
         }
     }
 }

@@ -104,6 +104,8 @@ mod tests {
             diameter_mm: None,
             largest_slice: 0,
         };
+        // The page keeps a number and its sign on one line.
+        let series_summary = |series: &SeriesReport| series_summary(series).replace('\u{a0}', " ");
         let mut series = SeriesReport::new("series".into(), 0, &[], None, Vec::new());
         assert_eq!(series_summary(&series), series.summary());
         series.distance_mm = Some(2.5);

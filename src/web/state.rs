@@ -16,9 +16,6 @@ use crate::web::options::Device;
 use crate::web::texts::{self, counted};
 use crate::web::view::View;
 
-/// The lowest score computed: the slider leaves out more without asking the network again.
-pub const LOWEST_SCORE: f32 = 0.05;
-
 /// A slice on the canvas.
 #[derive(Clone, Debug, PartialEq)]
 pub struct RenderedSlice {

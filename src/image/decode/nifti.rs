@@ -426,7 +426,7 @@ mod tests {
     #[test]
     fn a_volume_without_orientation_is_read_with_a_warning() {
         let slices = read(&volume(None)).unwrap();
-        assert_eq!(slices.warnings, [Warning::UnknownOrientation]);
+        assert_eq!(slices.warnings[0], Warning::UnknownOrientation);
         assert_eq!(slices.headers()[0].plane, None);
     }
 

@@ -7,7 +7,7 @@ use yew::prelude::*;
 
 use crate::classes::LesionKind;
 use crate::report::{Lesion, SliceReport};
-use crate::web::state::LOWEST_SCORE;
+use crate::web::options::LOWEST_SCORE;
 use crate::web::texts::{decimal, text};
 
 /// Properties of the component.

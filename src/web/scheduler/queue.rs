@@ -5,9 +5,8 @@ use std::collections::VecDeque;
 use crate::image::CtSlice;
 use crate::inference::Settings;
 use crate::web::messages::worker::Request;
-use crate::web::options::Device;
+use crate::web::options::{Device, LOWEST_SCORE};
 use crate::web::scheduler::{Command, Job, Scheduler, Timer, Worker};
-use crate::web::state::LOWEST_SCORE;
 use crate::web::state::{Action, Phase};
 use crate::web::texts::text;
 

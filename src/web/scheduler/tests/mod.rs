@@ -177,6 +177,10 @@ impl Page {
         );
     }
 
+    fn newest_worker(&self) -> u32 {
+        *self.workers.keys().last().expect("a worker")
+    }
+
     fn batch(&self) -> u32 {
         self.scheduler.batch_number().expect("open files")
     }

@@ -210,7 +210,7 @@ fn a_model_that_is_chosen_while_files_are_opened_does_not_end_their_opening() {
     let batch = page.batch();
     page.read(Read::Opening { batch, file: 0 });
     page.act(|scheduler, _| scheduler.choose_model("other".into(), None));
-    page.ready_with(2, "other");
+    page.ready_with(page.newest_worker(), "other");
     page.read(Read::Opened { batch, contents: series(3) });
     page.settle();
     assert_eq!(page.state.reports.len(), 1);
@@ -228,7 +228,7 @@ fn another_device_keeps_what_was_found_and_computes_what_ran_again() {
     // The last words of the worker that was stopped concern nobody.
     page.say(1, Event::Done { id, report: Box::new(slice_report(&slice, 100.0)) });
     assert_eq!(page.state.reports.keys().copied().collect::<Vec<_>>(), [2]);
-    page.ready(2);
+    page.ready(page.newest_worker());
     page.settle();
     assert_eq!(page.state.reports.len(), 4);
     assert_eq!(page.state.phase, Phase::Idle);
@@ -240,11 +240,11 @@ fn a_model_that_cannot_be_loaded_leaves_the_others_to_choose_from() {
     page.open(2);
     page.settle();
     page.act(|scheduler, _| scheduler.choose_model("other".into(), Some(0)));
-    page.say(2, Event::LoadFailed { message: "not found".into() });
+    page.say(page.newest_worker(), Event::LoadFailed { message: "not found".into() });
     assert_eq!(page.state.phase, Phase::Broken);
     assert_eq!(page.state.models_of_site.len(), 2);
     page.act(|scheduler, _| scheduler.choose_model("model".into(), Some(0)));
-    page.ready_with(3, "model");
+    page.ready_with(page.newest_worker(), "model");
     page.settle();
     assert_eq!(page.state.reports.len(), 1);
     assert!(page.state.error.is_none());
