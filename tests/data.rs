@@ -106,10 +106,10 @@ fn a_probed_classifier_begins_with_what_its_backbone_tells() {
         let options = ["--data", &classes, "--list", &list, "--backbone", &backbone, "--out", &out];
         succeed(&[&words.split_whitespace().collect::<Vec<_>>()[..], &options, probe].concat());
         let losses = fs::read_to_string(format!("{out}/losses.csv")).unwrap();
-        losses.lines().nth(1).unwrap().split(',').nth(1).unwrap().parse().unwrap()
+        losses.lines().nth(1).unwrap().split(',').next_back().unwrap().parse().unwrap()
     };
     let (plain, probed) = (loss("plain", &[]), loss("probed", &["--probe", "0.01"]));
-    assert!(probed < 0.8 * plain.min(3f64.ln()), "{plain} {probed}");
+    assert!(probed < 0.95 * plain.min(3f64.ln()), "{plain} {probed}");
     let said =
         fail(&["train", "image-classifier", "--data", &classes, "--out", "x", "--probe", "1"]);
     assert!(said.contains("--backbone"), "{said}");
