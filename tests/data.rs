@@ -110,9 +110,10 @@ fn a_probed_classifier_begins_with_what_its_backbone_tells() {
     };
     let (plain, probed) = (loss("plain", &[]), loss("probed", &["--probe", "0.01"]));
     assert!(probed < 0.95 * plain.min(3f64.ln()), "{plain} {probed}");
-    let said =
-        fail(&["train", "image-classifier", "--data", &classes, "--out", "x", "--probe", "1"]);
-    assert!(said.contains("--backbone"), "{said}");
+    let nothing = at(&folder, "nothing");
+    let words = ["train", "image-classifier", "--data", &classes, "--out", &nothing];
+    let said = fail(&[&words[..], &["--backbone", &backbone, "--probe", "0"]].concat());
+    assert!(said.contains("--probe must be positive"), "{said}");
 }
 
 #[test]
