@@ -49,6 +49,29 @@ export type Refusal =
   | { unlike_mean: Unlike }
   | { unlike_contrast: Unlike };
 
+/** What the user should know of a file, or of how it was read. */
+export type Warning =
+  | { copies: number }
+  | "ordered_by_number"
+  | "ordered_by_name"
+  | "not_parallel"
+  | "different_pixel_sizes"
+  | "shifted"
+  | { same_place: number }
+  | { uneven_distances: { least_mm: number; most_mm: number } }
+  /** Degrees from axial. */
+  | { turned: number }
+  | "unknown_units"
+  | { other_units: string }
+  | "no_air"
+  | "unknown_orientation"
+  | "trailing_data"
+  | { other_window: { center: number; width: number } }
+  | "coloured"
+  | "almost_black"
+  | { on_request: Refusal }
+  | "no_region";
+
 /** A lung of the patient, and how much of it lesions cover. */
 export interface Lung {
   area_px: number;
@@ -114,5 +137,8 @@ export interface SliceReport {
   forced: boolean;
   /** Milliseconds of each stage, and `total`. */
   milliseconds: Record<string, number>;
+  /** What the user should know, in words. */
   warnings: string[];
+  /** The same for programs. */
+  warning_codes: Warning[];
 }

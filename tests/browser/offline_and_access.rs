@@ -258,7 +258,8 @@ pub async fn sizes() {
     // reader and one lesion once another 13, checksums, names that never meet and what follows a failure 8, values
     // under the pointer, colours by choice, the first steps and the comparison of GPU and CPU 6, orientation,
     // scale and the file's header 8, of which matrix products without `gemm` gave 6 back, refusals with numbers, lungs and
-    // lesions through slices, which page, reader and worker each read or write, 32.
-    assert!(cpu.max(cpu_without_fma) < 680_000, "{cpu}, {cpu_without_fma}");
-    assert!(gpu < 720_000, "{gpu}");
+    // lesions through slices, which page, reader and worker each read or write, 32; warnings as codes in three languages, the
+    // choice of model and device 13.
+    assert!(cpu.max(cpu_without_fma) < 692_000, "{cpu}, {cpu_without_fma}");
+    assert!(gpu < 733_000, "{gpu}");
 }
