@@ -162,8 +162,8 @@ def page(address, query, flags):
         rows = browser.wait(f"const r = (() => {{ {cells} }})(); return r.length > 0 && r")
         first = browser.wait("return document.querySelector('[data-first-result]').dataset.firstResult")
         title = browser.wait("return document.querySelector('.bench h2').textContent")
-        wanted = "GPU" if "device=gpu" in query else "CPU"
-        assert wanted in title, f"another device computed: {title}"
+        wanted = "gpu" if "device=gpu" in query else "cpu"
+        assert title.split(", ")[1].startswith(wanted), f"another device computed: {title}"
         return dict(rows) | {"first": float(first), "bytes": Handler.sent}
 
 
