@@ -28,8 +28,10 @@ pub fn around(mask: &Mask, neighbours: Neighbours) -> Mask {
         let (x, y) = (place % width, place / width);
         for ny in y.saturating_sub(1)..(y + 2).min(height) {
             for nx in x.saturating_sub(1)..(x + 2).min(width) {
-                if neighbours == Neighbours::Eight || nx == x || ny == y {
-                    stack.push(ny * width + nx);
+                let next = ny * width + nx;
+                let is_neighbour = neighbours == Neighbours::Eight || nx == x || ny == y;
+                if is_neighbour && !mask.pixels[next] && !around.pixels[next] {
+                    stack.push(next);
                 }
             }
         }
