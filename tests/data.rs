@@ -7,6 +7,9 @@
     reason = "a test fails by panicking"
 )]
 
+#[path = "common/files.rs"]
+#[allow(dead_code, reason = "archives are for other tests")]
+mod files;
 #[path = "common/program.rs"]
 mod program;
 
@@ -21,6 +24,7 @@ use groundglass::network::StateDict;
 use groundglass::network::pretrained::BODY;
 use serde_json::Value;
 
+use self::files::nifti;
 use self::program::{at, command, fail, phantoms, succeed};
 
 /// A run of a few steps from fresh weights; the average would be those.
@@ -146,41 +150,14 @@ fn what_predict_writes_as_coco_can_be_trained_on() {
     assert!(said.contains("nowhere.png is not there"), "{said}");
 }
 
-/// A NIfTI-1 volume of 16-bit values, 1 mm apart, first axis towards `direction` of the patient's left.
-fn write_nifti(path: &Path, slices: &[Vec<i16>], side: usize, direction: f32) {
-    let mut header = vec![0u8; 352];
-    let mut put =
-        |place: usize, bytes: &[u8]| header[place..place + bytes.len()].copy_from_slice(bytes);
-    put(0, &348i32.to_le_bytes());
-    for (k, size) in
-        [3, side as i16, side as i16, slices.len() as i16, 1, 1, 1, 1].into_iter().enumerate()
-    {
-        put(40 + 2 * k, &size.to_le_bytes());
-    }
-    put(70, &4i16.to_le_bytes());
-    put(72, &16i16.to_le_bytes());
-    for k in 0..4 {
-        put(76 + 4 * k, &1f32.to_le_bytes());
-    }
-    put(108, &352f32.to_le_bytes());
-    put(112, &1f32.to_le_bytes());
-    put(254, &1i16.to_le_bytes());
+/// A volume of slices 1 mm apart, first axis towards `direction` of the patient's left.
+fn write_volume(path: &Path, slices: &[Vec<i16>], side: usize, direction: f32) {
     let origin = if direction > 0.0 { 1.0 - side as f32 } else { 0.0 };
-    for (row, values) in
-        [[direction, 0.0, 0.0, origin], [0.0, -1.0, 0.0, 0.0], [0.0, 0.0, 1.0, 0.0]]
-            .into_iter()
-            .enumerate()
-    {
-        for (k, value) in values.into_iter().enumerate() {
-            put(280 + 16 * row + 4 * k, &value.to_le_bytes());
-        }
-    }
-    put(344, b"n+1\0");
-    for value in slices.iter().flatten() {
-        header.extend(value.to_le_bytes());
-    }
+    let affine = [[direction, 0.0, 0.0, origin], [0.0, -1.0, 0.0, 0.0], [0.0, 0.0, 1.0, 0.0]];
+    let size = [side as i16, side as i16, slices.len() as i16];
+    let bytes = nifti(size, [1.0; 3], Some(affine), slices.iter().flatten().copied());
     fs::create_dir_all(path.parent().unwrap()).unwrap();
-    fs::write(path, header).unwrap();
+    fs::write(path, bytes).unwrap();
 }
 
 #[test]
@@ -201,14 +178,19 @@ fn pairs_of_volumes_can_be_trained_on_whatever_way_they_lie() {
     };
     let volumes = folder.path().join("volumes");
     let place = |part: &str, name: &str| volumes.join(part).join(name);
-    write_nifti(&place("imagesTr", "a_0000.nii"), &vec![hounsfield.clone(); 2], side, -1.0);
+    write_volume(&place("imagesTr", "a_0000.nii"), &vec![hounsfield.clone(); 2], side, -1.0);
     // The label's first axis runs the other way.
-    write_nifti(&place("labelsTr", "a.nii"), &vec![mirrored(&labels); 2], side, 1.0);
-    write_nifti(&place("imagesTr", "b_0000.nii"), &vec![hounsfield.clone(); 2], side, -1.0);
-    write_nifti(&place("labelsTr", "b.nii"), &vec![labels.clone(); 3], side, -1.0);
-    write_nifti(&place("imagesTr", "c.nii"), &vec![hounsfield.clone(); 1], side, -1.0);
-    write_nifti(&place("labelsTr", "c.nii"), &[labels.iter().map(|l| l * 7).collect()], side, -1.0);
-    write_nifti(&place("imagesTr", "d.nii"), &vec![hounsfield; 1], side, -1.0);
+    write_volume(&place("labelsTr", "a.nii"), &vec![mirrored(&labels); 2], side, 1.0);
+    write_volume(&place("imagesTr", "b_0000.nii"), &vec![hounsfield.clone(); 2], side, -1.0);
+    write_volume(&place("labelsTr", "b.nii"), &vec![labels.clone(); 3], side, -1.0);
+    write_volume(&place("imagesTr", "c.nii"), &vec![hounsfield.clone(); 1], side, -1.0);
+    write_volume(
+        &place("labelsTr", "c.nii"),
+        &[labels.iter().map(|l| l * 7).collect()],
+        side,
+        -1.0,
+    );
+    write_volume(&place("imagesTr", "d.nii"), &vec![hounsfield; 1], side, -1.0);
     let (volumes, out) = (volumes.display().to_string(), at(&folder, "run"));
     let shown = succeed(&train(&volumes, &out, &["--steps", "2"]));
     for expected in [

@@ -1,7 +1,7 @@
 //! What can go wrong around the page: storage, other tabs, the background, many slices.
 
 use std::collections::BTreeMap;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use groundglass::report::Report;
 use serde_json::json;
@@ -50,6 +50,11 @@ pub async fn two_tabs() {
     let site = Site::serve(BTreeMap::new());
     let visitor = with_opened(&site, &files).await;
     visitor.press("Run the other 3 slices").await;
+    // What a tab shows can be read from another one that way alone.
+    let told = "const tell = () => localStorage.setItem('shown', document.body.innerText);
+        new MutationObserver(tell).observe(document.body, { subtree: true, childList: true, characterData: true });
+        tell();";
+    visitor.client.execute(told, Vec::new()).await.expect("an observer");
     let first = visitor.client.window().await.expect("this tab");
     let other = visitor.client.new_window(true).await.expect("another tab");
     visitor.client.switch_to_window(other.handle).await.expect("the other tab");
@@ -57,10 +62,15 @@ pub async fn two_tabs() {
     visitor.wait_for("Ready.", 2 * SOON).await;
     visitor.press("Healthy phantom").await;
     visitor.wait_for("Done:", SOON).await;
-    tokio::time::sleep(std::time::Duration::from_secs(5)).await;
+    let is_done = || async {
+        let shown =
+            visitor.client.execute("return localStorage.getItem('shown')", Vec::new()).await;
+        shown.expect("a text").to_string().contains("of 4 slices have lesions.")
+    };
+    visitor.until("it continued unseen", SOON, is_done).await;
     visitor.client.switch_to_window(first).await.expect("the first tab");
     let shown = visitor.text("body").await.unwrap_or_default();
-    assert!(shown.contains("of 4 slices have lesions."), "it continued unseen: {shown}");
+    assert!(shown.contains("of 4 slices have lesions."), "{shown}");
     visitor.leave().await;
 }
 
@@ -128,13 +138,20 @@ pub async fn killed_programs() {
     visitor.wait_for("of 6 slices have lesions.", SOON).await;
     assert_shows(&visitor, &native(&files[3])).await;
     // One that breaks while nothing runs leaves nothing that seems to run.
+    const READERS: &str =
+        "return window.workers.filter(([name]) => name.includes('reader')).length";
+    let readers = || async {
+        let count = visitor.client.execute(READERS, Vec::new()).await.expect("a count");
+        count.as_u64().expect("a count")
+    };
+    let before = readers().await;
     visitor.client.execute(KILL, vec![json!("reader")]).await.expect("a killed reader");
+    visitor.until("another reader", SOON, || async { readers().await > before }).await;
     let is_at_rest = || async {
         let status = visitor.status().await;
         !status.contains("Opening")
             && visitor.text("body").await.unwrap_or_default().contains("Done:")
     };
-    tokio::time::sleep(Duration::from_secs(2)).await;
     visitor.until("nothing seems to run", SOON, is_at_rest).await;
     assert_eq!(visitor.alert().await, None);
     visitor.leave().await;

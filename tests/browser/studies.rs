@@ -1,14 +1,13 @@
 //! Whole studies: series, archives, volumes, and the way through them.
 
 use std::collections::BTreeMap;
-use std::io::Write;
 use std::path::{Path, PathBuf};
 
 use groundglass::image::Study;
 use groundglass::image::slice::Values;
 use groundglass::report::Report;
 
-use super::common::{self, dicom::write_series};
+use super::common::{self, dicom::write_series, files::zip_of};
 use super::site::Site;
 use super::visitor::Visitor;
 use super::{SOON, assert_shows, native, ready_on_cpu, with_opened};
@@ -86,15 +85,12 @@ async fn header_of_the_file(visitor: &Visitor) {
 
 pub async fn a_zip() {
     let folder = tempfile::tempdir().expect("a folder");
-    let mut archive = zip::ZipWriter::new(std::io::Cursor::new(Vec::new()));
-    for file in write_series(folder.path(), 3, 21) {
-        let options = zip::write::SimpleFileOptions::default();
-        archive.start_file(format!("scan/{}", file.display()), options).expect("an entry");
-        archive.write_all(&std::fs::read(&file).expect("a slice")).expect("an entry");
-    }
-    archive.start_file("notes.txt", zip::write::SimpleFileOptions::default()).expect("an entry");
-    archive.write_all(b"no slice").expect("an entry");
-    let bytes = archive.finish().expect("an archive").into_inner();
+    let slice = |file: PathBuf| {
+        (format!("scan/{}", file.display()), std::fs::read(&file).expect("a slice"))
+    };
+    let slices = write_series(folder.path(), 3, 21).into_iter().map(slice);
+    let members = slices.chain([("notes.txt".to_owned(), b"no slice".to_vec())]);
+    let bytes = zip_of(members, zip::CompressionMethod::Deflated);
     let path = folder.path().join("scan.zip");
     std::fs::write(&path, bytes).expect("a written file");
     let site = Site::serve(BTreeMap::new());

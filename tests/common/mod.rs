@@ -4,6 +4,7 @@
 #![allow(clippy::expect_used, clippy::panic, reason = "a test fails by panicking")]
 
 pub mod dicom;
+pub mod files;
 
 use std::path::{Path, PathBuf};
 

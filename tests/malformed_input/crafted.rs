@@ -1,6 +1,6 @@
 //! Files crafted to kill, to hang, to fill the memory, or to be read as what they are not.
 
-use std::io::{Cursor, Write};
+use std::io::Write;
 use std::sync::atomic::Ordering;
 use std::time::Instant;
 
@@ -9,6 +9,7 @@ use groundglass::image::decode::{AllFormats, Budget, Formats};
 
 use crate::attack::*;
 use crate::common::dicom::{Small, rle};
+use crate::common::files::zip_of;
 use crate::samples::*;
 
 /// A JPEG header of any size and precision with a scan that is hardly there.
@@ -200,12 +201,8 @@ fn headers_within_a_picture_cannot_hide_others() {
 #[test]
 fn what_is_refused_takes_nothing_from_the_budget() {
     let mut budget = Budget::new(1 << 20);
-    let mut writer = zip::ZipWriter::new(Cursor::new(Vec::new()));
-    for name in ["a", "b"] {
-        writer.start_file(name, zip::write::SimpleFileOptions::default()).unwrap();
-        writer.write_all(&vec![0; 700 << 10]).unwrap();
-    }
-    let bomb = writer.finish().unwrap().into_inner();
+    let large = vec![0; 700 << 10];
+    let bomb = zip_of([("a", &large), ("b", &large)], zip::CompressionMethod::Deflated);
     assert!(AllFormats::open(&bomb, &mut budget).is_err());
     assert_eq!(budget.left(), 1 << 20);
     let mut wide = nifti();

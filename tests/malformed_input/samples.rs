@@ -1,10 +1,11 @@
 //! Small whole files of every kind.
 
-use std::io::{Cursor, Write};
+use std::io::Write;
 
 use base64::Engine;
 
 use crate::common::dicom::{JPEG_2000, SIDE, Small, rle};
+use crate::common::files;
 
 pub fn grey(side: u32) -> image::GrayImage {
     image::GrayImage::from_fn(side, side, |x, y| image::Luma([(x * 3 + y * 5) as u8]))
@@ -104,20 +105,8 @@ pub fn syntaxes() -> Vec<(&'static str, Vec<u8>, u16)> {
 
 /// 40 x 36 x 3 voxels of 16 bits.
 pub fn nifti() -> Vec<u8> {
-    let mut bytes = vec![0u8; 352];
-    bytes[..4].copy_from_slice(&348i32.to_le_bytes());
-    for (k, size) in [3i16, 40, 36, 3, 1, 1, 1, 1].iter().enumerate() {
-        bytes[40 + 2 * k..][..2].copy_from_slice(&size.to_le_bytes());
-    }
-    bytes[70..74].copy_from_slice(&[4, 0, 16, 0]);
-    for (k, size) in [1.0f32, 0.5, 0.75, 2.0].iter().enumerate() {
-        bytes[76 + 4 * k..][..4].copy_from_slice(&size.to_le_bytes());
-    }
-    bytes[108..112].copy_from_slice(&352f32.to_le_bytes());
-    bytes[252] = 1;
-    bytes[344..348].copy_from_slice(b"n+1\0");
-    bytes.extend((0..40 * 36 * 3).flat_map(|i: u16| (i % 900).to_le_bytes()));
-    bytes
+    let values = (0..40 * 36 * 3).map(|index| index % 900);
+    files::nifti([40, 36, 3], [0.5, 0.75, 2.0], None, values)
 }
 
 pub fn gzip(bytes: &[u8]) -> Vec<u8> {
@@ -127,10 +116,5 @@ pub fn gzip(bytes: &[u8]) -> Vec<u8> {
 }
 
 pub fn zip_archive() -> Vec<u8> {
-    let mut writer = zip::ZipWriter::new(Cursor::new(Vec::new()));
-    for (name, bytes) in [("a/1.png", png()), ("a/2.dcm", dicom(16))] {
-        writer.start_file(name, zip::write::SimpleFileOptions::default()).unwrap();
-        writer.write_all(&bytes).unwrap();
-    }
-    writer.finish().unwrap().into_inner()
+    files::zip_of([("a/1.png", png()), ("a/2.dcm", dicom(16))], zip::CompressionMethod::Deflated)
 }

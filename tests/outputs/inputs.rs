@@ -1,11 +1,11 @@
 //! Files and folders that are damaged, odd, or no files at all.
 
 use std::fs;
-use std::io::Write;
 use std::os::unix::fs::symlink;
 use std::process::Command;
 
 use crate::common::dicom::{Small, write_phantom};
+use crate::common::files::zip_of;
 use crate::{code, predict, report, run, said, sample, two_slices};
 
 #[test]
@@ -31,15 +31,9 @@ fn a_file_that_breaks_a_reader_costs_that_file_alone() {
 #[test]
 fn a_damaged_member_of_an_archive_costs_that_member_alone() {
     let folder = tempfile::tempdir().unwrap();
-    let stored =
-        zip::write::SimpleFileOptions::default().compression_method(zip::CompressionMethod::Stored);
-    let mut writer = zip::ZipWriter::new(std::io::Cursor::new(Vec::new()));
-    for (name, class) in [("s/1.png", "control"), ("s/2.png", "pneumonia"), ("s/3.png", "covid19")]
-    {
-        writer.start_file(name, stored).unwrap();
-        writer.write_all(&fs::read(sample(class)).unwrap()).unwrap();
-    }
-    let mut bytes = writer.finish().unwrap().into_inner();
+    let members = [("s/1.png", "control"), ("s/2.png", "pneumonia"), ("s/3.png", "covid19")];
+    let members = members.map(|(name, class)| (name, fs::read(sample(class)).unwrap()));
+    let mut bytes = zip_of(members, zip::CompressionMethod::Stored);
     let second = fs::read(sample("pneumonia")).unwrap();
     let place = bytes.windows(64).position(|part| part == &second[1000..1064]).unwrap();
     bytes[place] ^= 0xff;

@@ -1,11 +1,11 @@
 //! Where outputs go, and what is never written over.
 
 use std::fs;
-use std::io::Write;
 use std::path::Path;
 use std::process::Command;
 
 use crate::common::dicom::{Small, rle};
+use crate::common::files::zip_of;
 use crate::{code, names, run, said, sample, two_slices};
 
 #[test]
@@ -63,15 +63,12 @@ fn names_in_an_archive_do_not_choose_where_files_go() {
     let folder = tempfile::tempdir().unwrap();
     let inside = folder.path().join("a/b/c");
     fs::create_dir_all(&inside).unwrap();
-    let mut writer = zip::ZipWriter::new(std::io::Cursor::new(Vec::new()));
     let long = format!("{}.png", "n".repeat(300));
-    for name in
-        ["../../victim/sub/../1.png", "../../victim/sub/../2.png", "../.x.png", &long, "CON.png"]
-    {
-        writer.start_file(name, zip::write::SimpleFileOptions::default()).unwrap();
-        writer.write_all(&fs::read(sample("covid19")).unwrap()).unwrap();
-    }
-    fs::write(inside.join("x.zip"), writer.finish().unwrap().into_inner()).unwrap();
+    let members =
+        ["../../victim/sub/../1.png", "../../victim/sub/../2.png", "../.x.png", &long, "CON.png"];
+    let slice = fs::read(sample("covid19")).unwrap();
+    let members = members.map(|name| (name, &slice));
+    fs::write(inside.join("x.zip"), zip_of(members, zip::CompressionMethod::Deflated)).unwrap();
     let output = run(&inside, &["x.zip", "--nifti", "out", "--masks", "out", "--overlay", "out"]);
     code(&output, 0);
     assert_eq!(names(&inside), ["out", "x.zip"]);
