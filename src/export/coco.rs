@@ -11,9 +11,13 @@ pub fn coco(report: &Report) -> Value {
     let mut images = Vec::new();
     for (index, slice) in report.slices.iter().enumerate() {
         let image = index + 1;
-        images.push(json!({
+        let mut of_slice = json!({
             "id": image, "file_name": slice.source, "width": slice.width, "height": slice.height,
-        }));
+        });
+        if let Some(corrections) = slice.corrections_summary() {
+            of_slice["corrections"] = corrections.into();
+        }
+        images.push(of_slice);
         for lesion in &slice.lesions {
             let b = lesion.bbox;
             let mut annotation = json!({
@@ -28,12 +32,16 @@ pub fn coco(report: &Report) -> Value {
             if let Some(mask) = &lesion.mask {
                 annotation["segmentation"] = json!(mask);
             }
+            if !lesion.origin.is_model() {
+                annotation["origin"] = json!(lesion.origin);
+            }
             annotations.push(annotation);
         }
     }
+    let edited = if report.is_corrected() { " and edited by a reader" } else { "" };
     json!({
         "info": {
-            "description": format!("groundglass: lesions found by a program. {}", report.notice),
+            "description": format!("groundglass: lesions found by a program{edited}. {}", report.notice),
             "version": env!("CARGO_PKG_VERSION"),
             "model": report.model,
         },

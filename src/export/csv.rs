@@ -3,7 +3,7 @@
 use crate::classes::SliceClass;
 use crate::report::{Lesion, Report, SliceReport};
 
-const COLUMNS: [&str; 25] = [
+const COLUMNS: [&str; 27] = [
     "source",
     "width",
     "height",
@@ -29,6 +29,8 @@ const COLUMNS: [&str; 25] = [
     "right_lung_affected_px",
     "left_lung_px",
     "left_lung_affected_px",
+    "origin",
+    "corrections",
 ];
 
 /// The table, with a line of column names, as specified by RFC 4180.
@@ -96,6 +98,8 @@ fn record(report: &Report, slice: &SliceReport, lesion: Option<(usize, &Lesion)>
         ),
         None => row.extend([const { String::new() }; 4]),
     }
+    row.push(lesion.map(|(_, lesion)| lesion.origin.key().to_owned()).unwrap_or_default());
+    row.push(text(&slice.corrections_summary().unwrap_or_default()));
     row
 }
 

@@ -28,7 +28,8 @@ pub fn html(
     let mut shown = 0;
     let mut slices = Vec::new();
     for (index, slice) in report.slices.iter().enumerate() {
-        let wanted = !slice.lesions.is_empty() || report.slices.len() == 1;
+        let has_something = !slice.lesions.is_empty() || slice.corrections.is_some();
+        let wanted = has_something || report.slices.len() == 1;
         let png = if wanted && shown < MOST_PICTURES { picture(index) } else { None };
         shown += usize::from(png.is_some());
         if wanted {
@@ -50,6 +51,7 @@ pub fn html(
                 p.notice {
                     strong { (report.notice) }
                     " Lesions were found and classes estimated by a program, which is often wrong."
+                    @if report.is_corrected() { " Edited by a reader where that is said." }
                 }
                 (models(report))
                 (summary(report))
@@ -179,10 +181,12 @@ fn of_slice(slice: &SliceReport, png: Option<&[u8]>) -> Markup {
                             Some(area) => (format!("{area:.0} mm²")),
                             None => (format!("{} px", lesion.area_px)),
                         }
+                        @if let Some(origin) = lesion.origin.summary() { ", " (origin) }
                     }
                 }
             }
         }
+        @if let Some(corrections) = slice.corrections_summary() { p { (corrections) "." } }
         @if let Some(lungs) = &slice.lungs {
             p {
                 "Lungs covered by lesions: " (format!("{:.1} %", lungs.affected_share() * 100.0))

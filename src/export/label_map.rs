@@ -1,7 +1,15 @@
 //! Masks as pictures: 0 background, 1 ground glass or lesion, 2 consolidation.
 
 use crate::classes::LesionKind;
-use crate::report::SliceReport;
+use crate::report::{NOTICE, SliceReport};
+
+/// What stands in a picture of a slice for programs that show comments.
+pub fn comment(slice: &SliceReport) -> String {
+    match slice.corrections_summary() {
+        Some(corrections) => format!("{NOTICE} {corrections}."),
+        None => NOTICE.into(),
+    }
+}
 
 /// The classes as a PNG whose palette shows them to people and whose values programs read.
 ///
@@ -14,7 +22,7 @@ pub fn png(slice: &SliceReport) -> Result<Vec<u8>, png::EncodingError> {
     encoder.set_depth(png::BitDepth::Eight);
     let palette = [[0; 3], LesionKind::GroundGlass.rgb(), LesionKind::Consolidation.rgb()];
     encoder.set_palette(palette.concat());
-    encoder.add_text_chunk("Comment".into(), crate::report::NOTICE.into())?;
+    encoder.add_text_chunk("Comment".into(), comment(slice))?;
     encoder.write_header()?.write_image_data(&slice.label_map())?;
     Ok(bytes)
 }

@@ -59,6 +59,10 @@ pub fn mask_volume(
     header.put(112, &1f32.to_le_bytes());
     header.put(123, &[UNITS]);
     header.put(148, format!("groundglass masks. {NOTICE}").as_bytes());
+    if slices.iter().any(|slice| slice.corrections.is_some()) {
+        // `aux_file`, of 24 bytes: the description has no room left.
+        header.put(228, b"edited by a reader");
+    }
     if let Some(plane) = first {
         // Scanner coordinates; towards right and front where DICOM counts to left and back.
         header.put(254, &1i16.to_le_bytes());

@@ -3,8 +3,9 @@
 use image::{Rgb, RgbImage};
 
 use crate::detection::mask::contour::contours;
+use crate::export::label_map::comment;
 use crate::image::CtSlice;
-use crate::report::{Lesion, NOTICE, SliceReport};
+use crate::report::{Lesion, SliceReport};
 
 /// Share of the lesion's colour inside its mask.
 const OPACITY: f32 = 0.35;
@@ -36,7 +37,7 @@ pub fn png(slice: &CtSlice, report: &SliceReport) -> Result<Vec<u8>, png::Encodi
     let mut bytes = Vec::new();
     let mut encoder = png::Encoder::new(&mut bytes, picture.width(), picture.height());
     encoder.set_color(png::ColorType::Rgb);
-    encoder.add_text_chunk("Comment".into(), NOTICE.into())?;
+    encoder.add_text_chunk("Comment".into(), comment(report))?;
     let mut writer = encoder.write_header()?;
     writer.write_image_data(picture.as_raw())?;
     writer.finish()?;

@@ -100,7 +100,7 @@ mod tests {
     use crate::classes::LesionKind;
     use crate::detection::BBox;
     use crate::image::Refusal;
-    use crate::report::{Lesion, ModelsInfo, SliceReport};
+    use crate::report::{Lesion, ModelsInfo, Origin, SliceReport};
 
     /// Slices of which every second cannot be read.
     struct Half;
@@ -145,6 +145,7 @@ mod tests {
                 area_px: 1,
                 area_mm2: None,
                 mask: None,
+                origin: Origin::Model,
             };
             let nothing = SliceReport::refused(&slice(index), Refusal::NoLung, Default::default());
             SliceReport { lesions: vec![lesion], ..nothing }

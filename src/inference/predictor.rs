@@ -28,7 +28,7 @@ use crate::network::heads::{BOX_HEAD_FEATURES, MASK_SIDE};
 use crate::report::lungs::LungsSlice;
 use crate::report::regions::RankedRegion;
 use crate::report::verdict::Calibration;
-use crate::report::{ClassProbabilities, Lesion, ModelsInfo, Report, SliceReport};
+use crate::report::{ClassProbabilities, Lesion, ModelsInfo, Origin, Report, SliceReport};
 
 /// What was found on a slice.
 #[derive(Clone, Debug)]
@@ -255,6 +255,7 @@ impl<B: Backend> Predictor<B> {
             milliseconds: BTreeMap::new(),
             warnings: Warning::sentences(&warnings),
             warning_codes: warnings,
+            corrections: None,
         };
         if report.segmented {
             let labels = report.label_map();
@@ -418,6 +419,7 @@ fn lesion(
         area_px,
         area_mm2: slice.spacing_mm.map(|[row, column]| area_px as f64 * row * column),
         mask: Some(Rle::encode(&mask)),
+        origin: Origin::Model,
     };
     (lesion, mask)
 }

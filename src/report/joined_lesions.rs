@@ -233,8 +233,7 @@ impl Groups {
 mod tests {
     use super::*;
     use crate::classes::SliceClass;
-    use crate::detection::mask::connected_components::{bounding_box, connected_components};
-    use crate::detection::mask::rle::Rle;
+    use crate::detection::mask::connected_components::connected_components;
     use crate::image::Refusal;
     use crate::image::phantom::draw;
     use proptest::prelude::*;
@@ -242,14 +241,8 @@ mod tests {
     const SIDE: usize = 8;
 
     fn lesion(mask: &Mask, label: LesionKind) -> Lesion {
-        Lesion {
-            label,
-            score: 0.9,
-            bbox: bounding_box(mask).unwrap_or(BBox::new(0.0, 0.0, 0.0, 0.0)),
-            area_px: mask.area(),
-            area_mm2: None,
-            mask: Some(Rle::encode(mask)),
-        }
+        let bare = Lesion { score: 0.9, ..Lesion::drawn(label) };
+        bare.with_mask(mask, None).unwrap_or(bare)
     }
 
     /// Slices whose lesions are the connected regions of `pixels`, row by row, slice by slice.

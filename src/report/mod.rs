@@ -1,5 +1,6 @@
 //! What was found: on a slice, in a series, in all files; and the verdict on a slice's class.
 
+pub mod corrections;
 pub mod joined_lesions;
 pub mod lung_volume;
 pub mod lungs;
@@ -12,5 +13,5 @@ pub mod whole;
 
 pub use probabilities::ClassProbabilities;
 pub use series::SeriesReport;
-pub use slice::{Contradiction, Lesion, SliceReport};
+pub use slice::{Contradiction, Lesion, Origin, ReaderClass, SliceReport};
 pub use whole::{FileError, ModelInfo, ModelsInfo, NOTICE, Report, SCHEMA};

@@ -4,9 +4,10 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
-use crate::classes::LesionKind;
-use crate::detection::BBox;
+use crate::classes::{LesionKind, SliceClass};
+use crate::detection::mask::connected_components::bounding_box;
 use crate::detection::mask::rle::Rle;
+use crate::detection::{BBox, Mask};
 use crate::image::{CtSlice, Refusal, Warning};
 use crate::report::lungs::LungsSlice;
 use crate::report::probabilities::ClassProbabilities;
@@ -29,6 +30,84 @@ pub struct Lesion {
     pub area_mm2: Option<f64>,
     /// The mask, as pycocotools reads it.
     pub mask: Option<Rle>,
+    /// Where it comes from; left out in JSON if the model found it and no reader changed it.
+    #[serde(default, skip_serializing_if = "Origin::is_model")]
+    pub origin: Origin,
+}
+
+impl Lesion {
+    /// One that a reader draws: its score is 1.
+    pub fn drawn(label: LesionKind) -> Self {
+        let (bbox, mask, origin) = (BBox::default(), None, Origin::Reader);
+        Self { label, score: 1.0, bbox, area_px: 0, area_mm2: None, mask, origin }
+    }
+
+    /// The same with another mask and the box around it; `None` if nothing is in the mask. Pixels are as far apart as
+    /// `spacing_mm` says, between rows and between columns.
+    pub fn with_mask(&self, mask: &Mask, spacing_mm: Option<[f64; 2]>) -> Option<Self> {
+        let (bbox, area_px) = (bounding_box(mask)?, mask.area());
+        let area_mm2 = spacing_mm.map(|[row, column]| area_px as f64 * row * column);
+        let mask = Some(Rle::encode(mask));
+        Some(Self { bbox, area_px, area_mm2, mask, ..self.clone() })
+    }
+}
+
+/// Where a lesion of a report comes from.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Origin {
+    /// The model found it.
+    #[default]
+    Model,
+    /// The model found it, and a reader changed its outline or its kind.
+    Edited,
+    /// A reader drew it.
+    Reader,
+}
+
+impl Origin {
+    /// Whether no reader changed it.
+    pub fn is_model(&self) -> bool {
+        *self == Self::Model
+    }
+
+    /// Its name in JSON and CSV.
+    pub fn key(self) -> &'static str {
+        match self {
+            Self::Model => "model",
+            Self::Edited => "edited",
+            Self::Reader => "reader",
+        }
+    }
+
+    /// In words; `None` if no reader changed it.
+    pub fn summary(self) -> Option<&'static str> {
+        match self {
+            Self::Model => None,
+            Self::Edited => Some("edited by a reader"),
+            Self::Reader => Some("drawn by a reader"),
+        }
+    }
+}
+
+/// A class that a reader gave.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ReaderClass {
+    /// The class.
+    pub class: SliceClass,
+    /// Why, in the reader's words.
+    pub note: String,
+}
+
+/// How a corrected report differs from the model's.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct Corrections {
+    /// The lesions that the model found.
+    pub model_lesions: Vec<Lesion>,
+    /// How many of them were rejected.
+    pub rejected: usize,
+    /// The class that the reader gave.
+    pub class: Option<ReaderClass>,
 }
 
 /// What was found on one slice.
@@ -79,6 +158,9 @@ pub struct SliceReport {
     /// The same for programs.
     #[serde(default)]
     pub warning_codes: Vec<Warning>,
+    /// What a reader corrected; left out in JSON if nothing.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub corrections: Option<Corrections>,
 }
 
 fn yes() -> bool {
@@ -146,11 +228,15 @@ impl SliceReport {
             milliseconds,
             warnings: Warning::sentences(&slice.warnings),
             warning_codes: slice.warnings.clone(),
+            corrections: None,
         }
     }
 
-    /// Whether verdict and lesions contradict each other.
+    /// Whether verdict and lesions contradict each other. What a reader corrected is no longer the program's to judge.
     pub fn contradiction(&self) -> Option<Contradiction> {
+        if self.corrections.is_some() {
+            return None;
+        }
         let signs = self.verdict.filter(|_| self.segmented)?.finding.signs()?;
         match (signs, self.lesions.is_empty()) {
             (true, true) => Some(Contradiction::SignsWithoutLesions),
@@ -173,6 +259,25 @@ impl SliceReport {
             verdict.finding.summary(),
             verdict.pneumonia * 100.0
         ))
+    }
+
+    /// What a reader corrected, in words; `None` if nothing.
+    pub fn corrections_summary(&self) -> Option<String> {
+        let corrections = self.corrections.as_ref()?;
+        let count = |origin| self.lesions.iter().filter(|lesion| lesion.origin == origin).count();
+        let mut summary = format!(
+            "Edited by a reader: {} lesions rejected, {} changed, {} drawn",
+            corrections.rejected,
+            count(Origin::Edited),
+            count(Origin::Reader)
+        );
+        if let Some(ReaderClass { class, note }) = &corrections.class {
+            summary += &format!("; class given by the reader: {}", class.name());
+            if !note.is_empty() {
+                summary += &format!(" ({note})");
+            }
+        }
+        Some(summary)
     }
 
     /// The same with the lesions whose score is over `threshold`: what a prediction with that threshold
@@ -199,6 +304,7 @@ impl SliceReport {
             logits: self.logits,
             segmented: self.segmented,
             lungs: self.lungs.clone(),
+            corrections: self.corrections.clone(),
         };
         if above.lesions.len() < self.lesions.len() {
             let labels = above.label_map();
@@ -227,7 +333,6 @@ impl SliceReport {
 mod tests {
     use super::*;
     use crate::classes::SliceClass;
-    use crate::detection::Mask;
     use crate::image::lungs::{Lungs, Midline};
     use crate::image::phantom::draw;
 
@@ -240,7 +345,8 @@ mod tests {
         let mask = mask(columns);
         let bbox = BBox::new(0.0, 0.0, 10.0, 4.0);
         let (area_px, mask) = (mask.area(), Some(Rle::encode(&mask)));
-        Lesion { label: LesionKind::Lesion, score, bbox, area_px, area_mm2: None, mask }
+        let (label, origin) = (LesionKind::Lesion, Origin::Model);
+        Lesion { label, score, bbox, area_px, area_mm2: None, mask, origin }
     }
 
     fn slice() -> SliceReport {

@@ -63,6 +63,11 @@ pub struct Report {
 }
 
 impl Report {
+    /// Whether a reader corrected any slice.
+    pub fn is_corrected(&self) -> bool {
+        self.slices.iter().any(|slice| slice.corrections.is_some())
+    }
+
     /// An empty report.
     pub fn new(model: ModelsInfo, device: &str) -> Self {
         Self {

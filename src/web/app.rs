@@ -7,10 +7,12 @@ use web_sys::{File, HtmlInputElement};
 use yew::prelude::*;
 
 use crate::image::Window;
+use crate::report::corrections::Correction;
 use crate::web::browser;
+use crate::web::brush::Editing;
 use crate::web::components::{
-    About, Bench, Exports, FileHeader, Footer, InputError, LesionList, Lungs, Probabilities,
-    Problems, Regions, SeriesFindings, SeriesPanel, SliceCanvas, SliceInput, Status,
+    About, Bench, Corrections, Exports, FileHeader, Footer, InputError, LesionList, Lungs,
+    Probabilities, Problems, Regions, SeriesFindings, SeriesPanel, SliceCanvas, SliceInput, Status,
 };
 use crate::web::session::Session;
 use crate::web::state::{Action, Display, State, Step};
@@ -46,7 +48,9 @@ fn App() -> Html {
     };
     let on_files = {
         let (session, dispatch) = (session.clone(), state.dispatcher());
+        let edits = state.edits.clone();
         Callback::from(move |files: Result<Vec<(String, File)>, InputError>| match files {
+            Ok(_) if !browser::may_discard(&edits) => (),
             Ok(files) => session.open(files),
             Err(error) => dispatch.dispatch(Action::Failed(error.to_string())),
         })
@@ -80,15 +84,40 @@ fn App() -> Html {
         Callback::from(move |()| session.force(shown))
     };
     let on_key = {
-        let session = session.clone();
+        let (session, state_of_keys) = (session.clone(), state.clone());
         Callback::from(move |event: KeyboardEvent| {
             // In a field it belongs to the field.
             let is_in_field = event.target_dyn_into::<HtmlInputElement>().is_some();
-            if event.key() == "Escape" && !is_in_field {
-                session.cancel();
+            if is_in_field {
+                return;
             }
+            let control = event.ctrl_key() || event.meta_key();
+            match (event.key().to_lowercase().as_str(), control, event.shift_key()) {
+                ("escape", false, _) => session.cancel(),
+                ("z", true, false) => {
+                    session.step_through_edits(
+                        &state_of_keys,
+                        state_of_keys.edits.next_undo(),
+                        &Action::Undo,
+                    );
+                }
+                ("z", true, true) | ("y", true, false) => {
+                    session.step_through_edits(
+                        &state_of_keys,
+                        state_of_keys.edits.next_redo(),
+                        &Action::Redo,
+                    );
+                }
+                _ => return,
+            }
+            event.prevent_default();
         })
     };
+    // Corrections are lost with the page: the browser asks first.
+    use_effect_with(state.edits.is_empty(), |is_empty| {
+        let listener = if *is_empty { None } else { browser::ask_before_leaving() };
+        move || drop(listener)
+    });
     let on_window = {
         let (session, shown) = (session.clone(), state.shown);
         Callback::from(move |window| session.show(shown, window))
@@ -142,7 +171,7 @@ fn App() -> Html {
                     if state.contents.slices() > 1 {
                         <SeriesFindings state={state.clone()} session={(*session).clone()} />
                     }
-                    { findings(&state, on_highlight, on_threshold, on_force) }
+                    { findings(&state, &session, on_highlight, on_threshold, on_force) }
                     if !state.reports.is_empty() {
                         <Exports state={state.clone()} session={(*session).clone()} />
                     }
@@ -177,13 +206,24 @@ fn viewer(
 ) -> Html {
     let Some(picture) = state.picture.clone() else { return Html::default() };
     let report = state.report().filter(|_| picture.slice == state.shown);
+    let on_editing = {
+        let dispatch = state.dispatcher();
+        Callback::from(move |editing| dispatch.dispatch(Action::Edit(Some(editing))))
+    };
+    let on_stroke = {
+        let dispatch = state.dispatcher();
+        Callback::from(move |stroke| dispatch.dispatch(Action::Correct(Correction::Paint(stroke))))
+    };
     html! {
         <SliceCanvas
             {picture}
             {report}
             scores={state.scores.get(&state.shown).cloned()}
-            highlighted={state.highlighted}
+            highlighted={state.highlighted.or(state.chosen_lesion())}
             display={state.display}
+            editing={state.editing}
+            {on_editing}
+            {on_stroke}
             {on_display}
             window={state.window}
             {on_window}
@@ -195,6 +235,7 @@ fn viewer(
 /// What was found on it.
 fn findings(
     state: &UseReducerHandle<State>,
+    session: &Session,
     on_highlight: Callback<Option<usize>>,
     on_threshold: Callback<f32>,
     on_force: Callback<()>,
@@ -202,6 +243,13 @@ fn findings(
     let is_shown = state.picture.as_ref().is_some_and(|picture| picture.slice == state.shown);
     let Some(report) = state.report().filter(|_| is_shown) else { return Html::default() };
     let model = state.model.as_ref();
+    let on_choose = state.editing.map(|editing| {
+        let (dispatch, ids) = (state.dispatcher(), state.lesion_ids.clone());
+        Callback::from(move |index: usize| {
+            let lesion = ids.get(index).copied();
+            dispatch.dispatch(Action::Edit(Some(Editing { lesion, ..editing })));
+        })
+    });
     html! {
         <div class="findings">
             if report.classes.is_some() || report.refusal.is_some() {
@@ -217,7 +265,10 @@ fn findings(
                 highlighted={state.highlighted}
                 {on_highlight}
                 {on_threshold}
+                chosen={state.chosen_lesion()}
+                {on_choose}
             />
+            <Corrections state={state.clone()} session={session.clone()} />
             if let Some(lungs) = &report.lungs {
                 <Lungs lungs={lungs.clone()} />
             }

@@ -1,5 +1,6 @@
 //! What the browser tells: address, graphics adapter, downloads. Works in pages and workers.
 
+use gloo::events::{EventListener, EventListenerOptions};
 use gloo::timers::callback::Timeout;
 use js_sys::{Array, Function, Promise, Reflect, Uint8Array};
 use wasm_bindgen::prelude::Closure;
@@ -7,8 +8,10 @@ use wasm_bindgen::{JsCast, JsValue};
 use wasm_bindgen_futures::JsFuture;
 use web_sys::{Blob, BlobPropertyBag, File, HtmlAnchorElement, Url, UrlSearchParams};
 
+use crate::web::edits::Edits;
 use crate::web::messages::worker::Download;
 use crate::web::options::{PageOptions, Theme};
+use crate::web::texts::text;
 
 /// Time that a graphics driver has to say whether it is there.
 const ADAPTER_TIMEOUT_MS: u32 = 10_000;
@@ -305,4 +308,22 @@ pub async fn copy(text: &str) -> Result<(), String> {
         JsFuture::from(promise).await.map(|_| ())
     }
     write(text).await.map_err(|error| describe(&error))
+}
+
+/// Whether corrections, if there are any, may be lost: the user is asked.
+pub fn may_discard(edits: &Edits) -> bool {
+    let ask = |window: web_sys::Window| {
+        window.confirm_with_message(&text!("correct.discard")).unwrap_or(true)
+    };
+    edits.is_empty() || web_sys::window().is_none_or(ask)
+}
+
+/// As long as what it returns lives, the browser asks before the page is left.
+pub fn ask_before_leaving() -> Option<EventListener> {
+    let options = EventListenerOptions::enable_prevent_default();
+    web_sys::window().map(|window| {
+        EventListener::new_with_options(&window, "beforeunload", options, |event| {
+            event.prevent_default();
+        })
+    })
 }

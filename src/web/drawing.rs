@@ -1,14 +1,15 @@
 //! Drawing a slice with its lesions on a canvas.
 
 use wasm_bindgen::{Clamped, JsCast, JsValue};
-use web_sys::{CanvasRenderingContext2d, HtmlCanvasElement, ImageData, Path2d};
+use web_sys::{CanvasRenderingContext2d, HtmlCanvasElement, HtmlElement, ImageData, Path2d};
 
 use crate::detection::mask::contour::{Polygon, contours};
 use crate::detection::mask::paste::paste_highest;
 use crate::detection::mask::rle::Rle;
 use crate::export::overlay::score_colour;
 use crate::network::heads::MASK_SIDE;
-use crate::report::SliceReport;
+use crate::report::{Origin, SliceReport};
+use crate::web::brush::{Editing, Tool};
 use crate::web::scale_bar::ScaleBar;
 use crate::web::state::{Display, RenderedSlice};
 use crate::web::texts::decimal;
@@ -177,7 +178,9 @@ pub fn draw_scores(
     let maps: Vec<f32> = scores.iter().map(|score| f32::from(*score) / 255.0).collect();
     let maps = maps.chunks_exact(MASK_SIDE * MASK_SIDE);
     let size = (report.width, report.height);
-    let lesions = report.lesions.iter().map(|lesion| lesion.bbox);
+    // They are the model's, whatever a reader corrected.
+    let own = report.corrections.as_ref().map_or(&report.lesions, |made| &made.model_lesions);
+    let lesions = own.iter().map(|lesion| lesion.bbox);
     let pasted = paste_highest(maps.zip(lesions), MASK_SIDE, size);
     let colour = |score: &f32| {
         let [red, green, blue] = score_colour(if score.is_nan() { 0.0 } else { *score });
@@ -203,8 +206,10 @@ fn draw_pixels(
     view: View,
 ) -> Result<CanvasRenderingContext2d, JsValue> {
     let (width, height) = (width as u32, height as u32);
-    // The page fits the picture into its window by this.
-    canvas.style().set_property("--ratio", &format!("calc({width} / {height})"))?;
+    // The page fits the picture, and what lies on it, into its window by this.
+    let around = canvas.parent_element().ok_or("the canvas lies nowhere")?;
+    let around: HtmlElement = around.dyn_into()?;
+    around.style().set_property("--ratio", &format!("calc({width} / {height})"))?;
     let data = ImageData::new_with_u8_clamped_array_and_sh(Clamped(rgba), width, height)?;
     let document = web_sys::window().and_then(|w| w.document()).ok_or("there is no document")?;
     let plain: HtmlCanvasElement = document.create_element("canvas")?.dyn_into()?;
@@ -215,12 +220,51 @@ fn draw_pixels(
     canvas.set_width((f64::from(width) * DENSITY) as u32);
     canvas.set_height((f64::from(height) * DENSITY) as u32);
     let context = context(canvas)?;
-    let scale = DENSITY * view.zoom;
-    context.scale(scale, scale)?;
-    context.translate(-view.left * f64::from(width), -view.top * f64::from(height))?;
+    look_through(&context, view, (f64::from(width), f64::from(height)))?;
     context.set_image_smoothing_enabled(view.zoom < SQUARES);
     context.draw_image_with_html_canvas_element(&plain, 0.0, 0.0)?;
     Ok(context)
+}
+
+/// From here on places are columns and rows of the slice.
+fn look_through(
+    context: &CanvasRenderingContext2d,
+    view: View,
+    (width, height): (f64, f64),
+) -> Result<(), JsValue> {
+    let scale = DENSITY * view.zoom;
+    let (left, top) = (-view.left * width * scale, -view.top * height * scale);
+    context.set_transform(scale, 0.0, 0.0, scale, left, top)
+}
+
+/// Draws a part of a stroke over the slice, until the lesion that it changes is drawn anew.
+///
+/// # Errors
+/// If the browser gives no canvas.
+pub fn draw_stroke(
+    canvas: &HtmlCanvasElement,
+    picture: &RenderedSlice,
+    display: Display,
+    (from, to): ((f64, f64), (f64, f64)),
+    editing: Editing,
+) -> Result<(), JsValue> {
+    let context = context(canvas)?;
+    let size = (picture.shown.width as f64, picture.shown.height as f64);
+    look_through(&context, display.view, size)?;
+    let [r, g, b] = editing.kind.rgb();
+    let colour = match editing.tool {
+        Tool::Eraser => "black".to_owned(),
+        _ => format!("rgb({r} {g} {b})"),
+    };
+    context.set_stroke_style_str(&colour);
+    context.set_line_width(2.0 * editing.radius);
+    context.set_line_cap("round");
+    context.begin_path();
+    context.move_to(from.0, from.1);
+    context.line_to(to.0, to.1);
+    context.stroke();
+    context.set_line_cap("butt");
+    Ok(())
 }
 
 fn draw_lesions(
@@ -256,7 +300,10 @@ fn draw_lesions(
         context.stroke_rect(x, y, f64::from(bbox.width()), f64::from(bbox.height()));
         context.set_line_dash(&js_sys::Array::new())?;
 
-        let label = format!("{} · {}", index + 1, decimal(lesion.score, 2));
+        let label = match lesion.origin {
+            Origin::Reader => (index + 1).to_string(),
+            _ => format!("{} · {}", index + 1, decimal(lesion.score, 2)),
+        };
         context.set_font(&format!("{}px system-ui, sans-serif", 9.0 * unit));
         let above = if y > 12.0 * unit { y - 3.0 * unit } else { f64::from(bbox.y2) + 9.0 * unit };
         let baseline = labels.place(x, above, unit);

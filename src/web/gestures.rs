@@ -214,7 +214,7 @@ impl PointerTracker {
 }
 
 /// Keys and pointer movements with their meanings, for the help sheet.
-pub fn help() -> [(Text, Text); 16] {
+pub fn help() -> [(Text, Text); 17] {
     [
         (text!("keys.slices"), text!("keys.slices.means")),
         (text!("keys.page"), text!("keys.page.means")),
@@ -230,6 +230,7 @@ pub fn help() -> [(Text, Text); 16] {
         (text!("keys.fill"), text!("keys.fill.means")),
         (text!("keys.scores"), text!("keys.scores.means")),
         (text!("keys.lungs"), text!("keys.lungs.means")),
+        (text!("keys.undo"), text!("keys.undo.means")),
         (text!("keys.tab"), text!("keys.tab.means")),
         (text!("keys.escape"), text!("keys.escape.means")),
     ]

@@ -7,6 +7,8 @@
 //! What needs no browser is compiled and tested natively: what the page shows ([`state`]), who does what
 //! ([`scheduler`]), what is said ([`messages`], [`texts`]), what the address asks for ([`options`]).
 
+pub mod brush;
+pub mod edits;
 pub mod gestures;
 pub mod image_cache;
 pub mod messages;

@@ -8,8 +8,13 @@ use thiserror::Error;
 use crate::image::Window;
 use crate::image::decode::HeaderElement;
 use crate::inference::{Settings, Stage};
+use crate::report::corrections::{
+    Corrected, Correction, CorrectionError, LesionId, SliceCorrections,
+};
 use crate::report::regions::RegionReference;
-use crate::report::{ModelsInfo, Report, SeriesReport, SliceReport};
+use crate::report::{Lesion, ModelsInfo, Report, SeriesReport, SliceReport};
+use crate::web::brush::Editing;
+use crate::web::edits::Edits;
 use crate::web::messages::reader::{OpenedStudy, ShownSlice};
 use crate::web::messages::worker::Download;
 use crate::web::options::Device;
@@ -165,8 +170,18 @@ pub struct State {
     pub picture: Option<RenderedSlice>,
     /// What was found, by slice, at every score.
     pub reports: Rc<BTreeMap<usize, Rc<SliceReport>>>,
-    /// What was found on the shown slice over the threshold, kept: the page asks for it at every movement.
+    /// What was found on the shown slice over the threshold, as corrected; kept: the page asks for it at every movement.
     shown_report: Option<Rc<SliceReport>>,
+    /// Which lesions those of the shown slice are.
+    pub lesion_ids: Rc<[LesionId]>,
+    /// Lesions of the shown slice that a reader rejected.
+    pub rejected: Rc<[(LesionId, Lesion)]>,
+    /// What a reader corrected.
+    pub edits: Rc<Edits>,
+    /// How the shown slice is being corrected; `None` if it is not.
+    pub editing: Option<Editing>,
+    /// Why the last correction was not made.
+    pub correction_error: Option<CorrectionError>,
     /// Mask scores of every lesion of every report, 28 x 28 bytes each.
     pub scores: Rc<BTreeMap<usize, Rc<Vec<u8>>>>,
     /// Lesions with a lower score are left out.
@@ -210,6 +225,11 @@ impl Default for State {
             picture: None,
             reports: Rc::default(),
             shown_report: None,
+            lesion_ids: Rc::default(),
+            rejected: Rc::default(),
+            edits: Rc::default(),
+            editing: None,
+            correction_error: None,
             scores: Rc::default(),
             threshold: Settings::default().score_threshold,
             error: None,
@@ -313,6 +333,14 @@ pub enum Action {
     },
     /// Another score threshold.
     Threshold(f32),
+    /// The shown slice is corrected in another way, or no longer.
+    Edit(Option<Editing>),
+    /// A correction of the shown slice.
+    Correct(Correction),
+    /// The last correction is taken back.
+    Undo,
+    /// What was taken back last is made again.
+    Redo,
     /// Another language is spoken.
     Language(&'static str),
 }
@@ -359,7 +387,33 @@ impl State {
         (count > 0.0).then(|| sum / count)
     }
 
-    /// What was found on the shown slice over the threshold.
+    /// What was found on a slice, whose report at every score is `report`, over the threshold and as corrected.
+    fn corrected(&self, slice: usize, report: &SliceReport) -> Corrected {
+        let nothing = SliceCorrections::default();
+        self.edits.of(slice).unwrap_or(&nothing).corrected(report, self.threshold)
+    }
+
+    /// Area of the lesions of a slice over the threshold, as corrected, in pixels; `None` before it is done.
+    pub fn lesion_area(&self, slice: usize) -> Option<usize> {
+        let report = self.reports.get(&slice)?;
+        let area = |lesions: &[Lesion]| lesions.iter().map(|lesion| lesion.area_px).sum();
+        Some(match self.edits.of(slice) {
+            Some(_) => area(&self.corrected(slice, report).report.lesions),
+            // Without a copy of every mask.
+            None => {
+                let over = report.lesions.iter().filter(|lesion| lesion.score > self.threshold);
+                over.map(|lesion| lesion.area_px).sum()
+            }
+        })
+    }
+
+    /// The place of the lesion that is corrected among those of the shown slice.
+    pub fn chosen_lesion(&self) -> Option<usize> {
+        let chosen = self.editing?.lesion?;
+        self.lesion_ids.iter().position(|id| *id == chosen)
+    }
+
+    /// What was found on the shown slice over the threshold, as corrected.
     pub fn report(&self) -> Option<Rc<SliceReport>> {
         self.shown_report.clone()
     }
@@ -369,7 +423,7 @@ impl State {
         let (series, first) = self.contents.series_of(self.shown)?;
         let reports = self.reports.range(first..first + series.slices.len());
         let found: Vec<SliceReport> =
-            reports.map(|(_, slice)| slice.with_threshold(self.threshold)).collect();
+            reports.map(|(number, slice)| self.corrected(*number, slice).report).collect();
         let (name, warnings) = (series.name.clone(), series.warnings.clone());
         let is_done = found.len() == series.slices.len();
         is_done.then(|| SeriesReport::new(name, first, &found, series.distance_mm, warnings))
@@ -390,7 +444,7 @@ impl State {
             let (own, found): (Vec<usize>, Vec<SliceReport>) = self
                 .reports
                 .range(range.clone())
-                .map(|(number, slice)| (*number, slice.with_threshold(self.threshold)))
+                .map(|(number, slice)| (*number, self.corrected(*number, slice).report))
                 .unzip();
             if found.is_empty() {
                 continue;
@@ -414,11 +468,41 @@ impl State {
                 | Action::Done { .. }
                 | Action::Threshold(_)
                 | Action::ModelChosen(_)
+                | Action::Correct(_)
+                | Action::Undo
+                | Action::Redo
         );
         self.change(action);
         if concerns_report {
-            let report = self.reports.get(&self.shown);
-            self.shown_report = report.map(|report| Rc::new(report.with_threshold(self.threshold)));
+            let shown = self.reports.get(&self.shown);
+            let corrected = shown.map(|report| self.corrected(self.shown, report));
+            (self.lesion_ids, self.rejected) = match &corrected {
+                Some(corrected) => {
+                    (corrected.ids.as_slice().into(), corrected.rejected.as_slice().into())
+                }
+                None => Default::default(),
+            };
+            if let Some(editing) = &mut self.editing {
+                editing.lesion = editing.lesion.filter(|id| self.lesion_ids.contains(id));
+            }
+            self.shown_report = corrected.map(|corrected| Rc::new(corrected.report));
+        }
+    }
+
+    /// Corrections belong to what one model found on one set of files.
+    fn end_editing(&mut self) {
+        (self.edits, self.editing, self.correction_error) = Default::default();
+    }
+
+    fn correct(&mut self, correction: &Correction) {
+        let Some(report) = self.reports.get(&self.shown).cloned() else { return };
+        let made = Rc::make_mut(&mut self.edits).correct(self.shown, correction, &report);
+        self.correction_error = made.err();
+        self.highlighted = None;
+        if let (Ok(lesion), Some(editing)) = (made, &mut self.editing)
+            && !matches!(correction, Correction::Class(_))
+        {
+            editing.lesion = lesion;
         }
     }
 
@@ -436,6 +520,7 @@ impl State {
                 state.chosen_model = Some(name);
                 (state.model, state.card) = (None, None);
                 (state.reports, state.scores) = Default::default();
+                state.end_editing();
                 (state.error, state.notice, state.highlighted) = (None, None, None);
                 (state.cancelled, state.paused) = (false, false);
             }
@@ -453,6 +538,7 @@ impl State {
                 state.picture = None;
                 state.reports = Rc::default();
                 state.scores = Rc::default();
+                state.end_editing();
                 state.window = None;
                 state.display.view = View::default();
                 (state.identifying, state.header) = (None, None);
@@ -477,6 +563,9 @@ impl State {
             Action::Show { slice, window } => {
                 if slice != state.shown {
                     state.highlighted = None;
+                    state.correction_error = None;
+                    state.editing =
+                        state.editing.map(|editing| Editing { lesion: None, ..editing });
                     (state.identifying, state.header) = (None, None);
                 }
                 state.shown = slice;
@@ -530,6 +619,19 @@ impl State {
                 }
             }
             Action::Language(language) => state.language = language,
+            Action::Edit(editing) => {
+                state.editing = editing;
+                state.correction_error = None;
+            }
+            Action::Correct(correction) => state.correct(&correction),
+            Action::Undo => {
+                Rc::make_mut(&mut state.edits).undo();
+                state.correction_error = None;
+            }
+            Action::Redo => {
+                Rc::make_mut(&mut state.edits).redo();
+                state.correction_error = None;
+            }
             Action::Threshold(threshold) => {
                 state.threshold = threshold;
                 state.highlighted = None;
@@ -541,7 +643,9 @@ impl State {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::classes::LesionKind;
     use crate::image::{CtSlice, Refusal};
+    use crate::report::corrections::Stroke;
     use crate::web::messages::reader::OpenedSeries;
 
     fn report() -> Rc<SliceReport> {
@@ -598,6 +702,42 @@ mod tests {
         assert!(state.reports.is_empty() && state.report().is_none() && state.problems.is_empty());
         assert_eq!((state.contents.slices(), state.error, state.window), (0, None, None));
         assert_eq!((state.identifying, state.header, state.picture), (None, None, None));
+    }
+
+    #[test]
+    fn a_stroke_is_seen_in_list_sums_and_exports_and_undone() {
+        let mut state = page();
+        let wide = SliceReport { width: 20, height: 20, ..(*report()).clone() };
+        for slice in 0..3 {
+            let (report, scores) = (Rc::new(wide.clone()), Rc::default());
+            state.apply(Action::Done { slice, report, scores });
+        }
+        state.apply(Action::Edit(Some(Editing::default())));
+        let stroke = Stroke {
+            lesion: None,
+            points: vec![(10.0, 10.0)],
+            radius: 3.0,
+            erases: false,
+            kind: LesionKind::Lesion,
+        };
+        state.apply(Action::Correct(Correction::Paint(stroke.clone())));
+        let area = state.report().unwrap().lesions[0].area_px;
+        assert_eq!((state.lesion_area(0), state.lesion_area(1)), (Some(area), Some(0)));
+        assert_eq!(state.chosen_lesion(), Some(0), "the next stroke goes on with it");
+        assert_eq!(state.series_report().unwrap().slices_with_lesions, 1);
+        assert!(state.whole_report().0.is_corrected());
+        state.apply(Action::Show { slice: 1, window: None });
+        assert_eq!((state.chosen_lesion(), state.report().unwrap().lesions.len()), (None, 0));
+        state.apply(Action::Undo);
+        assert!(!state.whole_report().0.is_corrected());
+        state.apply(Action::Redo);
+        assert!(state.whole_report().0.is_corrected());
+        let beside = Stroke { points: vec![(99.0, 99.0)], ..stroke };
+        state.apply(Action::Correct(Correction::Paint(beside)));
+        assert_eq!(state.correction_error, Some(CorrectionError::NothingChanged));
+        state.apply(Action::Submitted { files: 1 });
+        assert!(state.edits.is_empty() && state.editing.is_none());
+        assert_eq!((state.edits.next_undo(), state.correction_error), (None, None));
     }
 
     #[test]

@@ -8,6 +8,7 @@
 mod attack;
 #[path = "../common/mod.rs"]
 mod common;
+mod corrections;
 mod devices;
 mod offline_and_access;
 mod policy;
@@ -67,6 +68,8 @@ fn main() -> ExitCode {
         trial("a_dicom_slice_is_read_with_its_spacing", a_dicom_slice),
         trial("a_series_is_sorted_run_and_exported", studies::a_series),
         trial("a_zip_is_opened_and_a_change_of_threshold_acts_at_once", studies::a_zip),
+        trial("findings_are_corrected_by_hand_and_files_say_so", corrections::by_hand),
+        trial("corrections_of_a_series_are_undone_where_they_were_made", corrections::in_a_series),
         trial("a_cancelled_series_is_resumed", studies::resuming),
         trial("keys_wheel_and_pointer_move_through_the_slices", studies::the_viewer),
         trial("every_format_is_opened_and_transfer_syntaxes_agree", studies::formats)

@@ -55,7 +55,7 @@ pub async fn offline() {
 }
 
 /// Runs axe-core with the rules of WCAG 2.1 AA and fails with what it finds.
-async fn assert_accessible(visitor: &Visitor, state: &str) {
+pub async fn assert_accessible(visitor: &Visitor, state: &str) {
     let source = std::fs::read_to_string(axe()).expect("axe-core");
     visitor.client.execute(&source, Vec::new()).await.expect("axe-core runs");
     let script = "const done = arguments[arguments.length - 1];

@@ -1,5 +1,6 @@
 //! Binary masks.
 
+pub mod brush;
 pub mod connected_components;
 pub mod contour;
 pub mod holes;

@@ -19,7 +19,7 @@ use crate::export::dicom::elements::{Code, code, decimals, item, sequence, short
 use crate::export::dicom::referable;
 use crate::image::decode::dicom_source::DicomSource;
 use crate::image::plane::is_same_spacing;
-use crate::report::{ModelsInfo, NOTICE, SliceReport};
+use crate::report::{ModelsInfo, NOTICE, Origin, SliceReport};
 
 const ABNORMAL: Code = ("49755003", "SCT", "Morphologically Abnormal Structure");
 const DERIVED_BY_SEGMENTATION: Code = ("113076", "DCM", "Segmentation");
@@ -27,6 +27,9 @@ const SOURCE_FOR_PROCESSING: Code =
     ("121322", "DCM", "Source image for image processing operation");
 /// Slice thickness where neither file nor series tells.
 const THICKNESS_MM: f64 = 1.0;
+
+/// A segment that no program had a part in.
+const MANUAL: &str = "MANUAL";
 
 /// A kind of lesion.
 struct Segment {
@@ -127,7 +130,11 @@ pub fn segmentation(
         text(tags::NUMBER_OF_FRAMES, VR::IS, frames.len().to_string()),
         sequence(
             tags::SEGMENT_SEQUENCE,
-            segments.iter().enumerate().map(|(index, s)| describe(index, *s, models)).collect(),
+            segments
+                .iter()
+                .enumerate()
+                .map(|(index, segment)| describe(index, *segment, slices, models))
+                .collect(),
         ),
         sequence(tags::SHARED_FUNCTIONAL_GROUPS_SEQUENCE, vec![shared(slices)]),
         sequence(tags::PER_FRAME_FUNCTIONAL_GROUPS_SEQUENCE, frames.iter().map(of_frame).collect()),
@@ -218,21 +225,41 @@ fn series(
 fn describe(
     index: usize,
     (kind, segment): (LesionKind, &Segment),
+    slices: &[(&SliceReport, DicomSource)],
     models: &ModelsInfo,
 ) -> InMemDicomObject {
+    let mut lesions =
+        slices.iter().flat_map(|(slice, _)| &slice.lesions).filter(|lesion| lesion.label == kind);
+    let is_corrected = slices.iter().any(|(slice, _)| slice.corrections.is_some());
+    let (algorithm, edited) = match is_corrected {
+        false => ("AUTOMATIC", ""),
+        true if lesions.all(|lesion| lesion.origin == Origin::Reader) => {
+            (MANUAL, ", drawn by a reader")
+        }
+        true => ("SEMIAUTOMATIC", ", edited by a reader"),
+    };
     let model = models.segmentation.as_ref().map_or("unknown model", |model| &model.name);
     let colour = PrimitiveValue::U16(cielab(kind.rgb()).to_vec().into());
-    item([
+    let mut described = item([
         short(tags::SEGMENT_NUMBER, index as u16 + 1),
         text(tags::SEGMENT_LABEL, VR::LO, segment.label),
-        text(tags::SEGMENT_DESCRIPTION, VR::ST, format!("{}. {NOTICE}", segment.description)),
-        text(tags::SEGMENT_ALGORITHM_TYPE, VR::CS, "AUTOMATIC"),
-        text(tags::SEGMENT_ALGORITHM_NAME, VR::LO, format!("groundglass {model}")),
+        text(
+            tags::SEGMENT_DESCRIPTION,
+            VR::ST,
+            format!("{}{edited}. {NOTICE}", segment.description),
+        ),
+        text(tags::SEGMENT_ALGORITHM_TYPE, VR::CS, algorithm),
         code(tags::SEGMENTED_PROPERTY_CATEGORY_CODE_SEQUENCE, ABNORMAL),
         code(tags::SEGMENTED_PROPERTY_TYPE_CODE_SEQUENCE, segment.kind),
         code(tags::ANATOMIC_REGION_SEQUENCE, LUNG),
         DataElement::new(tags::RECOMMENDED_DISPLAY_CIE_LAB_VALUE, VR::US, colour),
-    ])
+    ]);
+    // What a hand drew has no algorithm.
+    if algorithm != MANUAL {
+        let name = format!("groundglass {model}");
+        described.put(text(tags::SEGMENT_ALGORITHM_NAME, VR::LO, name));
+    }
+    described
 }
 
 /// What holds for all frames.

@@ -19,7 +19,7 @@ use crate::export::dicom::elements::{Code, item, sequence, text, uid};
 use crate::export::dicom::referable;
 use crate::image::decode::dicom_source::DicomSource;
 use crate::report::lungs::LungSlice;
-use crate::report::{Lesion, ModelsInfo, NOTICE, SliceReport};
+use crate::report::{Lesion, ModelsInfo, NOTICE, Origin, SliceReport};
 
 const REPORT: Code = ("126000", "DCM", "Imaging Measurement Report");
 const LANGUAGE: Code = ("121049", "DCM", "Language of Content Item and Descendants");
@@ -149,10 +149,16 @@ fn group(
         code_item(Relation::Contains, FINDING, codes::of_kind(lesion.label)),
         code_item(Relation::ConceptModifier, SITE, LUNG),
         outline(REGION, &points, source),
-        num_item(SCORE, f64::from(lesion.score), NO_UNITS),
     ];
+    // What a reader drew has no score.
+    if lesion.origin != Origin::Reader {
+        items.push(num_item(SCORE, f64::from(lesion.score), NO_UNITS));
+    }
     if let Some(area) = lesion.area_mm2 {
         items.push(num_item(AREA, area, SQUARE_MILLIMETRES));
+    }
+    if let Some(origin) = lesion.origin.summary() {
+        items.push(text_item(Relation::Contains, COMMENT, origin));
     }
     if outlines.len() > 1 {
         let parts = format!("The outline is that of the largest of {} parts.", outlines.len());
@@ -167,7 +173,9 @@ fn class_of(
     source: &DicomSource,
     models: &ModelsInfo,
 ) -> Option<InMemDicomObject> {
-    let verdict = slice.verdict_summary()?;
+    let corrections = slice.corrections_summary();
+    let said: Vec<String> = slice.verdict_summary().into_iter().chain(corrections).collect();
+    let verdict = (!said.is_empty()).then(|| said.join(". "))?;
     let place = source.frame.map(|frame| format!(" {frame}")).unwrap_or_default();
     let model = models.classifier.as_ref().map_or("", |model| &model.sha256);
     let tracked = uid(&["class", &source.instance, &place, model, &verdict]);

@@ -52,8 +52,14 @@ pub fn Footer(props: &Props) -> Html {
         let (session, state) = (props.session.clone(), state.clone());
         Callback::from(move |event: Event| {
             let name = chosen(&event).and_then(|index| state.models_of_site.get(index));
-            if let Some(name) = name.filter(|name| state.chosen_model.as_ref() != Some(name)) {
+            let other = name.filter(|name| state.chosen_model.as_ref() != Some(name));
+            let Some(name) = other else { return };
+            if browser::may_discard(&state.edits) {
                 session.choose_model(&state, name.clone());
+            } else if let Some(select) = event.target_dyn_into::<HtmlSelectElement>() {
+                let known = &state.models_of_site;
+                let own = known.iter().position(|name| state.chosen_model.as_ref() == Some(name));
+                select.set_selected_index(own.map_or(-1, |own| own as i32));
             }
         })
     };

@@ -6,7 +6,7 @@ use web_sys::HtmlInputElement;
 use yew::prelude::*;
 
 use crate::classes::LesionKind;
-use crate::report::{Lesion, SliceReport};
+use crate::report::{Lesion, Origin, SliceReport};
 use crate::web::options::LOWEST_SCORE;
 use crate::web::texts::{decimal, text};
 
@@ -23,6 +23,10 @@ pub struct Props {
     pub on_highlight: Callback<Option<usize>>,
     /// Called with another threshold.
     pub on_threshold: Callback<f32>,
+    /// The lesion that is corrected.
+    pub chosen: Option<usize>,
+    /// Called when another is to be corrected; `None` while nothing is.
+    pub on_choose: Option<Callback<usize>>,
 }
 
 fn describe(lesion: &Lesion) -> AttrValue {
@@ -30,7 +34,11 @@ fn describe(lesion: &Lesion) -> AttrValue {
         Some(area) => format!("{area:.0} mm²"),
         None => format!("{} px", lesion.area_px),
     };
-    text!("lesions.item", score = decimal(lesion.score, 2), area = area)
+    match lesion.origin {
+        Origin::Model => text!("lesions.item", score = decimal(lesion.score, 2), area = area),
+        Origin::Edited => text!("lesions.edited", score = decimal(lesion.score, 2), area = area),
+        Origin::Reader => text!("lesions.drawn", area = area),
+    }
 }
 
 /// The name of a kind of lesion.
@@ -79,6 +87,12 @@ pub fn LesionList(props: &Props) -> Html {
                         <button
                             type="button"
                             class={classes!((props.highlighted == Some(index)).then_some("highlighted"))}
+                            aria-pressed={props.on_choose.is_some().then(|| {
+                                AttrValue::from((props.chosen == Some(index)).to_string())
+                            })}
+                            onclick={props.on_choose.as_ref().map(|on_choose| {
+                                on_choose.reform(move |_: MouseEvent| index)
+                            })}
                             onmouseenter={let point = point(Some(index)); move |_| point()}
                             onmouseleave={let point = point(None); move |_| point()}
                             onfocus={let point = point(Some(index)); move |_| point()}

@@ -2,6 +2,7 @@
 
 mod about;
 mod bench;
+mod corrections;
 mod details;
 mod exports;
 mod file_header;
@@ -21,6 +22,7 @@ mod view_tools;
 
 pub use about::About;
 pub use bench::Bench;
+pub use corrections::Corrections;
 pub use details::Details;
 pub use exports::Exports;
 pub use file_header::FileHeader;

@@ -59,6 +59,11 @@ pub fn Probabilities(props: &Props) -> Html {
             if let Some(found) = report.contradiction() {
                 <p class="contradiction">{contradiction(found)}</p>
             }
+            if let Some(given) = report.corrections.as_ref().and_then(|made| made.class.as_ref()) {
+                <p class="verdict">
+                    {text!("verdict.reader", class = &class_names()[given.class.index()])}
+                </p>
+            }
             if let Some(classes) = report.classes {
                 { meters(&classes) }
             }

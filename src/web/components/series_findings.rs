@@ -33,7 +33,8 @@ pub fn SeriesFindings(props: &Props) -> Html {
     let summary = use_state(|| None::<SeriesReport>);
     {
         let (state, summary) = (state.clone(), summary.clone());
-        let dependencies = (state.reports.clone(), state.threshold, series_start);
+        let dependencies =
+            (state.reports.clone(), state.edits.clone(), state.threshold, series_start);
         use_effect_with(dependencies, move |_| {
             let wait = Timeout::new(SETTLED_MS, move || summary.set(state.series_report()));
             move || drop(wait)

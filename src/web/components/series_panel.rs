@@ -4,7 +4,6 @@ use wasm_bindgen::JsCast;
 use web_sys::{HtmlInputElement, HtmlSelectElement};
 use yew::prelude::*;
 
-use crate::report::SliceReport;
 use crate::web::messages::reader::OpenedSeries;
 use crate::web::session::Session;
 use crate::web::state::State;
@@ -105,17 +104,11 @@ pub fn SeriesPanel(props: &Props) -> Html {
     }
 }
 
-fn area(report: &SliceReport, threshold: f32) -> usize {
-    let lesions = report.lesions.iter().filter(|lesion| lesion.score > threshold);
-    lesions.map(|lesion| lesion.area_px).sum()
-}
-
 /// A bar for every slice, as high as its lesions are large.
 fn strip(state: &State, series: &OpenedSeries, first: usize) -> Html {
     let count = series.slices.len();
-    let areas: Vec<Option<usize>> = (first..first + count)
-        .map(|slice| Some(area(state.reports.get(&slice)?, state.threshold)))
-        .collect();
+    let areas: Vec<Option<usize>> =
+        (first..first + count).map(|slice| state.lesion_area(slice)).collect();
     let largest = areas.iter().flatten().max().copied().unwrap_or_default().max(1) as f64;
     let done = areas.iter().flatten().count();
     let with_lesions = areas.iter().flatten().filter(|area| **area > 0).count();

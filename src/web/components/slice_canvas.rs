@@ -9,14 +9,17 @@ use yew::prelude::*;
 
 use crate::image::Window;
 use crate::report::SliceReport;
+use crate::report::corrections::Stroke;
 use crate::web::browser;
+use crate::web::brush::{self, BrushKey, Editing, StrokeTracker, Stroking, Tool};
 use crate::web::components::view_tools::ViewTools;
-use crate::web::drawing::{Outlines, draw, draw_scores};
+use crate::web::drawing::{Outlines, draw, draw_scores, draw_stroke};
 use crate::web::gestures::{Bounds, Gesture, Pointer, PointerAction, PointerTracker};
 use crate::web::read_out::ReadOut;
 use crate::web::scale_bar::ScaleBar;
 use crate::web::state::{Display, RenderedSlice, Step};
 use crate::web::texts::{counted, decimal, text};
+use crate::web::view::View;
 
 /// Properties of the component.
 #[derive(Properties, PartialEq)]
@@ -39,6 +42,12 @@ pub struct Props {
     pub on_window: Callback<Option<Window>>,
     /// Called to go to another slice.
     pub on_step: Callback<Step>,
+    /// How findings are corrected.
+    pub editing: Option<Editing>,
+    /// Called to correct them in another way.
+    pub on_editing: Callback<Editing>,
+    /// Called with what was drawn.
+    pub on_stroke: Callback<Stroke>,
 }
 
 fn summary(props: &Props) -> AttrValue {
@@ -91,15 +100,17 @@ fn pointer(event: &PointerEvent) -> Pointer {
 #[component]
 pub fn SliceCanvas(props: &Props) -> Html {
     let canvas = use_node_ref();
+    // Strokes that came to nothing: the slice is drawn again after each.
+    let given_up = use_state(|| 0);
     // Outlines are traced once a report, not once a frame.
     let outlines = use_memo(props.report.clone(), |report| {
         report.as_ref().map(|report| Outlines::of(report)).unwrap_or_default()
     });
     {
         let canvas = canvas.clone();
-        let dependencies =
-            (props.picture.clone(), props.report.clone(), props.highlighted, props.display);
-        use_effect_with(dependencies, move |(picture, report, highlighted, display)| {
+        let shown = (props.picture.clone(), props.report.clone(), props.highlighted);
+        let dependencies = (shown, props.display, *given_up);
+        use_effect_with(dependencies, move |((picture, report, highlighted), display, _)| {
             if let Some(canvas) = canvas.cast::<HtmlCanvasElement>() {
                 let report = report.as_deref().map(|report| (report, &*outlines));
                 if let Err(error) = draw(&canvas, picture, report, *highlighted, *display) {
@@ -123,6 +134,18 @@ pub fn SliceCanvas(props: &Props) -> Html {
         });
     }
     let pointer_tracker = use_mut_ref(PointerTracker::default);
+    let stroke_tracker = use_mut_ref(StrokeTracker::default);
+    // Nothing is drawn on a slice of which nothing is known yet.
+    let editing = props.editing.filter(|editing| editing.draws() && props.report.is_some());
+    let size = (props.picture.shown.width, props.picture.shown.height);
+    let stroke = {
+        let on_stroke = props.on_stroke.clone();
+        move |editing: Editing, points: Vec<(f64, f64)>| {
+            let Editing { lesion, radius, kind, .. } = editing;
+            let erases = editing.tool == Tool::Eraser;
+            on_stroke.emit(Stroke { lesion, points, radius, erases, kind });
+        }
+    };
     let display = props.display;
     // The point, not what lies there: slices are scrolled under a pointer that rests.
     let point = use_state(|| None::<(f64, f64)>);
@@ -186,7 +209,8 @@ pub fn SliceCanvas(props: &Props) -> Html {
             (pointer_tracker.clone(), apply.clone(), canvas.clone());
         let has_window = props.picture.shown.window.is_some();
         let is_whole = props.display.view.is_whole();
-        let point = point.clone();
+        let (point, given_up, stroke) = (point.clone(), given_up.clone(), stroke.clone());
+        let picture = props.picture.clone();
         Callback::from(move |event: PointerEvent| {
             let Some(element) = canvas.cast::<HtmlElement>() else { return };
             let (bounds, pointer) = (bounds(&element), pointer(&event));
@@ -197,6 +221,27 @@ pub fn SliceCanvas(props: &Props) -> Html {
             }
             let gesture =
                 pointer_tracker.borrow_mut().follow(&pointer, &bounds, has_window, is_whole);
+            if let Some(editing) = editing {
+                let at = brush::place(display.view, bounds.share(pointer.at), size);
+                match stroke_tracker.borrow_mut().follow(&pointer, at) {
+                    Stroking::None => (),
+                    Stroking::Drawn(from, to) => {
+                        let canvas = canvas.cast::<HtmlCanvasElement>();
+                        let drawn = canvas
+                            .map(|it| draw_stroke(&it, &picture, display, (from, to), editing));
+                        if let Some(Err(error)) = drawn {
+                            log::error!("the stroke is not shown: {}", browser::describe(&error));
+                        }
+                        return;
+                    }
+                    Stroking::Done(points) => {
+                        given_up.set(*given_up + 1);
+                        stroke(editing, points);
+                        return;
+                    }
+                    Stroking::GivenUp => given_up.set(*given_up + 1),
+                }
+            }
             if let Some(gesture) = gesture {
                 apply(gesture);
             }
@@ -204,8 +249,28 @@ pub fn SliceCanvas(props: &Props) -> Html {
     };
     let on_key = {
         let apply = apply.clone();
+        let (point, on_editing) = (point.clone(), props.on_editing.clone());
         Callback::from(move |event: KeyboardEvent| {
             if event.ctrl_key() || event.meta_key() || event.alt_key() {
+                return;
+            }
+            let key = editing.zip(BrushKey::of(&event.key(), event.shift_key()));
+            if let Some((editing, key)) = key {
+                event.prevent_default();
+                let at = brush::place(display.view, point.unwrap_or((0.5, 0.5)), size);
+                match key {
+                    BrushKey::Move(x, y) => {
+                        let (across, down) = brush::share(display.view, (at.0 + x, at.1 + y), size);
+                        point.set(Some((across.clamp(0.0, 1.0), down.clamp(0.0, 1.0))));
+                    }
+                    BrushKey::Draw => {
+                        point.set(Some(brush::share(display.view, at, size)));
+                        stroke(editing, vec![at]);
+                    }
+                    BrushKey::Radius(factor) => {
+                        on_editing.emit(editing.with_radius(editing.radius * factor));
+                    }
+                }
                 return;
             }
             if let Some(gesture) = Gesture::of_key(&event.key(), event.shift_key()) {
@@ -227,7 +292,10 @@ pub fn SliceCanvas(props: &Props) -> Html {
                     ref={canvas}
                     role="img"
                     aria-label={summary(props)}
-                    class={classes!((!display.view.is_whole()).then_some("zoomed"))}
+                    class={classes!(
+                        (!display.view.is_whole()).then_some("zoomed"),
+                        editing.map(|_| "drawing"),
+                    )}
                     onpointerdown={on_pointer.clone()}
                     onpointermove={on_pointer.clone()}
                     onpointerup={on_pointer.clone()}
@@ -235,6 +303,9 @@ pub fn SliceCanvas(props: &Props) -> Html {
                     onpointerleave={on_leave}
                     oncontextmenu={Callback::from(|event: MouseEvent| event.prevent_default())}
                 />
+                if let Some((editing, at)) = editing.zip(*point) {
+                    { brush_outline(editing, display.view, at, size) }
+                }
                 if has_scores {
                     <canvas
                         ref={score_map}
@@ -255,5 +326,28 @@ pub fn SliceCanvas(props: &Props) -> Html {
                 on_gesture={Callback::from(move |gesture| apply(gesture))}
             />
         </figure>
+    }
+}
+
+/// Where the brush is, and how large.
+fn brush_outline(editing: Editing, view: View, at: (f64, f64), size: (usize, usize)) -> Html {
+    let (width, height) = (size.0 as f64, size.1 as f64);
+    let (column, row) = brush::place(view, at, size);
+    let seen = [view.left * width, view.top * height, width / view.zoom, height / view.zoom];
+    let circle = |class: &'static str| {
+        html! {
+            <circle
+                {class}
+                cx={column.to_string()}
+                cy={row.to_string()}
+                r={editing.radius.to_string()}
+            />
+        }
+    };
+    html! {
+        <svg class="brush" viewBox={seen.map(|edge| edge.to_string()).join(" ")} aria-hidden="true">
+            { circle("outer") }
+            { circle("inner") }
+        </svg>
     }
 }

@@ -144,6 +144,15 @@ impl Session {
         self.update(|scheduler| scheduler.look_at(state, slice));
     }
 
+    /// Takes a correction back, or makes it again, where it can be seen: on `slice`.
+    pub fn step_through_edits(&self, state: &State, slice: Option<usize>, action: &Action) {
+        let Some(slice) = slice else { return };
+        if slice != state.shown {
+            self.look_at(state, slice);
+        }
+        self.dispatch(action.clone());
+    }
+
     /// Shows a slice.
     pub fn show(&self, slice: usize, window: Option<Window>) {
         self.update(|scheduler| scheduler.show(slice, window));

@@ -1,0 +1,446 @@
+//! What a reader corrects of a slice's findings. The model's own stay beside it.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use thiserror::Error;
+
+use crate::classes::LesionKind;
+use crate::detection::Mask;
+use crate::detection::mask::connected_components::connected_components;
+use crate::report::slice::{Corrections, Lesion, Origin, ReaderClass, SliceReport};
+
+/// A lesion of a slice, whatever the threshold.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum LesionId {
+    /// The model's, by its place in the report at every score.
+    Found(usize),
+    /// A reader's, in the order in which they were drawn.
+    Drawn(usize),
+}
+
+/// One change.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Correction {
+    /// It is no lesion.
+    Reject(LesionId),
+    /// It is one after all.
+    Restore(LesionId),
+    /// It is of another kind.
+    Relabel(LesionId, LesionKind),
+    /// A stroke of a brush or an eraser.
+    Paint(Stroke),
+    /// Its unconnected parts become lesions of their own.
+    Split(LesionId),
+    /// The second becomes part of the first.
+    Join(LesionId, LesionId),
+    /// The class of the slice; `None` for the model's.
+    Class(Option<ReaderClass>),
+}
+
+/// A stroke of a brush or an eraser.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Stroke {
+    /// The lesion that it changes; `None` for a new one.
+    pub lesion: Option<LesionId>,
+    /// Columns and rows of the slice, the middle of its first pixel at (0.5, 0.5).
+    pub points: Vec<(f64, f64)>,
+    /// Radius of the brush in pixels of the slice.
+    pub radius: f64,
+    /// Whether it takes pixels away.
+    pub erases: bool,
+    /// Kind of a new lesion.
+    pub kind: LesionKind,
+}
+
+/// Why a change is impossible.
+#[derive(Clone, Copy, Debug, Error, PartialEq, Eq)]
+pub enum CorrectionError {
+    /// A lesion that is not there, or has no outline.
+    #[error("there is no such lesion, or it has no outline")]
+    NoLesion,
+    /// One that cannot be split.
+    #[error("the lesion is in one piece: part it with the eraser first")]
+    InOnePiece,
+    /// A stroke beside the slice, or that erases where nothing is.
+    #[error("the stroke changes nothing")]
+    NothingChanged,
+}
+
+/// All changes of a slice.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct SliceCorrections {
+    rejected: BTreeSet<LesionId>,
+    /// Lesions that were changed or drawn, as they are now.
+    changed: BTreeMap<LesionId, Lesion>,
+    /// How many were drawn.
+    drawn: usize,
+    class: Option<ReaderClass>,
+}
+
+/// What a slice's report is with its corrections.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Corrected {
+    /// The report.
+    pub report: SliceReport,
+    /// Of each of its lesions, which it is.
+    pub ids: Vec<LesionId>,
+    /// Lesions that were rejected.
+    pub rejected: Vec<(LesionId, Lesion)>,
+}
+
+impl SliceCorrections {
+    /// A lesion as it is now.
+    fn lesion<'a>(
+        &'a self,
+        id: LesionId,
+        report: &'a SliceReport,
+    ) -> Result<&'a Lesion, CorrectionError> {
+        let found = || match id {
+            LesionId::Found(index) => report.lesions.get(index),
+            LesionId::Drawn(_) => None,
+        };
+        self.changed.get(&id).or_else(found).ok_or(CorrectionError::NoLesion)
+    }
+
+    fn mask(&self, id: LesionId, report: &SliceReport) -> Result<Mask, CorrectionError> {
+        let mask = self.lesion(id, report)?.mask.as_ref().ok_or(CorrectionError::NoLesion)?;
+        mask.decode().map_err(|_| CorrectionError::NoLesion)
+    }
+
+    /// Makes a change to what `report` holds, which is the model's at every score; returns the lesion that it was made to.
+    ///
+    /// # Errors
+    /// If it is impossible; nothing is changed then.
+    pub fn apply(
+        &mut self,
+        correction: &Correction,
+        report: &SliceReport,
+    ) -> Result<Option<LesionId>, CorrectionError> {
+        match correction {
+            Correction::Reject(id) => {
+                self.lesion(*id, report)?;
+                self.rejected.insert(*id);
+                Ok(None)
+            }
+            Correction::Restore(id) => {
+                self.lesion(*id, report)?;
+                self.rejected.remove(id);
+                Ok(Some(*id))
+            }
+            Correction::Relabel(id, kind) => {
+                let lesion = Lesion { label: *kind, ..self.lesion(*id, report)?.clone() };
+                self.change(*id, lesion);
+                Ok(Some(*id))
+            }
+            Correction::Paint(stroke) => self.paint(stroke, report),
+            Correction::Split(id) => {
+                let lesion = self.lesion(*id, report)?.clone();
+                let mut parts = connected_components(&self.mask(*id, report)?, 0);
+                if parts.len() < 2 {
+                    return Err(CorrectionError::InOnePiece);
+                }
+                // The largest keeps its name.
+                parts.sort_by_key(|part| std::cmp::Reverse(part.area));
+                let ids = std::iter::once(*id).chain((self.drawn..).map(LesionId::Drawn));
+                for (id, part) in ids.zip(&parts) {
+                    let part = lesion.with_mask(&part.mask, report.spacing_mm);
+                    self.change(id, part.ok_or(CorrectionError::NoLesion)?);
+                }
+                self.drawn += parts.len() - 1;
+                Ok(Some(*id))
+            }
+            Correction::Join(id, other) => {
+                if id == other {
+                    return Err(CorrectionError::NothingChanged);
+                }
+                let mut mask = self.mask(*id, report)?;
+                mask.add(&self.mask(*other, report)?);
+                let joined = self.lesion(*id, report)?.with_mask(&mask, report.spacing_mm);
+                self.change(*id, joined.ok_or(CorrectionError::NoLesion)?);
+                self.rejected.insert(*other);
+                Ok(Some(*id))
+            }
+            Correction::Class(class) => {
+                self.class.clone_from(class);
+                Ok(None)
+            }
+        }
+    }
+
+    fn paint(
+        &mut self,
+        stroke: &Stroke,
+        report: &SliceReport,
+    ) -> Result<Option<LesionId>, CorrectionError> {
+        let (id, before) = match stroke.lesion {
+            Some(id) => (id, self.mask(id, report)?),
+            None => (LesionId::Drawn(self.drawn), Mask::empty(report.width, report.height)),
+        };
+        let mut mask = before.clone();
+        mask.paint(&stroke.points, stroke.radius, !stroke.erases);
+        if mask == before {
+            return Err(CorrectionError::NothingChanged);
+        }
+        let new = Lesion::drawn(stroke.kind);
+        let lesion = match stroke.lesion {
+            Some(id) => self.lesion(id, report)?,
+            None => &new,
+        };
+        match lesion.with_mask(&mask, report.spacing_mm) {
+            Some(lesion) => {
+                self.change(id, lesion);
+                self.drawn += usize::from(stroke.lesion.is_none());
+                Ok(Some(id))
+            }
+            // Nothing is left of it: it can be restored as it was before.
+            None => {
+                self.rejected.insert(id);
+                Ok(None)
+            }
+        }
+    }
+
+    fn change(&mut self, id: LesionId, lesion: Lesion) {
+        let origin = match id {
+            LesionId::Found(_) => Origin::Edited,
+            LesionId::Drawn(_) => Origin::Reader,
+        };
+        self.changed.insert(id, Lesion { origin, ..lesion });
+    }
+
+    /// Whether the report stays as the model gave it.
+    pub fn is_empty(&self) -> bool {
+        self.rejected.is_empty() && self.changed.is_empty() && self.class.is_none()
+    }
+
+    /// The class that the reader gave.
+    pub fn class(&self) -> Option<&ReaderClass> {
+        self.class.as_ref()
+    }
+
+    /// The corrected report: lesions of the model that nobody touched if their score is over `threshold`, after those that a
+    /// reader changed or drew.
+    pub fn corrected(&self, report: &SliceReport, threshold: f32) -> Corrected {
+        let model = report.with_threshold(threshold);
+        if self.is_empty() {
+            let ids = (0..model.lesions.len()).map(LesionId::Found).collect();
+            return Corrected { report: model, ids, rejected: Vec::new() };
+        }
+        let untouched = (0..model.lesions.len())
+            .map(LesionId::Found)
+            .filter(|id| !self.changed.contains_key(id));
+        let standing = self.changed.keys().copied().chain(untouched);
+        let ids: Vec<LesionId> = standing.filter(|id| !self.rejected.contains(id)).collect();
+        let lesion = |id: &LesionId| self.lesion(*id, report).ok().cloned();
+        let rejected: Vec<(LesionId, Lesion)> =
+            self.rejected.iter().filter_map(|id| Some((*id, lesion(id)?))).collect();
+        let mut corrected = model.clone();
+        corrected.lesions = ids.iter().filter_map(lesion).collect();
+        let labels = corrected.label_map();
+        corrected.lungs = model.lungs.as_ref().map(|lungs| lungs.with_lesions(&labels));
+        corrected.corrections = Some(Corrections {
+            rejected: rejected.iter().filter(|(id, _)| matches!(id, LesionId::Found(_))).count(),
+            class: self.class.clone(),
+            model_lesions: model.lesions,
+        });
+        Corrected { report: corrected, ids, rejected }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+    use crate::classes::SliceClass;
+    use crate::image::Refusal;
+    use crate::image::lungs::{Lungs, Midline};
+    use crate::image::phantom::draw;
+    use crate::report::lungs::LungsSlice;
+
+    const SIZE: (usize, usize) = (12, 4);
+
+    fn mask(columns: &[std::ops::Range<usize>]) -> Mask {
+        let inside = |place: usize| columns.iter().any(|range| range.contains(&(place % SIZE.0)));
+        let pixels = (0..SIZE.0 * SIZE.1).map(inside).collect();
+        Mask { width: SIZE.0, height: SIZE.1, pixels }
+    }
+
+    /// Two lesions in the right lung, and one of two parts in the left.
+    fn report() -> SliceReport {
+        let phantom = draw(SliceClass::Control, 1).slice;
+        let lesion = |score: f32, columns: &[std::ops::Range<usize>]| {
+            let bare = Lesion { score, origin: Origin::Model, ..Lesion::drawn(LesionKind::Lesion) };
+            bare.with_mask(&mask(columns), Some([2.0, 0.5])).unwrap()
+        };
+        let lungs = Lungs {
+            right: mask(&[0..5]),
+            left: mask(&[7..12]),
+            midline: Midline { column: 6, right_first: true },
+        };
+        let lesions =
+            vec![lesion(0.9, &[1..2]), lesion(0.6, &[7..8, 10..12]), lesion(0.2, &[3..5])];
+        let refused = SliceReport::refused(&phantom, Refusal::NoLung, BTreeMap::new());
+        let report = SliceReport {
+            width: SIZE.0,
+            height: SIZE.1,
+            spacing_mm: Some([2.0, 0.5]),
+            lesions,
+            ..refused
+        };
+        let lungs = Some(LungsSlice::new(&lungs, &report.label_map()));
+        SliceReport { lungs, ..report }
+    }
+
+    fn stroke(lesion: Option<LesionId>, points: &[(f64, f64)], erases: bool) -> Correction {
+        let (points, kind) = (points.to_vec(), LesionKind::GroundGlass);
+        Correction::Paint(Stroke { lesion, points, radius: 0.5, erases, kind })
+    }
+
+    fn corrected(corrections: &[Correction], threshold: f32) -> Corrected {
+        let mut all = SliceCorrections::default();
+        for correction in corrections {
+            all.apply(correction, &report()).unwrap();
+        }
+        all.corrected(&report(), threshold)
+    }
+
+    const FIRST: LesionId = LesionId::Found(0);
+    const SECOND: LesionId = LesionId::Found(1);
+
+    #[test]
+    fn without_corrections_the_report_is_the_models() {
+        let found = corrected(&[], 0.5);
+        assert_eq!(found.report, report().with_threshold(0.5));
+        assert_eq!(found.ids, [FIRST, SECOND]);
+        let json = serde_json::to_string(&found.report).unwrap();
+        assert!(!json.contains("origin") && !json.contains("corrections"), "{json}");
+    }
+
+    #[test]
+    fn what_is_rejected_goes_and_comes_back_and_the_lungs_are_counted_again() {
+        let affected = |found: &Corrected| {
+            found.report.lungs.as_ref().unwrap().sides().map(|lung| lung.affected_px)
+        };
+        assert_eq!(affected(&corrected(&[], 0.5)), [4, 12]);
+        let found = corrected(&[Correction::Reject(FIRST)], 0.5);
+        assert_eq!((found.ids.as_slice(), affected(&found)), (&[SECOND][..], [0, 12]));
+        assert_eq!(found.rejected[0].0, FIRST);
+        let corrections = found.report.corrections.as_ref().unwrap();
+        assert_eq!((corrections.rejected, corrections.model_lesions.len()), (1, 2));
+        let back = corrected(&[Correction::Reject(FIRST), Correction::Restore(FIRST)], 0.5);
+        assert_eq!(back.report, report().with_threshold(0.5), "nothing is corrected any more");
+    }
+
+    #[test]
+    fn a_lesion_that_a_reader_changed_stands_whatever_its_score() {
+        let weak = LesionId::Found(2);
+        let found = corrected(&[Correction::Relabel(weak, LesionKind::Consolidation)], 0.5);
+        assert_eq!(found.ids, [weak, FIRST, SECOND]);
+        let lesion = &found.report.lesions[0];
+        assert_eq!((lesion.label, lesion.origin), (LesionKind::Consolidation, Origin::Edited));
+        assert_eq!(corrected(&[Correction::Reject(FIRST)], 0.1).ids, [SECOND, weak]);
+    }
+
+    #[test]
+    fn a_stroke_draws_a_lesion_and_the_eraser_takes_it_away() {
+        let drawn = stroke(None, &[(5.5, 1.5), (6.5, 1.5)], false);
+        let found = corrected(std::slice::from_ref(&drawn), 0.95);
+        let lesion = &found.report.lesions[0];
+        assert_eq!((lesion.area_px, lesion.area_mm2), (2, Some(2.0)));
+        assert_eq!(<[f32; 4]>::from(lesion.bbox), [5.0, 1.0, 7.0, 2.0]);
+        assert_eq!((lesion.score, lesion.origin), (1.0, Origin::Reader));
+        assert_eq!(
+            found.report.corrections_summary().unwrap(),
+            "Edited by a reader: 0 lesions rejected, 0 changed, 1 drawn"
+        );
+        let own = LesionId::Drawn(0);
+        let erased = stroke(Some(own), &[(5.5, 1.5), (6.5, 1.5)], true);
+        let found = corrected(&[drawn, erased], 0.95);
+        assert_eq!((found.ids.len(), found.rejected[0].1.area_px), (0, 2), "as it was before");
+    }
+
+    #[test]
+    fn parts_become_lesions_and_are_joined_again() {
+        let mut all = SliceCorrections::default();
+        assert_eq!(
+            all.apply(&Correction::Split(FIRST), &report()),
+            Err(CorrectionError::InOnePiece)
+        );
+        assert_eq!(all, SliceCorrections::default());
+        let found = corrected(&[Correction::Split(SECOND)], 0.5);
+        assert_eq!(found.ids, [SECOND, LesionId::Drawn(0), FIRST]);
+        let areas: Vec<usize> = found.report.lesions.iter().map(|lesion| lesion.area_px).collect();
+        assert_eq!(areas, [8, 4, 4]);
+        let joined = Correction::Join(SECOND, LesionId::Drawn(0));
+        let found = corrected(&[Correction::Split(SECOND), joined], 0.5);
+        assert_eq!(found.report.lesions[0].mask, report().lesions[1].mask);
+        assert_eq!(found.ids, [SECOND, FIRST]);
+    }
+
+    #[test]
+    fn a_class_is_overruled_with_a_note_and_the_models_stays_beside_it() {
+        let class = ReaderClass { class: SliceClass::Covid19, note: "PCR".into() };
+        let found = corrected(&[Correction::Class(Some(class))], 0.5);
+        let said = found.report.corrections_summary().unwrap();
+        assert!(said.ends_with("; class given by the reader: COVID-19 (PCR)"), "{said}");
+        assert_eq!(found.report.classes, report().classes);
+        let withdrawn = corrected(&[Correction::Class(None)], 0.5);
+        assert_eq!(withdrawn.report.corrections, None);
+    }
+
+    #[test]
+    fn what_is_not_there_cannot_be_changed() {
+        let mut all = SliceCorrections::default();
+        let nobody = LesionId::Found(9);
+        for correction in [
+            Correction::Reject(nobody),
+            Correction::Restore(LesionId::Drawn(0)),
+            Correction::Split(nobody),
+            Correction::Join(FIRST, nobody),
+            Correction::Join(nobody, FIRST),
+            stroke(Some(nobody), &[(1.0, 1.0)], false),
+        ] {
+            let said = all.apply(&correction, &report());
+            assert_eq!(said, Err(CorrectionError::NoLesion), "{correction:?}");
+        }
+        let beside = stroke(None, &[(-9.0, 1.0)], false);
+        assert_eq!(all.apply(&beside, &report()), Err(CorrectionError::NothingChanged));
+        assert_eq!(all, SliceCorrections::default());
+    }
+
+    proptest! {
+        #[test]
+        fn whatever_is_done_areas_and_boxes_are_those_of_the_masks(
+            steps in prop::collection::vec((0usize..6, 0usize..5, 0usize..5, 0f64..12.0, 0f64..4.0), 0..12)
+        ) {
+            let id = |index: usize| match index {
+                0..3 => LesionId::Found(index),
+                _ => LesionId::Drawn(index - 3),
+            };
+            let mut all = SliceCorrections::default();
+            for (what, one, other, x, y) in steps {
+                let correction = match what {
+                    0 => Correction::Reject(id(one)),
+                    1 => Correction::Restore(id(one)),
+                    2 => Correction::Split(id(one)),
+                    3 => Correction::Join(id(one), id(other)),
+                    4 => stroke(None, &[(x, y), (y, x)], false),
+                    _ => stroke(Some(id(one)), &[(x, y)], other > 2),
+                };
+                let before = all.clone();
+                if all.apply(&correction, &report()).is_err() {
+                    prop_assert_eq!(&all, &before);
+                }
+            }
+            let found = all.corrected(&report(), 0.1);
+            prop_assert_eq!(found.ids.len(), found.report.lesions.len());
+            for lesion in &found.report.lesions {
+                let mask = lesion.mask.as_ref().unwrap().decode().unwrap();
+                prop_assert_eq!(lesion.area_px, mask.area());
+                prop_assert!(lesion.area_px > 0);
+                prop_assert_eq!(lesion.area_mm2, Some(mask.area() as f64));
+            }
+        }
+    }
+}

@@ -1,0 +1,263 @@
+//! Corrections of what was found on the shown slice.
+
+use web_sys::{HtmlInputElement, HtmlSelectElement};
+use yew::prelude::*;
+
+use crate::classes::{LesionKind, SliceClass};
+use crate::report::ReaderClass;
+use crate::report::corrections::{Correction, CorrectionError, LesionId};
+use crate::web::brush::{Editing, RADII, Tool};
+use crate::web::components::lesion_list::kind;
+use crate::web::sentences::class_names;
+use crate::web::session::Session;
+use crate::web::state::{Action, State};
+use crate::web::texts::{decimal, text};
+
+/// Properties of the component.
+#[derive(Properties, PartialEq)]
+pub struct Props {
+    /// The page's state.
+    pub state: UseReducerHandle<State>,
+    /// Connection to reader and workers.
+    pub session: Session,
+}
+
+/// Why a correction was not made.
+fn reason(error: CorrectionError) -> AttrValue {
+    match error {
+        CorrectionError::NoLesion => text!("correct.no_lesion"),
+        CorrectionError::InOnePiece => text!("correct.in_one_piece"),
+        CorrectionError::NothingChanged => text!("correct.nothing_changed"),
+    }
+}
+
+/// Place of what was chosen in a list.
+fn chosen(event: &Event) -> usize {
+    let select = event.target_dyn_into::<HtmlSelectElement>();
+    select.and_then(|select| usize::try_from(select.selected_index()).ok()).unwrap_or_default()
+}
+
+/// The switch, the tools, and what was rejected.
+#[component]
+pub fn Corrections(props: &Props) -> Html {
+    let state = &props.state;
+    let dispatch = |action: Action| {
+        let dispatcher = state.dispatcher();
+        Callback::from(move |_: MouseEvent| dispatcher.dispatch(action.clone()))
+    };
+    let step = |slice: Option<usize>, action: Action| {
+        let (session, state) = (props.session.clone(), state.clone());
+        Callback::from(move |_: MouseEvent| session.step_through_edits(&state, slice, &action))
+    };
+    let (undo, redo) = (state.edits.next_undo(), state.edits.next_redo());
+    let switched = state.editing.is_none().then(Editing::default);
+    html! {
+        <section class="corrections" aria-label={text!("correct.title")}>
+            <div class="tools">
+                <button
+                    type="button"
+                    aria-pressed={state.editing.is_some().to_string()}
+                    onclick={dispatch(Action::Edit(switched))}
+                >{text!("correct.title")}</button>
+                if undo.is_some() || redo.is_some() {
+                    <button type="button" disabled={undo.is_none()} onclick={step(undo, Action::Undo)}>
+                        {text!("correct.undo")}
+                    </button>
+                    <button type="button" disabled={redo.is_none()} onclick={step(redo, Action::Redo)}>
+                        {text!("correct.redo")}
+                    </button>
+                }
+            </div>
+            if let Some(editing) = state.editing {
+                { tools(state, editing) }
+                { chosen_lesion(state) }
+                { class(state) }
+            }
+            if let Some(error) = state.correction_error {
+                <p class="error" role="alert">{reason(error)}</p>
+            }
+            if !state.rejected.is_empty() {
+                <h3 id="rejected-title">{text!("correct.rejected")}</h3>
+                <ul aria-labelledby="rejected-title">
+                    for (id, lesion) in state.rejected.iter() {
+                        <li>
+                            {text!("correct.rejected.item", kind = kind(lesion.label), area = lesion.area_px)}
+                            <button
+                                type="button"
+                                onclick={dispatch(Action::Correct(Correction::Restore(*id)))}
+                            >{text!("correct.restore")}</button>
+                        </li>
+                    }
+                </ul>
+            }
+        </section>
+    }
+}
+
+/// Brush, eraser, and their size.
+fn tools(state: &UseReducerHandle<State>, editing: Editing) -> Html {
+    let edit = |change: Editing| {
+        let dispatcher = state.dispatcher();
+        Callback::from(move |_: MouseEvent| dispatcher.dispatch(Action::Edit(Some(change))))
+    };
+    let tool = |tool: Tool, name: AttrValue, is_possible: bool| {
+        let is_chosen = editing.tool == tool;
+        html! {
+            <button
+                type="button"
+                disabled={!is_possible}
+                aria-pressed={is_chosen.to_string()}
+                onclick={edit(Editing { tool, ..editing })}
+            >{name}</button>
+        }
+    };
+    let on_radius = {
+        let dispatcher = state.dispatcher();
+        Callback::from(move |event: InputEvent| {
+            let input = event.target_dyn_into::<HtmlInputElement>();
+            let radius = input.map_or(editing.radius, |input| input.value_as_number());
+            dispatcher.dispatch(Action::Edit(Some(editing.with_radius(radius))));
+        })
+    };
+    html! {
+        <>
+            <div class="tools" role="group" aria-label={text!("correct.tools")}>
+                { tool(Tool::Look, text!("correct.look"), true) }
+                { tool(Tool::Brush, text!("correct.brush"), true) }
+                { tool(Tool::Eraser, text!("correct.eraser"), editing.lesion.is_some()) }
+                <button
+                    type="button"
+                    onclick={edit(Editing { tool: Tool::Brush, lesion: None, ..editing })}
+                >{text!("correct.new")}</button>
+            </div>
+            if editing.tool != Tool::Look {
+                <label class="slider">
+                    {text!("correct.radius")}
+                    <input
+                        type="range"
+                        min={RADII[0].to_string()}
+                        max={RADII[1].to_string()}
+                        step="0.5"
+                        value={editing.radius.to_string()}
+                        oninput={on_radius}
+                    />
+                    <output>{text!("correct.pixels", pixels = decimal(editing.radius, 1))}</output>
+                </label>
+                <p class="hint">{text!("correct.keys")}</p>
+            }
+        </>
+    }
+}
+
+/// What can be done with the chosen lesion.
+fn chosen_lesion(state: &UseReducerHandle<State>) -> Html {
+    let report = state.report();
+    let shown = state.chosen_lesion().zip(report.as_ref());
+    let Some((place, report)) = shown else {
+        return html! { <p class="hint">{text!("correct.choose")}</p> };
+    };
+    let (Some(lesion), Some(id)) =
+        (report.lesions.get(place), state.lesion_ids.get(place).copied())
+    else {
+        return Html::default();
+    };
+    let correct = |correction: Correction| {
+        let dispatcher = state.dispatcher();
+        Callback::from(move |_: MouseEvent| {
+            dispatcher.dispatch(Action::Correct(correction.clone()));
+        })
+    };
+    let on_kind = {
+        let dispatcher = state.dispatcher();
+        Callback::from(move |event: Event| {
+            let kind = LesionKind::ALL.get(chosen(&event)).copied().unwrap_or(LesionKind::Lesion);
+            dispatcher.dispatch(Action::Correct(Correction::Relabel(id, kind)));
+        })
+    };
+    let others: Vec<(usize, LesionId)> =
+        state.lesion_ids.iter().copied().enumerate().filter(|(_, other)| *other != id).collect();
+    let on_join = {
+        let (dispatcher, others) = (state.dispatcher(), others.clone());
+        Callback::from(move |event: Event| {
+            // The first line is none of them.
+            let other = chosen(&event).checked_sub(1).and_then(|index| others.get(index));
+            if let Some((_, other)) = other {
+                dispatcher.dispatch(Action::Correct(Correction::Join(id, *other)));
+            }
+        })
+    };
+    html! {
+        <div class="chosen" role="group" aria-label={text!("correct.chosen", number = place + 1)}>
+            <label>
+                {text!("correct.kind", number = place + 1)}
+                <select onchange={on_kind}>
+                    for label in LesionKind::ALL {
+                        <option selected={label == lesion.label}>{kind(label)}</option>
+                    }
+                </select>
+            </label>
+            if !others.is_empty() {
+                <label>
+                    {text!("correct.join")}
+                    <select onchange={on_join}>
+                        <option selected=true>{text!("correct.join.none")}</option>
+                        for (other, _) in &others {
+                            <option>{text!("correct.join.with", number = other + 1)}</option>
+                        }
+                    </select>
+                </label>
+            }
+            <button type="button" onclick={correct(Correction::Reject(id))}>
+                {text!("correct.reject")}
+            </button>
+            <button type="button" onclick={correct(Correction::Split(id))}>
+                {text!("correct.split")}
+            </button>
+        </div>
+    }
+}
+
+/// The class that the reader gives the slice, and why.
+fn class(state: &UseReducerHandle<State>) -> Html {
+    let given = state.edits.of(state.shown).and_then(|made| made.class()).cloned();
+    let correct = |class: Option<ReaderClass>| Action::Correct(Correction::Class(class));
+    let on_class = {
+        let (dispatcher, given) = (state.dispatcher(), given.clone());
+        Callback::from(move |event: Event| {
+            let class = chosen(&event).checked_sub(1).and_then(SliceClass::from_index);
+            let note = given.as_ref().map(|given| given.note.clone()).unwrap_or_default();
+            dispatcher.dispatch(correct(class.map(|class| ReaderClass { class, note })));
+        })
+    };
+    let on_note = {
+        let (dispatcher, given) = (state.dispatcher(), given.clone());
+        Callback::from(move |event: Event| {
+            let input = event.target_dyn_into::<HtmlInputElement>();
+            if let (Some(input), Some(given)) = (input, &given) {
+                let note = input.value();
+                dispatcher.dispatch(correct(Some(ReaderClass { note, ..given.clone() })));
+            }
+        })
+    };
+    html! {
+        <div class="chosen">
+            <label>
+                {text!("correct.class")}
+                <select onchange={on_class}>
+                    <option selected={given.is_none()}>{text!("correct.class.model")}</option>
+                    for (class, name) in SliceClass::ALL.into_iter().zip(class_names()) {
+                        <option selected={given.as_ref().is_some_and(|given| given.class == class)}>
+                            {name}
+                        </option>
+                    }
+                </select>
+            </label>
+            if let Some(given) = &given {
+                <label>
+                    {text!("correct.note")}
+                    <input type="text" value={given.note.clone()} onchange={on_note} />
+                </label>
+            }
+        </div>
+    }
+}
