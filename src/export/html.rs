@@ -28,7 +28,9 @@ pub fn html(
     let mut shown = 0;
     let mut slices = Vec::new();
     for (index, slice) in report.slices.iter().enumerate() {
-        let has_something = !slice.lesions.is_empty() || slice.corrections.is_some();
+        let has_something = !slice.lesions.is_empty()
+            || slice.corrections.is_some()
+            || !slice.measurements.is_empty();
         let wanted = has_something || report.slices.len() == 1;
         let png = if wanted && shown < MOST_PICTURES { picture(index) } else { None };
         shown += usize::from(png.is_some());
@@ -187,6 +189,12 @@ fn of_slice(slice: &SliceReport, png: Option<&[u8]>) -> Markup {
             }
         }
         @if let Some(corrections) = slice.corrections_summary() { p { (corrections) "." } }
+        @if !slice.measurements.is_empty() {
+            p { "Measured by a reader:" }
+            ul {
+                @for measurement in &slice.measurements { li { (measurement.summary()) } }
+            }
+        }
         @if let Some(lungs) = &slice.lungs {
             p {
                 "Lungs covered by lesions: " (format!("{:.1} %", lungs.affected_share() * 100.0))

@@ -5,6 +5,7 @@ use image::{Rgb, RgbImage};
 use crate::detection::mask::contour::contours;
 use crate::export::label_map::comment;
 use crate::image::CtSlice;
+use crate::report::measurements::{Shape, ellipse_outline};
 use crate::report::{Lesion, SliceReport};
 
 /// Share of the lesion's colour inside its mask.
@@ -25,6 +26,17 @@ pub fn draw(slice: &CtSlice, report: &SliceReport) -> RgbImage {
     for lesion in &report.lesions {
         draw_lesion(&mut picture, lesion);
     }
+    for measurement in &report.measurements {
+        match measurement.shape {
+            Shape::Ruler([from, to]) => draw_line(&mut picture, from, to),
+            Shape::Ellipse(corners) => {
+                let outline: Vec<(f64, f64)> = ellipse_outline(corners).collect();
+                for (from, to) in outline.iter().zip(outline.iter().cycle().skip(1)) {
+                    draw_line(&mut picture, *from, *to);
+                }
+            }
+        }
+    }
     picture
 }
 
@@ -42,6 +54,25 @@ pub fn png(slice: &CtSlice, report: &SliceReport) -> Result<Vec<u8>, png::Encodi
     writer.write_image_data(picture.as_raw())?;
     writer.finish()?;
     Ok(bytes)
+}
+
+/// Colour of what a reader measured: none of the lesions'.
+const MEASURED: [u8; 3] = [255; 3];
+
+/// A line that is a pixel wide, as far as it lies on the picture.
+fn draw_line(picture: &mut RgbImage, from: (f64, f64), to: (f64, f64)) {
+    let (across, down) = (to.0 - from.0, to.1 - from.1);
+    let steps = across.abs().max(down.abs()).ceil().clamp(1.0, 1e5);
+    for step in 0..=steps as u32 {
+        let share = f64::from(step) / steps;
+        let (x, y) = (from.0 + share * across, from.1 + share * down);
+        if x >= 0.0
+            && y >= 0.0
+            && let Some(pixel) = picture.get_pixel_mut_checked(x as u32, y as u32)
+        {
+            *pixel = Rgb(MEASURED);
+        }
+    }
 }
 
 fn draw_lesion(picture: &mut RgbImage, lesion: &Lesion) {

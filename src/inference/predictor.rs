@@ -256,6 +256,7 @@ impl<B: Backend> Predictor<B> {
             warnings: Warning::sentences(&warnings),
             warning_codes: warnings,
             corrections: None,
+            measurements: Vec::new(),
         };
         if report.segmented {
             let labels = report.label_map();

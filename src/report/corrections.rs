@@ -1,4 +1,4 @@
-//! What a reader corrects of a slice's findings. The model's own stay beside it.
+//! What a reader corrects of a slice's findings, and measures on it. The model's own findings stay beside it.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -7,6 +7,7 @@ use thiserror::Error;
 use crate::classes::LesionKind;
 use crate::detection::Mask;
 use crate::detection::mask::connected_components::connected_components;
+use crate::report::measurements::Measurement;
 use crate::report::slice::{Corrections, Lesion, Origin, ReaderClass, SliceReport};
 
 /// A lesion of a slice, whatever the threshold.
@@ -35,6 +36,10 @@ pub enum Correction {
     Join(LesionId, LesionId),
     /// The class of the slice; `None` for the model's.
     Class(Option<ReaderClass>),
+    /// A measurement, which changes no finding.
+    Measure(Measurement),
+    /// The measurement at this place is removed.
+    Unmeasure(usize),
 }
 
 /// A stroke of a brush or an eraser.
@@ -61,7 +66,7 @@ pub enum CorrectionError {
     /// One that cannot be split.
     #[error("the lesion is in one piece: part it with the eraser first")]
     InOnePiece,
-    /// A stroke beside the slice, or that erases where nothing is.
+    /// A stroke beside the slice, or that erases where nothing is; a ruler without length.
     #[error("the stroke changes nothing")]
     NothingChanged,
 }
@@ -75,6 +80,7 @@ pub struct SliceCorrections {
     /// How many were drawn.
     drawn: usize,
     class: Option<ReaderClass>,
+    measurements: Vec<Measurement>,
 }
 
 /// What a slice's report is with its corrections.
@@ -164,6 +170,24 @@ impl SliceCorrections {
                 self.class.clone_from(class);
                 Ok(None)
             }
+            Correction::Measure(measurement) => {
+                if [measurement.length_px, measurement.area_px]
+                    .iter()
+                    .flatten()
+                    .all(|it| *it <= 0.0)
+                {
+                    return Err(CorrectionError::NothingChanged);
+                }
+                self.measurements.push(*measurement);
+                Ok(None)
+            }
+            Correction::Unmeasure(place) => {
+                if *place >= self.measurements.len() {
+                    return Err(CorrectionError::NothingChanged);
+                }
+                self.measurements.remove(*place);
+                Ok(None)
+            }
         }
     }
 
@@ -210,6 +234,10 @@ impl SliceCorrections {
 
     /// Whether the report stays as the model gave it.
     pub fn is_empty(&self) -> bool {
+        self.corrects_nothing() && self.measurements.is_empty()
+    }
+
+    fn corrects_nothing(&self) -> bool {
         self.rejected.is_empty() && self.changed.is_empty() && self.class.is_none()
     }
 
@@ -221,8 +249,9 @@ impl SliceCorrections {
     /// The corrected report: lesions of the model that nobody touched if their score is over `threshold`, after those that a
     /// reader changed or drew.
     pub fn corrected(&self, report: &SliceReport, threshold: f32) -> Corrected {
-        let model = report.with_threshold(threshold);
-        if self.is_empty() {
+        let mut model = report.with_threshold(threshold);
+        model.measurements.clone_from(&self.measurements);
+        if self.corrects_nothing() {
             let ids = (0..model.lesions.len()).map(LesionId::Found).collect();
             return Corrected { report: model, ids, rejected: Vec::new() };
         }
@@ -257,6 +286,7 @@ mod tests {
     use crate::image::lungs::{Lungs, Midline};
     use crate::image::phantom::draw;
     use crate::report::lungs::LungsSlice;
+    use crate::report::measurements::{Shape, Unit};
 
     const SIZE: (usize, usize) = (12, 4);
 
@@ -387,6 +417,25 @@ mod tests {
         assert_eq!(found.report.classes, report().classes);
         let withdrawn = corrected(&[Correction::Class(None)], 0.5);
         assert_eq!(withdrawn.report.corrections, None);
+    }
+
+    #[test]
+    fn a_measurement_changes_no_finding_and_can_be_removed() {
+        let measured = |shape: Shape| {
+            let value = |_: usize| Some(1.0);
+            Correction::Measure(Measurement::of(shape, SIZE, None, Unit::Grey, value))
+        };
+        let ruler = measured(Shape::Ruler([(1.0, 1.0), (4.0, 1.0)]));
+        let found = corrected(std::slice::from_ref(&ruler), 0.5);
+        assert_eq!((found.report.measurements.len(), found.report.corrections), (1, None));
+        assert_eq!(found.report.lesions, report().with_threshold(0.5).lesions);
+        let both = corrected(&[ruler.clone(), Correction::Reject(FIRST)], 0.5);
+        assert!(both.report.corrections.is_some() && both.report.measurements.len() == 1);
+        assert_eq!(corrected(&[ruler, Correction::Unmeasure(0)], 0.5).report.measurements, []);
+        let mut all = SliceCorrections::default();
+        for nothing in [measured(Shape::Ruler([(1.0, 1.0); 2])), Correction::Unmeasure(0)] {
+            assert_eq!(all.apply(&nothing, &report()), Err(CorrectionError::NothingChanged));
+        }
     }
 
     #[test]

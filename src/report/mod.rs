@@ -4,6 +4,7 @@ pub mod corrections;
 pub mod joined_lesions;
 pub mod lung_volume;
 pub mod lungs;
+pub mod measurements;
 pub mod probabilities;
 pub mod regions;
 pub mod series;

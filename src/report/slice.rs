@@ -10,6 +10,7 @@ use crate::detection::mask::rle::Rle;
 use crate::detection::{BBox, Mask};
 use crate::image::{CtSlice, Refusal, Warning};
 use crate::report::lungs::LungsSlice;
+use crate::report::measurements::Measurement;
 use crate::report::probabilities::ClassProbabilities;
 use crate::report::regions::RankedRegion;
 use crate::report::verdict::{Measured, Verdict};
@@ -161,6 +162,9 @@ pub struct SliceReport {
     /// What a reader corrected; left out in JSON if nothing.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub corrections: Option<Corrections>,
+    /// What a reader measured; left out in JSON if nothing.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub measurements: Vec<Measurement>,
 }
 
 fn yes() -> bool {
@@ -229,6 +233,7 @@ impl SliceReport {
             warnings: Warning::sentences(&slice.warnings),
             warning_codes: slice.warnings.clone(),
             corrections: None,
+            measurements: Vec::new(),
         }
     }
 
@@ -305,6 +310,7 @@ impl SliceReport {
             segmented: self.segmented,
             lungs: self.lungs.clone(),
             corrections: self.corrections.clone(),
+            measurements: self.measurements.clone(),
         };
         if above.lesions.len() < self.lesions.len() {
             let labels = above.label_map();

@@ -7,7 +7,6 @@ use web_sys::{File, HtmlInputElement};
 use yew::prelude::*;
 
 use crate::image::Window;
-use crate::report::corrections::Correction;
 use crate::web::browser;
 use crate::web::brush::Editing;
 use crate::web::components::{
@@ -210,9 +209,9 @@ fn viewer(
         let dispatch = state.dispatcher();
         Callback::from(move |editing| dispatch.dispatch(Action::Edit(Some(editing))))
     };
-    let on_stroke = {
+    let on_correct = {
         let dispatch = state.dispatcher();
-        Callback::from(move |stroke| dispatch.dispatch(Action::Correct(Correction::Paint(stroke))))
+        Callback::from(move |correction| dispatch.dispatch(Action::Correct(correction)))
     };
     html! {
         <SliceCanvas
@@ -223,7 +222,7 @@ fn viewer(
             display={state.display}
             editing={state.editing}
             {on_editing}
-            {on_stroke}
+            {on_correct}
             {on_display}
             window={state.window}
             {on_window}

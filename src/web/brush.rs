@@ -1,7 +1,8 @@
-//! Drawing on a slice: tool, size, and the stroke that a pointer draws.
+//! Drawing and measuring on a slice: tool, size, and the stroke that a pointer draws.
 
 use crate::classes::LesionKind;
 use crate::report::corrections::LesionId;
+use crate::report::measurements::Shape;
 use crate::web::gestures::{Pointer, PointerAction};
 use crate::web::view::View;
 
@@ -22,6 +23,26 @@ pub enum Tool {
     Brush,
     /// It takes from a lesion.
     Eraser,
+    /// It measures a distance.
+    Ruler,
+    /// It measures the values within an ellipse.
+    Ellipse,
+}
+
+impl Tool {
+    /// Whether it measures.
+    pub fn measures(self) -> bool {
+        matches!(self, Self::Ruler | Self::Ellipse)
+    }
+
+    /// The shape between two places, if it measures.
+    pub fn shape(self, ends: [(f64, f64); 2]) -> Option<Shape> {
+        match self {
+            Self::Ruler => Some(Shape::Ruler(ends)),
+            Self::Ellipse => Some(Shape::Ellipse(ends)),
+            Self::Look | Self::Brush | Self::Eraser => None,
+        }
+    }
 }
 
 /// How findings are being corrected.
@@ -48,7 +69,7 @@ impl Editing {
     pub fn draws(&self) -> bool {
         match self.tool {
             Tool::Look => false,
-            Tool::Brush => true,
+            Tool::Brush | Tool::Ruler | Tool::Ellipse => true,
             Tool::Eraser => self.lesion.is_some(),
         }
     }
@@ -64,7 +85,7 @@ impl Editing {
 pub enum BrushKey {
     /// Move the brush by so many pixels of the slice.
     Move(f64, f64),
-    /// Draw where it is.
+    /// Draw where it is; of what is measured, set an end there.
     Draw,
     /// Make it larger or smaller.
     Radius(f64),

@@ -8,9 +8,11 @@ use crate::detection::mask::paste::paste_highest;
 use crate::detection::mask::rle::Rle;
 use crate::export::overlay::score_colour;
 use crate::network::heads::MASK_SIDE;
+use crate::report::measurements::{Shape, ellipse_outline};
 use crate::report::{Origin, SliceReport};
-use crate::web::brush::{Editing, Tool};
+use crate::web::brush::{self, Editing, Tool};
 use crate::web::scale_bar::ScaleBar;
+use crate::web::sentences::measurement;
 use crate::web::state::{Display, RenderedSlice};
 use crate::web::texts::decimal;
 use crate::web::view::View;
@@ -87,8 +89,49 @@ pub fn draw(
     if let Some((report, outlines)) = report.filter(|_| display.overlay) {
         draw_lesions(&context, report, &outlines.lesions, highlighted, display)?;
     }
+    if let Some((report, _)) = report {
+        draw_measurements(&context, picture, report, display.view)?;
+    }
     draw_orientation(&context, picture)?;
     draw_scale_bar(&context, picture, display.view)
+}
+
+/// Draws what a reader measured, with its number and value.
+fn draw_measurements(
+    context: &CanvasRenderingContext2d,
+    picture: &RenderedSlice,
+    report: &SliceReport,
+    view: View,
+) -> Result<(), JsValue> {
+    for (index, measured) in report.measurements.iter().enumerate() {
+        let (width, height, unit) = begin_annotations(context, picture)?;
+        let size = (picture.shown.width, picture.shown.height);
+        let seen = |place: (f64, f64)| {
+            let (across, down) = brush::share(view, place, size);
+            (across * width, down * height)
+        };
+        let (points, is_closed): (Vec<(f64, f64)>, bool) = match measured.shape {
+            Shape::Ruler(ends) => (ends.map(seen).to_vec(), false),
+            Shape::Ellipse(corners) => (ellipse_outline(corners).map(seen).collect(), true),
+        };
+        context.begin_path();
+        for (x, y) in &points {
+            context.line_to(*x, *y);
+        }
+        if is_closed {
+            context.close_path();
+        }
+        for (colour, thickness) in [("black", 3.0), ("white", 1.2)] {
+            context.set_stroke_style_str(colour);
+            context.set_line_width(thickness * unit);
+            context.stroke();
+        }
+        if let Some((x, y)) = points.iter().max_by(|one, other| one.0.total_cmp(&other.0)) {
+            let label = format!("{} · {}", index + 1, measurement(measured));
+            annotate(context, &label, "left", (x + 4.0 * unit, *y), unit)?;
+        }
+    }
+    Ok(())
 }
 
 /// Draws what lies beyond each edge, if the file tells.

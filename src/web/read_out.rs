@@ -1,5 +1,6 @@
-//! What lies under the pointer.
+//! What lies under the pointer, and under what is measured.
 
+use crate::report::measurements::{Measurement, Shape, Unit};
 use crate::web::state::RenderedSlice;
 use crate::web::view::View;
 
@@ -51,6 +52,21 @@ impl ReadOut {
     }
 }
 
+/// A shape on a slice with what it measures there.
+pub fn measure(shape: Shape, slice: &RenderedSlice) -> Measurement {
+    let shown = &slice.shown;
+    let unit = match &slice.values {
+        Some(_) if shown.says_hounsfield => Unit::Hounsfield,
+        Some(_) => Unit::Plain,
+        None => Unit::Grey,
+    };
+    let value = |index: usize| match &slice.values {
+        Some(values) => values.get(index).copied().map(f64::from),
+        None => slice.pixels.get(index).copied().map(f64::from),
+    };
+    Measurement::of(shape, (shown.width, shown.height), shown.spacing_mm, unit, value)
+}
+
 #[cfg(test)]
 mod tests {
     use std::rc::Rc;
@@ -74,6 +90,18 @@ mod tests {
                 plane: None,
             },
         }
+    }
+
+    #[test]
+    fn an_ellipse_measures_what_the_slice_holds() {
+        let all = Shape::Ellipse([(-9.0, -9.0), (13.0, 11.0)]);
+        let grey = measure(all, &slice()).values.unwrap();
+        assert_eq!((grey.unit, grey.pixels, grey.mean), (Unit::Grey, 8, 3.5));
+        let mut ct = slice();
+        ct.values = Some(Rc::new(vec![-800; 8]));
+        ct.shown.says_hounsfield = true;
+        let hounsfield = measure(all, &ct).values.unwrap();
+        assert_eq!((hounsfield.unit, hounsfield.mean), (Unit::Hounsfield, -800.0));
     }
 
     #[test]

@@ -2,6 +2,7 @@
 
 use crate::classes::CLASSES;
 use crate::report::lung_volume::{LungVolume, LungsSeries};
+use crate::report::measurements::{Measurement, Shape, Unit};
 use crate::report::series::SeriesReport;
 use crate::report::slice::Contradiction;
 use crate::report::verdict::Measured;
@@ -28,6 +29,39 @@ pub fn measured(measured: &Measured) -> Text {
         named = percent(measured.named),
         named_right = percent(measured.named_accuracy)
     )
+}
+
+/// What [`Measurement::summary`] says.
+pub fn measurement(measurement: &Measurement) -> String {
+    let number = |value: f64| decimal(value, 1);
+    let pixels = |px: Option<f64>| text!("measure.px", value = number(px.unwrap_or_default()));
+    match measurement.shape {
+        Shape::Ruler(_) => {
+            let length = match measurement.length_mm {
+                Some(mm) => text!("measure.mm", value = number(mm)),
+                None => pixels(measurement.length_px),
+            };
+            text!("measure.ruler.is", length = length).to_string()
+        }
+        Shape::Ellipse(_) => {
+            let area = match measurement.area_mm2 {
+                Some(mm2) => text!("measure.mm2", value = number(mm2)),
+                None => pixels(measurement.area_px),
+            };
+            let ellipse = text!("measure.ellipse.is", area = area).to_string();
+            let values = measurement.values.map(|values| {
+                let (mean, deviation) = (number(values.mean), number(values.deviation));
+                match values.unit {
+                    Unit::Hounsfield => {
+                        text!("measure.hounsfield", mean = mean, deviation = deviation)
+                    }
+                    Unit::Plain => text!("measure.plain", mean = mean, deviation = deviation),
+                    Unit::Grey => text!("measure.grey", mean = mean, deviation = deviation),
+                }
+            });
+            ellipse + values.as_deref().unwrap_or_default()
+        }
+    }
 }
 
 /// Names of the classes in their order.
@@ -123,6 +157,21 @@ mod tests {
         series.mean_classes = Some(ClassProbabilities::new(classes));
         series.slices_with_classes = 2;
         assert_eq!(series_summary(&series), series.summary());
+    }
+
+    #[test]
+    fn in_english_the_page_says_of_a_measurement_what_the_report_says() {
+        let corners = [(1.0, 1.0), (5.5, 4.0)];
+        for shape in [Shape::Ruler(corners), Shape::Ellipse(corners)] {
+            for spacing in [None, Some([0.7, 0.7])] {
+                for unit in [Unit::Hounsfield, Unit::Plain, Unit::Grey] {
+                    let measured =
+                        Measurement::of(shape, (9, 9), spacing, unit, |index| Some(index as f64));
+                    let said = measurement(&measured).replace('\u{a0}', " ");
+                    assert_eq!(said, measured.summary());
+                }
+            }
+        }
     }
 
     #[test]

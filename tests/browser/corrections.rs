@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use dicom_dictionary_std::tags;
+use dicom_object::InMemDicomObject;
 use fantoccini::Locator;
 use fantoccini::actions::{InputSource, MouseActions, PointerAction};
 use groundglass::classes::{LesionKind, SliceClass};
@@ -42,6 +43,16 @@ async fn report(visitor: &Visitor) -> Report {
     visitor.until("a report is saved", SOON, || async { saved().len() > before.len() }).await;
     let bytes = saved().into_iter().find(|file| !before.contains(file)).expect("another report");
     serde_json::from_slice(&bytes).expect("a report")
+}
+
+/// Kind and coordinates of everything that a structured report draws.
+fn graphics(object: &InMemDicomObject) -> Vec<(String, Vec<f32>)> {
+    let text = |tag| object.element(tag).ok()?.to_str().ok().map(|text| text.to_string());
+    let points = || object.element(tags::GRAPHIC_DATA).ok()?.to_multi_float32().ok();
+    let own = text(tags::GRAPHIC_TYPE).zip(points());
+    let content = object.element(tags::CONTENT_SEQUENCE).ok().and_then(|content| content.items());
+    let inner = content.into_iter().flatten().flat_map(graphics);
+    own.into_iter().chain(inner).collect()
 }
 
 fn areas(slice: &SliceReport) -> Vec<usize> {
@@ -170,5 +181,35 @@ pub async fn in_a_series() {
     visitor.until("the corrected slice is shown again", SOON, is_here).await;
     let is_undone = || async { !visitor.lesions().await.concat().contains("drawn by you") };
     visitor.until("it is undone", SOON, is_undone).await;
+
+    // Pixels of the drawn series lie half a millimetre apart.
+    visitor.press("Measure").await;
+    draw(&visitor, (0.2, 0.2), (0.4, 0.2)).await;
+    visitor.wait_for("ruler: 51.", SOON).await;
+    visitor.press("Ellipse").await;
+    let corner = format!("{}{}", "\u{e014}".repeat(10), "\u{e015}".repeat(10));
+    visitor.keys(".viewer", &format!(" {corner} ")).await;
+    visitor.wait_for("ellipse: 19.6 mm\u{b2}, mean ", SOON).await;
+    assert!(!report(&visitor).await.is_corrected(), "what is measured changes no finding");
+    visitor.press("Findings of this series (DICOM SR)").await;
+    let bytes = visitor.saved("sr.dcm").await;
+    let object = dicom_object::from_reader(&bytes[..]).expect("a DICOM object");
+    let graphics = graphics(&object);
+    assert!(graphics.iter().any(|(kind, points)| kind == "ELLIPSE" && points.len() == 8));
+    assert!(graphics.iter().any(|(kind, points)| kind == "POLYLINE" && points.len() == 4));
+    visitor.picture("measurements").await;
+    visitor
+        .client
+        .find(Locator::Css("[aria-label='Remove measurement 1']"))
+        .await
+        .expect("a button")
+        .click()
+        .await
+        .expect("a click");
+    let is_gone = || async { !visitor.text("body").await.unwrap_or_default().contains("ruler: ") };
+    visitor.until("the ruler is gone", SOON, is_gone).await;
+    for _ in 0..3 {
+        visitor.press("Undo").await;
+    }
     visitor.leave().await;
 }

@@ -20,6 +20,8 @@ pub enum Relation {
     ObservationContext,
     /// Is what it was read from.
     SelectedFrom,
+    /// Is what it was measured by.
+    InferredFrom,
 }
 
 impl Relation {
@@ -29,6 +31,7 @@ impl Relation {
             Self::ConceptModifier => "HAS CONCEPT MOD",
             Self::ObservationContext => "HAS OBS CONTEXT",
             Self::SelectedFrom => "SELECTED FROM",
+            Self::InferredFrom => "INFERRED FROM",
         }
     }
 }
@@ -102,12 +105,26 @@ pub fn identifier(relation: Relation, concept: Code, value: &str) -> InMemDicomO
 
 /// A number with its unit.
 pub fn num_item(concept: Code, value: f64, unit: Code) -> InMemDicomObject {
+    num_item_with(concept, value, unit, Vec::new())
+}
+
+/// The same with items that say more of it.
+pub fn num_item_with(
+    concept: Code,
+    value: f64,
+    unit: Code,
+    more: Vec<InMemDicomObject>,
+) -> InMemDicomObject {
     let value = item([
         decimals(tags::NUMERIC_VALUE, &[value]),
         code(tags::MEASUREMENT_UNITS_CODE_SEQUENCE, unit),
     ]);
     let value = sequence(tags::MEASURED_VALUE_SEQUENCE, vec![value]);
-    content(Relation::Contains, "NUM", Some(concept), [value])
+    let mut content = content(Relation::Contains, "NUM", Some(concept), [value]);
+    if !more.is_empty() {
+        content.put(sequence(tags::CONTENT_SEQUENCE, more));
+    }
+    content
 }
 
 /// A slice, or one frame of a file of many.
@@ -126,14 +143,25 @@ pub fn image(relation: Relation, concept: Option<Code>, source: &DicomSource) ->
 
 /// A closed outline on a slice; points are columns and rows, the first pixel's centre at (0.5, 0.5).
 pub fn outline(concept: Code, points: &[(f32, f32)], source: &DicomSource) -> InMemDicomObject {
-    let closed = points.iter().chain(points.first());
-    let values: Vec<f32> = closed.flat_map(|(x, y)| [*x, *y]).collect();
+    let closed: Vec<(f32, f32)> = points.iter().chain(points.first()).copied().collect();
+    graphic(Relation::Contains, Some(concept), "POLYLINE", &closed, source)
+}
+
+/// Points on a slice, and what is drawn through them.
+pub fn graphic(
+    relation: Relation,
+    concept: Option<Code>,
+    kind: &str,
+    points: &[(f32, f32)],
+    source: &DicomSource,
+) -> InMemDicomObject {
+    let values: Vec<f32> = points.iter().flat_map(|(x, y)| [*x, *y]).collect();
     content(
-        Relation::Contains,
+        relation,
         "SCOORD",
-        Some(concept),
+        concept,
         [
-            text(tags::GRAPHIC_TYPE, VR::CS, "POLYLINE"),
+            text(tags::GRAPHIC_TYPE, VR::CS, kind),
             DataElement::new(tags::GRAPHIC_DATA, VR::FL, PrimitiveValue::F32(values.into())),
             sequence(tags::CONTENT_SEQUENCE, vec![image(Relation::SelectedFrom, None, source)]),
         ],

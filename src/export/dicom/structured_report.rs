@@ -11,14 +11,15 @@ use crate::export::ExportError;
 use crate::export::dicom::Identity;
 use crate::export::dicom::codes::{self, LEFT_LUNG, LUNG, RIGHT_LUNG};
 use crate::export::dicom::content::{
-    Relation, code_item, container, container_elements, identifier, image, num_item, outline,
-    text_item,
+    Relation, code_item, container, container_elements, graphic, identifier, image, num_item,
+    num_item_with, outline, text_item,
 };
 use crate::export::dicom::context::{by_series, equipment, file, patient_and_study, timestamp};
 use crate::export::dicom::elements::{Code, item, sequence, text, uid};
 use crate::export::dicom::referable;
 use crate::image::decode::dicom_source::DicomSource;
 use crate::report::lungs::LungSlice;
+use crate::report::measurements::{Measurement, Shape, Unit, Values, axes};
 use crate::report::{Lesion, ModelsInfo, NOTICE, Origin, SliceReport};
 
 const REPORT: Code = ("126000", "DCM", "Imaging Measurement Report");
@@ -40,6 +41,13 @@ const REGION: Code = ("111030", "DCM", "Image Region");
 const SOURCE: Code = ("121112", "DCM", "Source of Measurement");
 const COMMENT: Code = ("121106", "DCM", "Comment");
 const AREA: Code = ("42798000", "SCT", "Area");
+const LENGTH: Code = ("410668003", "SCT", "Length");
+const ATTENUATION: Code = ("112031", "DCM", "Attenuation Coefficient");
+const DERIVATION: Code = ("121401", "DCM", "Derivation");
+const MEAN: Code = ("373098007", "SCT", "Mean");
+const DEVIATION: Code = ("386136009", "SCT", "Standard Deviation");
+const MILLIMETRES: Code = ("mm", "UCUM", "millimeter");
+const HOUNSFIELD: Code = ("[hnsf'U]", "UCUM", "Hounsfield unit");
 const SQUARE_MILLIMETRES: Code = ("mm2", "UCUM", "square millimeter");
 const NO_UNITS: Code = ("1", "UCUM", "no units");
 const PERCENT: Code = ("%", "UCUM", "percent");
@@ -73,7 +81,9 @@ pub fn structured_report(
             let lesions =
                 lesions.filter_map(|(index, lesion)| group(index, lesion, source, models));
             let lungs = lungs_of(slice, source);
-            lesions.chain(class_of(slice, source, models)).chain(lungs).collect::<Vec<_>>()
+            let measured = measurements_of(slice, source);
+            let class = class_of(slice, source, models);
+            lesions.chain(class).chain(lungs).chain(measured).collect::<Vec<_>>()
         })
         .collect();
     let instances: Vec<&str> = slices.iter().map(|(_, s)| s.instance.as_str()).collect();
@@ -220,6 +230,59 @@ fn lungs_of(slice: &SliceReport, source: &DicomSource) -> Vec<InMemDicomObject> 
     };
     let sides = lungs.sides().into_iter().zip([RIGHT_LUNG, LEFT_LUNG]);
     sides.filter(|(lung, _)| lung.area_px > 0).map(group).collect()
+}
+
+/// The groups of what a reader measured: rulers in millimetres, ellipses.
+fn measurements_of(slice: &SliceReport, source: &DicomSource) -> Vec<InMemDicomObject> {
+    let place = source.frame.map(|frame| format!(" {frame}")).unwrap_or_default();
+    let group = |(index, measurement): (usize, &Measurement)| {
+        let name = format!("Measurement {}", index + 1);
+        let drawn = format!("{:?}", measurement.shape);
+        let tracked = uid(&["measurement", &source.instance, &place, &name, &drawn]);
+        let mut items = vec![
+            text_item(Relation::ObservationContext, TRACKING, &name),
+            identifier(Relation::ObservationContext, TRACKING_UID, &tracked),
+        ];
+        let single = |(x, y): (f64, f64)| (x as f32, y as f32);
+        match measurement.shape {
+            Shape::Ruler(ends) => {
+                let ends = ends.map(single);
+                let line = graphic(Relation::InferredFrom, None, "POLYLINE", &ends, source);
+                items.push(image(Relation::Contains, Some(SOURCE), source));
+                items.push(num_item_with(LENGTH, measurement.length_mm?, MILLIMETRES, vec![line]));
+            }
+            Shape::Ellipse(corners) => {
+                let [(x, y), (across, down)] = axes(corners);
+                let [horizontal, vertical] =
+                    [[(x - across, y), (x + across, y)], [(x, y - down), (x, y + down)]];
+                // The ends of the longer axis come first (PS3.3 C.18.6.1.2).
+                let ends = match across >= down {
+                    true => [horizontal, vertical],
+                    false => [vertical, horizontal],
+                };
+                let ends: Vec<(f32, f32)> =
+                    ends.as_flattened().iter().copied().map(single).collect();
+                items.push(graphic(Relation::Contains, Some(REGION), "ELLIPSE", &ends, source));
+                if let Some(area) = measurement.area_mm2 {
+                    items.push(num_item(AREA, area, SQUARE_MILLIMETRES));
+                }
+                let values = measurement.values.filter(|values| values.unit == Unit::Hounsfield);
+                if let Some(Values { mean, deviation, .. }) = values {
+                    for (value, derivation) in [(mean, MEAN), (deviation, DEVIATION)] {
+                        let how = code_item(Relation::ConceptModifier, DERIVATION, derivation);
+                        items.push(num_item_with(ATTENUATION, value, HOUNSFIELD, vec![how]));
+                    }
+                }
+            }
+        }
+        items.push(text_item(Relation::Contains, COMMENT, "Measured by a reader."));
+        let template = match measurement.shape {
+            Shape::Ruler(_) => "1501",
+            Shape::Ellipse(_) => "1410",
+        };
+        Some(container(GROUP, Some(template), items))
+    };
+    slice.measurements.iter().enumerate().filter_map(group).collect()
 }
 
 /// Twice the area within an outline.

@@ -1,4 +1,4 @@
-//! Corrections of what was found on the shown slice.
+//! Corrections of what was found on the shown slice, and measurements on it.
 
 use web_sys::{HtmlInputElement, HtmlSelectElement};
 use yew::prelude::*;
@@ -8,7 +8,7 @@ use crate::report::ReaderClass;
 use crate::report::corrections::{Correction, CorrectionError, LesionId};
 use crate::web::brush::{Editing, RADII, Tool};
 use crate::web::components::lesion_list::kind;
-use crate::web::sentences::class_names;
+use crate::web::sentences::{class_names, measurement};
 use crate::web::session::Session;
 use crate::web::state::{Action, State};
 use crate::web::texts::{decimal, text};
@@ -50,15 +50,25 @@ pub fn Corrections(props: &Props) -> Html {
         Callback::from(move |_: MouseEvent| session.step_through_edits(&state, slice, &action))
     };
     let (undo, redo) = (state.edits.next_undo(), state.edits.next_redo());
-    let switched = state.editing.is_none().then(Editing::default);
+    let measures = state.editing.is_some_and(|editing| editing.tool.measures());
+    let corrects = state.editing.is_some() && !measures;
+    let corrected = (!corrects).then(Editing::default);
+    let measured = (!measures).then(|| Editing { tool: Tool::Ruler, ..Editing::default() });
+    let measurements = state.report().map(|report| report.measurements.clone());
+    let measurements = measurements.unwrap_or_default();
     html! {
         <section class="corrections" aria-label={text!("correct.title")}>
             <div class="tools">
                 <button
                     type="button"
-                    aria-pressed={state.editing.is_some().to_string()}
-                    onclick={dispatch(Action::Edit(switched))}
+                    aria-pressed={corrects.to_string()}
+                    onclick={dispatch(Action::Edit(corrected))}
                 >{text!("correct.title")}</button>
+                <button
+                    type="button"
+                    aria-pressed={measures.to_string()}
+                    onclick={dispatch(Action::Edit(measured))}
+                >{text!("measure.title")}</button>
                 if undo.is_some() || redo.is_some() {
                     <button type="button" disabled={undo.is_none()} onclick={step(undo, Action::Undo)}>
                         {text!("correct.undo")}
@@ -69,12 +79,31 @@ pub fn Corrections(props: &Props) -> Html {
                 }
             </div>
             if let Some(editing) = state.editing {
-                { tools(state, editing) }
-                { chosen_lesion(state) }
-                { class(state) }
+                if measures {
+                    { measuring_tools(state, editing) }
+                } else {
+                    { tools(state, editing) }
+                    { chosen_lesion(state) }
+                    { class(state) }
+                }
             }
             if let Some(error) = state.correction_error {
                 <p class="error" role="alert">{reason(error)}</p>
+            }
+            if !measurements.is_empty() {
+                <h3 id="measurements-title">{text!("measure.measurements")}</h3>
+                <ul aria-labelledby="measurements-title">
+                    for (index, measured) in measurements.iter().enumerate() {
+                        <li>
+                            {index + 1}{". "}{measurement(measured)}{" "}
+                            <button
+                                type="button"
+                                aria-label={text!("measure.remove.which", number = index + 1)}
+                                onclick={dispatch(Action::Correct(Correction::Unmeasure(index)))}
+                            >{text!("measure.remove")}</button>
+                        </li>
+                    }
+                </ul>
             }
             if !state.rejected.is_empty() {
                 <h3 id="rejected-title">{text!("correct.rejected")}</h3>
@@ -94,22 +123,49 @@ pub fn Corrections(props: &Props) -> Html {
     }
 }
 
+/// Called to work in another way.
+fn edit(state: &UseReducerHandle<State>, change: Editing) -> Callback<MouseEvent> {
+    let dispatcher = state.dispatcher();
+    Callback::from(move |_: MouseEvent| dispatcher.dispatch(Action::Edit(Some(change))))
+}
+
+/// A button that takes a tool.
+fn tool_button(
+    state: &UseReducerHandle<State>,
+    editing: Editing,
+    (tool, name): (Tool, AttrValue),
+    is_possible: bool,
+) -> Html {
+    let is_chosen = editing.tool == tool;
+    html! {
+        <button
+            type="button"
+            disabled={!is_possible}
+            aria-pressed={is_chosen.to_string()}
+            onclick={edit(state, Editing { tool, ..editing })}
+        >{name}</button>
+    }
+}
+
+/// Ruler and ellipse.
+fn measuring_tools(state: &UseReducerHandle<State>, editing: Editing) -> Html {
+    let tools = [(Tool::Ruler, text!("measure.ruler")), (Tool::Ellipse, text!("measure.ellipse"))];
+    html! {
+        <>
+            <div class="tools" role="group" aria-label={text!("measure.tools")}>
+                for tool in tools {
+                    { tool_button(state, editing, tool, true) }
+                }
+            </div>
+            <p class="hint">{text!("measure.keys")}</p>
+        </>
+    }
+}
+
 /// Brush, eraser, and their size.
 fn tools(state: &UseReducerHandle<State>, editing: Editing) -> Html {
-    let edit = |change: Editing| {
-        let dispatcher = state.dispatcher();
-        Callback::from(move |_: MouseEvent| dispatcher.dispatch(Action::Edit(Some(change))))
-    };
     let tool = |tool: Tool, name: AttrValue, is_possible: bool| {
-        let is_chosen = editing.tool == tool;
-        html! {
-            <button
-                type="button"
-                disabled={!is_possible}
-                aria-pressed={is_chosen.to_string()}
-                onclick={edit(Editing { tool, ..editing })}
-            >{name}</button>
-        }
+        tool_button(state, editing, (tool, name), is_possible)
     };
     let on_radius = {
         let dispatcher = state.dispatcher();
@@ -127,7 +183,7 @@ fn tools(state: &UseReducerHandle<State>, editing: Editing) -> Html {
                 { tool(Tool::Eraser, text!("correct.eraser"), editing.lesion.is_some()) }
                 <button
                     type="button"
-                    onclick={edit(Editing { tool: Tool::Brush, lesion: None, ..editing })}
+                    onclick={edit(state, Editing { tool: Tool::Brush, lesion: None, ..editing })}
                 >{text!("correct.new")}</button>
             </div>
             if editing.tool != Tool::Look {

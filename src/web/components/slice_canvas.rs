@@ -9,13 +9,14 @@ use yew::prelude::*;
 
 use crate::image::Window;
 use crate::report::SliceReport;
-use crate::report::corrections::Stroke;
+use crate::report::corrections::{Correction, Stroke};
+use crate::report::measurements::{Shape, axes};
 use crate::web::browser;
 use crate::web::brush::{self, BrushKey, Editing, StrokeTracker, Stroking, Tool};
 use crate::web::components::view_tools::ViewTools;
 use crate::web::drawing::{Outlines, draw, draw_scores, draw_stroke};
 use crate::web::gestures::{Bounds, Gesture, Pointer, PointerAction, PointerTracker};
-use crate::web::read_out::ReadOut;
+use crate::web::read_out::{ReadOut, measure};
 use crate::web::scale_bar::ScaleBar;
 use crate::web::state::{Display, RenderedSlice, Step};
 use crate::web::texts::{counted, decimal, text};
@@ -46,8 +47,8 @@ pub struct Props {
     pub editing: Option<Editing>,
     /// Called to correct them in another way.
     pub on_editing: Callback<Editing>,
-    /// Called with what was drawn.
-    pub on_stroke: Callback<Stroke>,
+    /// Called with what was drawn or measured.
+    pub on_correct: Callback<Correction>,
 }
 
 fn summary(props: &Props) -> AttrValue {
@@ -138,12 +139,21 @@ pub fn SliceCanvas(props: &Props) -> Html {
     // Nothing is drawn on a slice of which nothing is known yet.
     let editing = props.editing.filter(|editing| editing.draws() && props.report.is_some());
     let size = (props.picture.shown.width, props.picture.shown.height);
-    let stroke = {
-        let on_stroke = props.on_stroke.clone();
+    // Where what is being measured begins.
+    let anchor = use_state(|| None::<(f64, f64)>);
+    let correct = {
+        let (on_correct, picture) = (props.on_correct.clone(), props.picture.clone());
         move |editing: Editing, points: Vec<(f64, f64)>| {
-            let Editing { lesion, radius, kind, .. } = editing;
-            let erases = editing.tool == Tool::Eraser;
-            on_stroke.emit(Stroke { lesion, points, radius, erases, kind });
+            let ends = points.first().copied().zip(points.last().copied());
+            let shape = ends.and_then(|(from, to)| editing.tool.shape([from, to]));
+            on_correct.emit(match shape {
+                Some(shape) => Correction::Measure(measure(shape, &picture)),
+                None => {
+                    let Editing { lesion, radius, kind, .. } = editing;
+                    let erases = editing.tool == Tool::Eraser;
+                    Correction::Paint(Stroke { lesion, points, radius, erases, kind })
+                }
+            });
         }
     };
     let display = props.display;
@@ -209,7 +219,8 @@ pub fn SliceCanvas(props: &Props) -> Html {
             (pointer_tracker.clone(), apply.clone(), canvas.clone());
         let has_window = props.picture.shown.window.is_some();
         let is_whole = props.display.view.is_whole();
-        let (point, given_up, stroke) = (point.clone(), given_up.clone(), stroke.clone());
+        let (point, given_up, correct) = (point.clone(), given_up.clone(), correct.clone());
+        let anchor = anchor.clone();
         let picture = props.picture.clone();
         Callback::from(move |event: PointerEvent| {
             let Some(element) = canvas.cast::<HtmlElement>() else { return };
@@ -225,6 +236,12 @@ pub fn SliceCanvas(props: &Props) -> Html {
                 let at = brush::place(display.view, bounds.share(pointer.at), size);
                 match stroke_tracker.borrow_mut().follow(&pointer, at) {
                     Stroking::None => (),
+                    Stroking::Drawn(from, _) if editing.tool.measures() => {
+                        if pointer.action == PointerAction::Down {
+                            anchor.set(Some(from));
+                        }
+                        return;
+                    }
                     Stroking::Drawn(from, to) => {
                         let canvas = canvas.cast::<HtmlCanvasElement>();
                         let drawn = canvas
@@ -236,10 +253,14 @@ pub fn SliceCanvas(props: &Props) -> Html {
                     }
                     Stroking::Done(points) => {
                         given_up.set(*given_up + 1);
-                        stroke(editing, points);
+                        anchor.set(None);
+                        correct(editing, points);
                         return;
                     }
-                    Stroking::GivenUp => given_up.set(*given_up + 1),
+                    Stroking::GivenUp => {
+                        given_up.set(*given_up + 1);
+                        anchor.set(None);
+                    }
                 }
             }
             if let Some(gesture) = gesture {
@@ -250,6 +271,7 @@ pub fn SliceCanvas(props: &Props) -> Html {
     let on_key = {
         let apply = apply.clone();
         let (point, on_editing) = (point.clone(), props.on_editing.clone());
+        let anchor = anchor.clone();
         Callback::from(move |event: KeyboardEvent| {
             if event.ctrl_key() || event.meta_key() || event.alt_key() {
                 return;
@@ -265,7 +287,13 @@ pub fn SliceCanvas(props: &Props) -> Html {
                     }
                     BrushKey::Draw => {
                         point.set(Some(brush::share(display.view, at, size)));
-                        stroke(editing, vec![at]);
+                        match *anchor {
+                            None if editing.tool.measures() => anchor.set(Some(at)),
+                            from => {
+                                anchor.set(None);
+                                correct(editing, from.into_iter().chain([at]).collect());
+                            }
+                        }
                     }
                     BrushKey::Radius(factor) => {
                         on_editing.emit(editing.with_radius(editing.radius * factor));
@@ -304,7 +332,7 @@ pub fn SliceCanvas(props: &Props) -> Html {
                     oncontextmenu={Callback::from(|event: MouseEvent| event.prevent_default())}
                 />
                 if let Some((editing, at)) = editing.zip(*point) {
-                    { brush_outline(editing, display.view, at, size) }
+                    { tool_outline(editing, *anchor, display.view, at, size) }
                 }
                 if has_scores {
                     <canvas
@@ -329,25 +357,53 @@ pub fn SliceCanvas(props: &Props) -> Html {
     }
 }
 
-/// Where the brush is, and how large.
-fn brush_outline(editing: Editing, view: View, at: (f64, f64), size: (usize, usize)) -> Html {
+/// Where the brush is, and how large; or what is being measured, from `anchor` on.
+fn tool_outline(
+    editing: Editing,
+    anchor: Option<(f64, f64)>,
+    view: View,
+    at: (f64, f64),
+    size: (usize, usize),
+) -> Html {
     let (width, height) = (size.0 as f64, size.1 as f64);
     let (column, row) = brush::place(view, at, size);
     let seen = [view.left * width, view.top * height, width / view.zoom, height / view.zoom];
-    let circle = |class: &'static str| {
-        html! {
+    let shape = editing.tool.shape([anchor.unwrap_or((column, row)), (column, row)]);
+    let outline = |class: &'static str| match shape {
+        None => html! {
             <circle
                 {class}
                 cx={column.to_string()}
                 cy={row.to_string()}
                 r={editing.radius.to_string()}
             />
+        },
+        Some(Shape::Ruler([from, to])) => html! {
+            <line
+                {class}
+                x1={from.0.to_string()}
+                y1={from.1.to_string()}
+                x2={to.0.to_string()}
+                y2={to.1.to_string()}
+            />
+        },
+        Some(Shape::Ellipse(corners)) => {
+            let [(x, y), (across, down)] = axes(corners);
+            html! {
+                <ellipse
+                    {class}
+                    cx={x.to_string()}
+                    cy={y.to_string()}
+                    rx={across.to_string()}
+                    ry={down.to_string()}
+                />
+            }
         }
     };
     html! {
         <svg class="brush" viewBox={seen.map(|edge| edge.to_string()).join(" ")} aria-hidden="true">
-            { circle("outer") }
-            { circle("inner") }
+            { outline("outer") }
+            { outline("inner") }
         </svg>
     }
 }
