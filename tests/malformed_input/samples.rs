@@ -1,6 +1,6 @@
 //! Small whole files of every kind.
 
-use std::io::Write;
+use std::io::{Cursor, Write};
 
 use base64::Engine;
 
