@@ -15,7 +15,7 @@ use crate::report::slice::{Corrections, Lesion, Origin, ReaderClass, SliceReport
 pub enum LesionId {
     /// The model's, by its place in the report at every score.
     Found(usize),
-    /// A reader's, in the order in which they were drawn.
+    /// One that a reader drew, or that was split off, in their order.
     Drawn(usize),
 }
 
@@ -77,7 +77,7 @@ pub struct SliceCorrections {
     rejected: BTreeSet<LesionId>,
     /// Lesions that were changed or drawn, as they are now.
     changed: BTreeMap<LesionId, Lesion>,
-    /// How many were drawn.
+    /// How many were drawn or split off.
     drawn: usize,
     class: Option<ReaderClass>,
     measurements: Vec<Measurement>,
@@ -161,7 +161,11 @@ impl SliceCorrections {
                 }
                 let mut mask = self.mask(*id, report)?;
                 mask.add(&self.mask(*other, report)?);
-                let joined = self.lesion(*id, report)?.with_mask(&mask, report.spacing_mm);
+                // What the model had a part in keeps the model's score.
+                let (own, joined) = (self.lesion(*id, report)?, self.lesion(*other, report)?);
+                let scored = if own.origin == Origin::Reader { joined } else { own };
+                let joined = Lesion { label: own.label, ..scored.clone() };
+                let joined = joined.with_mask(&mask, report.spacing_mm);
                 self.change(*id, joined.ok_or(CorrectionError::NoLesion)?);
                 self.rejected.insert(*other);
                 Ok(Some(*id))
@@ -225,9 +229,9 @@ impl SliceCorrections {
     }
 
     fn change(&mut self, id: LesionId, lesion: Lesion) {
-        let origin = match id {
-            LesionId::Found(_) => Origin::Edited,
-            LesionId::Drawn(_) => Origin::Reader,
+        let origin = match lesion.origin {
+            Origin::Reader => Origin::Reader,
+            Origin::Model | Origin::Edited => Origin::Edited,
         };
         self.changed.insert(id, Lesion { origin, ..lesion });
     }
@@ -402,10 +406,17 @@ mod tests {
         assert_eq!(found.ids, [SECOND, LesionId::Drawn(0), FIRST]);
         let areas: Vec<usize> = found.report.lesions.iter().map(|lesion| lesion.area_px).collect();
         assert_eq!(areas, [8, 4, 4]);
+        let part = &found.report.lesions[1];
+        assert_eq!((part.origin, part.score), (Origin::Edited, 0.6), "nobody drew it");
         let joined = Correction::Join(SECOND, LesionId::Drawn(0));
         let found = corrected(&[Correction::Split(SECOND), joined], 0.5);
         assert_eq!(found.report.lesions[0].mask, report().lesions[1].mask);
         assert_eq!(found.ids, [SECOND, FIRST]);
+        let drawn = stroke(None, &[(5.5, 1.5)], false);
+        let found = corrected(&[drawn, Correction::Join(LesionId::Drawn(0), FIRST)], 0.5);
+        let both = &found.report.lesions[0];
+        assert_eq!((both.origin, both.score, both.area_px), (Origin::Edited, 0.9, 5));
+        assert_eq!(both.label, LesionKind::GroundGlass);
     }
 
     #[test]

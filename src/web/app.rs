@@ -8,11 +8,11 @@ use yew::prelude::*;
 
 use crate::image::Window;
 use crate::web::browser;
-use crate::web::brush::Editing;
 use crate::web::components::{
     About, Bench, Corrections, Exports, FileHeader, Footer, InputError, LesionList, Lungs,
     Probabilities, Problems, Regions, SeriesFindings, SeriesPanel, SliceCanvas, SliceInput, Status,
 };
+use crate::web::editing::Editing;
 use crate::web::session::Session;
 use crate::web::state::{Action, Display, State, Step};
 use crate::web::texts::{self, text};

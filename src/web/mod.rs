@@ -8,6 +8,7 @@
 //! ([`scheduler`]), what is said ([`messages`], [`texts`]), what the address asks for ([`options`]).
 
 pub mod brush;
+pub mod editing;
 pub mod edits;
 pub mod gestures;
 pub mod image_cache;

@@ -13,7 +13,7 @@ use crate::report::corrections::{
 };
 use crate::report::regions::RegionReference;
 use crate::report::{Lesion, ModelsInfo, Report, SeriesReport, SliceReport};
-use crate::web::brush::Editing;
+use crate::web::editing::Editing;
 use crate::web::edits::Edits;
 use crate::web::messages::reader::{OpenedStudy, ShownSlice};
 use crate::web::messages::worker::Download;

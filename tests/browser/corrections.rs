@@ -64,7 +64,7 @@ fn areas(slice: &SliceReport) -> Vec<usize> {
     slice.lesions.iter().map(area).collect()
 }
 
-/// A lesion is rejected and restored, another drawn, enlarged by keys, erased from, renamed; all is undone and made again.
+/// A lesion is rejected and restored, another drawn, enlarged by keys, cut, renamed; all is undone and made again.
 pub async fn by_hand() {
     let site = Site::serve(BTreeMap::new());
     let visitor = ready_on_cpu(&site).await;
@@ -77,8 +77,6 @@ pub async fn by_hand() {
 
     let first = visitor.client.find(Locator::Css(".lesions li button")).await.expect("a lesion");
     first.click().await.expect("a click");
-    visitor.press("Split").await;
-    visitor.wait_for("part it with the eraser first", SOON).await;
     visitor.press("Reject").await;
     visitor.wait_for("Rejected", SOON).await;
     assert_eq!(visitor.lesions().await.len(), count - 1);
@@ -86,6 +84,7 @@ pub async fn by_hand() {
     visitor.until("it is back", SOON, || async { visitor.lesions().await.len() == count }).await;
     visitor.press("Undo").await;
     visitor.press("Undo").await;
+    visitor.until("it is as before", SOON, || async { !visitor.lesions().await.is_empty() }).await;
     assert_shows(&visitor, &found).await;
 
     // In the left lower corner, where the phantom has nothing.
@@ -93,6 +92,8 @@ pub async fn by_hand() {
     draw(&visitor, (0.05, 0.9), (0.15, 0.9)).await;
     visitor.wait_for("drawn by you", SOON).await;
     assert_eq!(visitor.lesions().await.len(), count + 1);
+    visitor.press("Split").await;
+    visitor.wait_for("part it with the eraser first", SOON).await;
     let drawn = report(&visitor).await;
     let drawn = &drawn.slices[0];
     let (new, before) = (drawn.lesions[0].clone(), areas(drawn)[0]);
@@ -159,6 +160,7 @@ pub async fn in_a_series() {
     visitor.press("Run the other slice").await;
     visitor.wait_for("of 2 slices have lesions.", SOON).await;
     visitor.press("Correct").await;
+    visitor.wait_for("Choose a lesion in the list above", SOON).await;
     visitor.press("New lesion").await;
     draw(&visitor, (0.05, 0.9), (0.15, 0.9)).await;
     visitor.wait_for("drawn by you", SOON).await;
