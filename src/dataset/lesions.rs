@@ -332,16 +332,7 @@ mod tests {
                 .collect();
             let drawn = instances(&values, (side, side), LesionTargets::Merge, 0);
             let pixels = vec![0; side * side];
-            let slice = CtSlice {
-                source: String::new(),
-                width: side,
-                height: side,
-                pixels,
-                spacing_mm: None,
-                plane: None,
-                not_chest_ct: None,
-                warnings: Vec::new(),
-            };
+            let slice = CtSlice::new("", (side, side), pixels);
             let rules = LesionRules { ignore_small, ..LesionRules::paper(LesionTargets::Merge) };
             let found = rules.sort(slice, drawn);
             (found.instances.len(), found.ignored.len())

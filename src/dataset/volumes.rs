@@ -204,16 +204,7 @@ mod tests {
 
     #[test]
     fn the_volume_that_was_wanted_longest_ago_goes_first() {
-        let slice = CtSlice {
-            source: String::new(),
-            width: 1,
-            height: 1,
-            pixels: vec![0],
-            spacing_mm: None,
-            plane: None,
-            not_chest_ct: None,
-            warnings: Vec::new(),
-        };
+        let slice = CtSlice::new("", (1, 1), vec![0]);
         // Each takes two fifths of the room.
         let volume = || Arc::new(vec![(slice.clone(), vec![0; KEPT / 5])]);
         let mut unpacked = Unpacked::default();

@@ -74,16 +74,7 @@ mod tests {
         let slice = |class: usize, number: usize| {
             let side = 60 + class * 8 + number % 3;
             let pixels = (0..side * side).map(|i| (i % (97 + 11 * class)) as u8 + number as u8);
-            CtSlice {
-                source: String::new(),
-                width: side,
-                height: side,
-                pixels: pixels.collect(),
-                spacing_mm: None,
-                plane: None,
-                not_chest_ct: None,
-                warnings: Vec::new(),
-            }
+            CtSlice::new("", (side, side), pixels.collect())
         };
         let of = |numbers: std::ops::Range<usize>| -> Vec<_> {
             let all = numbers.flat_map(|n| (0..CLASSES).map(move |class| (class, n)));

@@ -123,16 +123,7 @@ mod tests {
     }
 
     fn slice(index: usize) -> CtSlice {
-        CtSlice {
-            source: format!("slice {index}"),
-            width: 4,
-            height: 3,
-            pixels: vec![9; 12],
-            spacing_mm: None,
-            plane: None,
-            not_chest_ct: None,
-            warnings: Vec::new(),
-        }
+        CtSlice::new(format!("slice {index}"), (4, 3), vec![9; 12])
     }
 
     fn report(slices: usize) -> Report {

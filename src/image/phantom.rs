@@ -204,16 +204,7 @@ pub fn draw(class: SliceClass, seed: u64) -> Phantom {
             Window::LUNG.apply(value + 13.0 * grain + 14.0 * fine.at(x, y))
         })
         .collect();
-    let slice = CtSlice {
-        source: format!("phantom {seed}"),
-        width: SIDE,
-        height: SIDE,
-        pixels,
-        spacing_mm: None,
-        plane: None,
-        not_chest_ct: None,
-        warnings: Vec::new(),
-    };
+    let slice = CtSlice::new(format!("phantom {seed}"), (SIDE, SIDE), pixels);
     Phantom { slice, mask, class }
 }
 

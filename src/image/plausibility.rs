@@ -146,16 +146,11 @@ mod tests {
     use crate::image::phantom::draw;
 
     fn slice(side: usize, pixels: impl Fn(usize, usize) -> u8) -> CtSlice {
-        CtSlice {
-            source: String::new(),
-            width: side,
-            height: side,
-            pixels: (0..side * side).map(|i| pixels(i % side, i / side)).collect(),
-            spacing_mm: None,
-            plane: None,
-            not_chest_ct: None,
-            warnings: Vec::new(),
-        }
+        CtSlice::new(
+            "",
+            (side, side),
+            (0..side * side).map(|i| pixels(i % side, i / side)).collect(),
+        )
     }
 
     #[test]

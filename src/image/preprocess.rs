@@ -225,16 +225,7 @@ mod tests {
     use super::*;
 
     fn slice(width: usize, height: usize) -> CtSlice {
-        CtSlice {
-            source: String::new(),
-            width,
-            height,
-            pixels: (0..width * height).map(|i| (i % 251) as u8).collect(),
-            spacing_mm: None,
-            plane: None,
-            not_chest_ct: None,
-            warnings: Vec::new(),
-        }
+        CtSlice::new("", (width, height), (0..width * height).map(|i| (i % 251) as u8).collect())
     }
 
     #[test]

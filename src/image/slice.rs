@@ -26,6 +26,23 @@ pub struct CtSlice {
     pub warnings: Vec<Warning>,
 }
 
+impl CtSlice {
+    /// A slice of `size` (columns, rows) of which nothing but its intensities is known.
+    pub fn new(source: impl Into<String>, size: (usize, usize), pixels: Vec<u8>) -> Self {
+        let (width, height) = size;
+        Self {
+            source: source.into(),
+            width,
+            height,
+            pixels,
+            spacing_mm: None,
+            plane: None,
+            not_chest_ct: None,
+            warnings: Vec::new(),
+        }
+    }
+}
+
 /// What a file holds, row-major.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Values {

@@ -62,16 +62,7 @@ pub fn input() -> NetworkInput {
             (40 + 2 * x + if squared / 90 % 2 == 0 { 90 } else { 0 }) as u8
         })
         .collect();
-    let slice = CtSlice {
-        source: "self-test".into(),
-        width: SIDE,
-        height: SIDE,
-        pixels,
-        spacing_mm: None,
-        plane: None,
-        not_chest_ct: None,
-        warnings: Vec::new(),
-    };
+    let slice = CtSlice::new("self-test", (SIDE, SIDE), pixels);
     NetworkInput::with_sides(&slice, SIDE, SIDE)
 }
 

@@ -286,9 +286,8 @@ mod tests {
 
     use super::*;
     use crate::classes::SliceClass;
-    use crate::image::Refusal;
     use crate::image::lungs::{Lungs, Midline};
-    use crate::image::phantom::draw;
+    use crate::image::{CtSlice, Refusal};
     use crate::report::lungs::LungsSlice;
     use crate::report::measurements::{Shape, Unit};
 
@@ -302,7 +301,7 @@ mod tests {
 
     /// Two lesions in the right lung, and one of two parts in the left.
     fn report() -> SliceReport {
-        let phantom = draw(SliceClass::Control, 1).slice;
+        let slice = CtSlice::new("slice", SIZE, Vec::new());
         let lesion = |score: f32, columns: &[std::ops::Range<usize>]| {
             let bare = Lesion { score, origin: Origin::Model, ..Lesion::drawn(LesionKind::Lesion) };
             bare.with_mask(&mask(columns), Some([2.0, 0.5])).unwrap()
@@ -314,14 +313,8 @@ mod tests {
         };
         let lesions =
             vec![lesion(0.9, &[1..2]), lesion(0.6, &[7..8, 10..12]), lesion(0.2, &[3..5])];
-        let refused = SliceReport::refused(&phantom, Refusal::NoLung, BTreeMap::new());
-        let report = SliceReport {
-            width: SIZE.0,
-            height: SIZE.1,
-            spacing_mm: Some([2.0, 0.5]),
-            lesions,
-            ..refused
-        };
+        let refused = SliceReport::refused(&slice, Refusal::NoLung, BTreeMap::new());
+        let report = SliceReport { spacing_mm: Some([2.0, 0.5]), lesions, ..refused };
         let lungs = Some(LungsSlice::new(&lungs, &report.label_map()));
         SliceReport { lungs, ..report }
     }

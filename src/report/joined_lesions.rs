@@ -234,8 +234,7 @@ mod tests {
     use super::*;
     use crate::classes::SliceClass;
     use crate::detection::mask::connected_components::connected_components;
-    use crate::image::Refusal;
-    use crate::image::phantom::draw;
+    use crate::image::{CtSlice, Refusal};
     use proptest::prelude::*;
 
     const SIDE: usize = 8;
@@ -247,7 +246,7 @@ mod tests {
 
     /// Slices whose lesions are the connected regions of `pixels`, row by row, slice by slice.
     fn volume(pixels: &[bool]) -> Vec<SliceReport> {
-        let phantom = draw(SliceClass::Control, 1).slice;
+        let slice = CtSlice::new("slice", (SIDE, SIDE), Vec::new());
         pixels
             .chunks(SIDE * SIDE)
             .map(|pixels| {
@@ -256,7 +255,7 @@ mod tests {
                 SliceReport {
                     spacing_mm: Some([1.0, 2.0]),
                     lesions: regions.iter().map(|r| lesion(&r.mask, LesionKind::Lesion)).collect(),
-                    ..SliceReport::refused(&phantom, Refusal::NoLung, Default::default())
+                    ..SliceReport::refused(&slice, Refusal::NoLung, Default::default())
                 }
             })
             .collect()

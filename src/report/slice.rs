@@ -338,9 +338,7 @@ impl SliceReport {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::classes::SliceClass;
     use crate::image::lungs::{Lungs, Midline};
-    use crate::image::phantom::draw;
 
     fn mask(columns: std::ops::Range<usize>) -> Mask {
         let pixels = (0..40).map(|place| columns.contains(&(place % 10))).collect();
@@ -356,10 +354,10 @@ mod tests {
     }
 
     fn slice() -> SliceReport {
-        let phantom = draw(SliceClass::Control, 1).slice;
-        let refused = SliceReport::refused(&phantom, Refusal::NoLung, BTreeMap::new());
+        let slice = CtSlice::new("slice", (10, 4), Vec::new());
+        let refused = SliceReport::refused(&slice, Refusal::NoLung, BTreeMap::new());
         let lesions = vec![lesion(0.9, 1..2), lesion(0.4, 2..3)];
-        let report = SliceReport { width: 10, height: 4, lesions, ..refused };
+        let report = SliceReport { lesions, ..refused };
         let midline = Midline { column: 5, right_first: true };
         let lungs = Lungs { right: mask(0..4), left: mask(6..9), midline };
         let labels = report.label_map();

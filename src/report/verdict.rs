@@ -282,16 +282,7 @@ mod tests {
 
     #[test]
     fn a_slice_unlike_all_known_ones_is_refused_in_words() {
-        let slice = |pixels: Vec<u8>| CtSlice {
-            source: String::new(),
-            width: pixels.len(),
-            height: 1,
-            pixels,
-            spacing_mm: None,
-            plane: None,
-            not_chest_ct: None,
-            warnings: Vec::new(),
-        };
+        let slice = |pixels: Vec<u8>| CtSlice::new("", (pixels.len(), 1), pixels);
         let known = [slice(vec![20, 60, 100]), slice(vec![60, 120, 200])];
         let range = InputRange::of(known.iter().map(intensities)).unwrap();
         assert_eq!(range.refusal(&known[0]), None);

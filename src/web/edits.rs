@@ -90,14 +90,13 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
-    use crate::classes::{LesionKind, SliceClass};
-    use crate::image::Refusal;
-    use crate::image::phantom::draw;
+    use crate::classes::LesionKind;
+    use crate::image::{CtSlice, Refusal};
     use crate::report::corrections::Stroke;
 
     fn report() -> SliceReport {
-        let phantom = draw(SliceClass::Control, 1).slice;
-        SliceReport::refused(&phantom, Refusal::NoLung, BTreeMap::new())
+        let slice = CtSlice::new("slice", (64, 20), Vec::new());
+        SliceReport::refused(&slice, Refusal::NoLung, BTreeMap::new())
     }
 
     fn stroke(x: f64) -> Correction {

@@ -649,16 +649,7 @@ mod tests {
     use crate::web::messages::reader::OpenedSeries;
 
     fn report() -> Rc<SliceReport> {
-        let slice = CtSlice {
-            source: "slice".into(),
-            width: 1,
-            height: 1,
-            pixels: vec![0],
-            spacing_mm: None,
-            plane: None,
-            not_chest_ct: None,
-            warnings: Vec::new(),
-        };
+        let slice = CtSlice::new("slice", (1, 1), vec![0]);
         Rc::new(SliceReport::refused(&slice, Refusal::NoLung, BTreeMap::new()))
     }
 

@@ -161,6 +161,10 @@ impl Visitor {
     pub async fn press(&self, button: &str) {
         let path = format!("//button[normalize-space()='{button}']");
         let button = self.client.find(Locator::XPath(&path)).await.expect("the button");
+        // The driver scrolls only for what lies beyond the window, not beyond the edge of a panel.
+        let element = serde_json::to_value(&button).expect("a reference");
+        let show = "arguments[0].scrollIntoView({ block: 'nearest' })";
+        self.client.execute(show, vec![element]).await.expect("a button in view");
         button.click().await.expect("a click");
     }
 

@@ -93,15 +93,10 @@ pub(super) mod tests {
 
     /// A picture of noise.
     pub fn noise((width, height): (usize, usize), seed: usize) -> CtSlice {
-        CtSlice {
-            source: "noise".into(),
-            width,
-            height,
-            pixels: (0..width * height).map(|i| ((i + seed) * 7919 % 1009 / 4) as u8).collect(),
-            spacing_mm: None,
-            plane: None,
-            not_chest_ct: None,
-            warnings: Vec::new(),
-        }
+        CtSlice::new(
+            "noise",
+            (width, height),
+            (0..width * height).map(|i| ((i + seed) * 7919 % 1009 / 4) as u8).collect(),
+        )
     }
 }

@@ -31,16 +31,7 @@ struct Page {
 }
 
 fn slice_report(name: &str, milliseconds: f64) -> SliceReport {
-    let slice = crate::image::CtSlice {
-        source: name.into(),
-        width: 1,
-        height: 1,
-        pixels: vec![0],
-        spacing_mm: None,
-        plane: None,
-        not_chest_ct: None,
-        warnings: Vec::new(),
-    };
+    let slice = crate::image::CtSlice::new(name, (1, 1), vec![0]);
     let milliseconds = BTreeMap::from([("total".into(), milliseconds)]);
     SliceReport {
         refusal: None,
@@ -202,16 +193,7 @@ impl Page {
             match self.asked.remove(0) {
                 Ask::Prepare { batch, slice } => {
                     let source = format!("slice {slice}");
-                    let prepared = CtSlice {
-                        source,
-                        width: 1,
-                        height: 1,
-                        pixels: Vec::new(),
-                        spacing_mm: None,
-                        plane: None,
-                        not_chest_ct: None,
-                        warnings: Vec::new(),
-                    };
+                    let prepared = CtSlice::new(source, (1, 1), Vec::new());
                     self.read(Read::Prepared { batch, slice, prepared });
                 }
                 Ask::Show { batch, slice, window } => self.show(batch, slice, window),
