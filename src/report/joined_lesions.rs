@@ -232,7 +232,6 @@ impl Groups {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::classes::SliceClass;
     use crate::detection::mask::connected_components::connected_components;
     use crate::image::{CtSlice, Refusal};
     use proptest::prelude::*;
