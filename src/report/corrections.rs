@@ -1,7 +1,5 @@
 //! What a reader corrects of a slice's findings, and measures on it. The model's own findings stay beside it.
 
-use std::collections::{BTreeMap, BTreeSet};
-
 use thiserror::Error;
 
 use crate::classes::LesionKind;
@@ -74,9 +72,10 @@ pub enum CorrectionError {
 /// All changes of a slice.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct SliceCorrections {
-    rejected: BTreeSet<LesionId>,
+    // Few of each, in order, and a map would be kilobytes of the page.
+    rejected: Vec<LesionId>,
     /// Lesions that were changed or drawn, as they are now.
-    changed: BTreeMap<LesionId, Lesion>,
+    changed: Vec<(LesionId, Lesion)>,
     /// How many were drawn or split off.
     drawn: usize,
     class: Option<ReaderClass>,
@@ -105,7 +104,8 @@ impl SliceCorrections {
             LesionId::Found(index) => report.lesions.get(index),
             LesionId::Drawn(_) => None,
         };
-        self.changed.get(&id).or_else(found).ok_or(CorrectionError::NoLesion)
+        let changed = self.changed.iter().find(|(own, _)| *own == id).map(|(_, lesion)| lesion);
+        changed.or_else(found).ok_or(CorrectionError::NoLesion)
     }
 
     fn mask(&self, id: LesionId, report: &SliceReport) -> Result<Mask, CorrectionError> {
@@ -125,12 +125,12 @@ impl SliceCorrections {
         match correction {
             Correction::Reject(id) => {
                 self.lesion(*id, report)?;
-                self.rejected.insert(*id);
+                self.reject(*id);
                 Ok(None)
             }
             Correction::Restore(id) => {
                 self.lesion(*id, report)?;
-                self.rejected.remove(id);
+                self.rejected.retain(|own| own != id);
                 Ok(Some(*id))
             }
             Correction::Relabel(id, kind) => {
@@ -167,7 +167,7 @@ impl SliceCorrections {
                 let joined = Lesion { label: own.label, ..scored.clone() };
                 let joined = joined.with_mask(&mask, report.spacing_mm);
                 self.change(*id, joined.ok_or(CorrectionError::NoLesion)?);
-                self.rejected.insert(*other);
+                self.reject(*other);
                 Ok(Some(*id))
             }
             Correction::Class(class) => {
@@ -222,7 +222,7 @@ impl SliceCorrections {
             }
             // Nothing is left of it: it can be restored as it was before.
             None => {
-                self.rejected.insert(id);
+                self.reject(id);
                 Ok(None)
             }
         }
@@ -233,7 +233,17 @@ impl SliceCorrections {
             Origin::Reader => Origin::Reader,
             Origin::Model | Origin::Edited => Origin::Edited,
         };
-        self.changed.insert(id, Lesion { origin, ..lesion });
+        let lesion = Lesion { origin, ..lesion };
+        match self.changed.binary_search_by_key(&id, |(own, _)| *own) {
+            Ok(place) => self.changed[place].1 = lesion,
+            Err(place) => self.changed.insert(place, (id, lesion)),
+        }
+    }
+
+    fn reject(&mut self, id: LesionId) {
+        if let Err(place) = self.rejected.binary_search(&id) {
+            self.rejected.insert(place, id);
+        }
     }
 
     /// Whether the report stays as the model gave it.
@@ -261,8 +271,8 @@ impl SliceCorrections {
         }
         let untouched = (0..model.lesions.len())
             .map(LesionId::Found)
-            .filter(|id| !self.changed.contains_key(id));
-        let standing = self.changed.keys().copied().chain(untouched);
+            .filter(|id| self.changed.iter().all(|(own, _)| own != id));
+        let standing = self.changed.iter().map(|(id, _)| *id).chain(untouched);
         let ids: Vec<LesionId> = standing.filter(|id| !self.rejected.contains(id)).collect();
         let lesion = |id: &LesionId| self.lesion(*id, report).ok().cloned();
         let rejected: Vec<(LesionId, Lesion)> =
@@ -313,7 +323,7 @@ mod tests {
         };
         let lesions =
             vec![lesion(0.9, &[1..2]), lesion(0.6, &[7..8, 10..12]), lesion(0.2, &[3..5])];
-        let refused = SliceReport::refused(&slice, Refusal::NoLung, BTreeMap::new());
+        let refused = SliceReport::refused(&slice, Refusal::NoLung, Default::default());
         let report = SliceReport { spacing_mm: Some([2.0, 0.5]), lesions, ..refused };
         let lungs = Some(LungsSlice::new(&lungs, &report.label_map()));
         SliceReport { lungs, ..report }

@@ -1,6 +1,5 @@
 //! The corrections of all slices, to be undone and made again.
 
-use std::collections::BTreeMap;
 use std::rc::Rc;
 
 use crate::report::SliceReport;
@@ -9,7 +8,8 @@ use crate::report::corrections::{Correction, CorrectionError, LesionId, SliceCor
 /// The corrections, and the way to them.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Edits {
-    slices: BTreeMap<usize, Rc<SliceCorrections>>,
+    // A map would be kilobytes of the page.
+    slices: Vec<(usize, Rc<SliceCorrections>)>,
     undo: Vec<Change>,
     redo: Vec<Change>,
 }
@@ -24,7 +24,22 @@ struct Change {
 impl Edits {
     /// The corrections of a slice.
     pub fn of(&self, slice: usize) -> Option<&SliceCorrections> {
-        self.slices.get(&slice).map(|corrections| &**corrections)
+        self.slices.iter().find(|(own, _)| *own == slice).map(|(_, corrections)| &**corrections)
+    }
+
+    /// Gives a slice other corrections; returns those that it had.
+    fn exchange(
+        &mut self,
+        slice: usize,
+        corrections: Rc<SliceCorrections>,
+    ) -> Rc<SliceCorrections> {
+        match self.slices.iter_mut().find(|(own, _)| *own == slice) {
+            Some((_, own)) => std::mem::replace(own, corrections),
+            None => {
+                self.slices.push((slice, corrections));
+                Rc::default()
+            }
+        }
     }
 
     /// Corrects a slice whose report, at every score, is `report`; returns the lesion that was changed.
@@ -37,12 +52,12 @@ impl Edits {
         correction: &Correction,
         report: &SliceReport,
     ) -> Result<Option<LesionId>, CorrectionError> {
-        let before = self.slices.get(&slice).cloned().unwrap_or_default();
-        let mut after = (*before).clone();
+        let before = self.of(slice).cloned().unwrap_or_default();
+        let mut after = before.clone();
         let lesion = after.apply(correction, report)?;
-        if after != *before {
-            self.slices.insert(slice, Rc::new(after));
-            self.undo.push(Change { slice, corrections: before });
+        if after != before {
+            let corrections = self.exchange(slice, Rc::new(after));
+            self.undo.push(Change { slice, corrections });
             self.redo.clear();
         }
         Ok(lesion)
@@ -60,28 +75,23 @@ impl Edits {
 
     /// Takes the last change back.
     pub fn undo(&mut self) {
-        if let Some(change) = self.undo.pop() {
-            let change = self.exchange(change);
-            self.redo.push(change);
+        if let Some(Change { slice, corrections }) = self.undo.pop() {
+            let corrections = self.exchange(slice, corrections);
+            self.redo.push(Change { slice, corrections });
         }
     }
 
     /// Makes the change again that was last taken back.
     pub fn redo(&mut self) {
-        if let Some(change) = self.redo.pop() {
-            let change = self.exchange(change);
-            self.undo.push(change);
+        if let Some(Change { slice, corrections }) = self.redo.pop() {
+            let corrections = self.exchange(slice, corrections);
+            self.undo.push(Change { slice, corrections });
         }
-    }
-
-    fn exchange(&mut self, Change { slice, corrections }: Change) -> Change {
-        let before = self.slices.insert(slice, corrections).unwrap_or_default();
-        Change { slice, corrections: before }
     }
 
     /// Whether anything differs from what the model found.
     pub fn is_empty(&self) -> bool {
-        self.slices.values().all(|corrections| corrections.is_empty())
+        self.slices.iter().all(|(_, corrections)| corrections.is_empty())
     }
 }
 
@@ -96,7 +106,7 @@ mod tests {
 
     fn report() -> SliceReport {
         let slice = CtSlice::new("slice", (64, 20), Vec::new());
-        SliceReport::refused(&slice, Refusal::NoLung, BTreeMap::new())
+        SliceReport::refused(&slice, Refusal::NoLung, Default::default())
     }
 
     fn stroke(x: f64) -> Correction {

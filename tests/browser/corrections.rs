@@ -37,12 +37,12 @@ async fn draw(visitor: &Visitor, from: (f64, f64), to: (f64, f64)) {
 
 /// The JSON report that the page saves now.
 async fn report(visitor: &Visitor) -> Report {
-    let saved = || visitor.saved_so_far("report.json");
+    let saved = || visitor.downloads(".json");
     let before = saved();
     visitor.press("Report (JSON)").await;
     visitor.until("a report is saved", SOON, || async { saved().len() > before.len() }).await;
-    let bytes = saved().into_iter().find(|file| !before.contains(file)).expect("another report");
-    serde_json::from_slice(&bytes).expect("a report")
+    let path = saved().into_iter().find(|path| !before.contains(path)).expect("another report");
+    serde_json::from_slice(&std::fs::read(path).expect("the file")).expect("a report")
 }
 
 /// Kind and coordinates of everything that a structured report draws.

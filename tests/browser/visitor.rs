@@ -249,15 +249,18 @@ impl Visitor {
         }
     }
 
-    /// All that was saved with this ending.
-    pub fn saved_so_far(&self, ending: &str) -> Vec<Vec<u8>> {
+    /// Where what was saved with this ending lies.
+    pub fn downloads(&self, ending: &str) -> Vec<PathBuf> {
         let folder = self.profile.path().join("downloads");
         let entries = std::fs::read_dir(folder).into_iter().flatten().flatten();
         let paths = entries.map(|entry| entry.path());
-        paths
-            .filter(|path| path.to_string_lossy().ends_with(ending))
-            .map(|path| std::fs::read(path).expect("the saved file"))
-            .collect()
+        paths.filter(|path| path.to_string_lossy().ends_with(ending)).collect()
+    }
+
+    /// All that was saved with this ending.
+    pub fn saved_so_far(&self, ending: &str) -> Vec<Vec<u8>> {
+        let read = |path| std::fs::read(path).expect("the saved file");
+        self.downloads(ending).into_iter().map(read).collect()
     }
 
     /// Moves a slider to a value, as a key or a finger would.
