@@ -56,8 +56,8 @@ fn main() -> ExitCode {
         );
     }
     let mut arguments = Arguments::from_args();
-    // Two browsers at once would only measure each other.
-    arguments.test_threads = Some(1);
+    // Most of the time one browser waits for one core.
+    arguments.test_threads = arguments.test_threads.or(Some(2));
     let trials = vec![
         trial("a_sample_is_outlined_and_classified_as_natively", a_sample),
         trial(
