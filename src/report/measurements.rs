@@ -109,7 +109,7 @@ impl Measurement {
                     let unit = match values.unit {
                         Unit::Hounsfield => " HU",
                         Unit::Plain => "",
-                        Unit::Grey => " (grey, 0 to 255)",
+                        Unit::Grey => " (grey of 255)",
                     };
                     format!(", mean {:.1}{unit}, deviation {:.1}", values.mean, values.deviation)
                 });

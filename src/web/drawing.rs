@@ -26,6 +26,8 @@ const ANNOTATED: f64 = 512.0;
 const SMALLEST: f64 = 256.0;
 /// Colour of the lungs' outline: none of the lesions'.
 const LUNG_COLOUR: &str = "rgb(64 200 255)";
+/// Share of the width beyond which a label stands to the left of what it names.
+const LABELS_TO_THE_LEFT: f64 = 0.6;
 /// Magnification over which single pixels are shown as squares.
 const SQUARES: f64 = 3.0;
 
@@ -127,9 +129,17 @@ fn draw_measurements(
             context.set_line_width(thickness * unit);
             context.stroke();
         }
-        if let Some((x, y)) = points.iter().max_by(|one, other| one.0.total_cmp(&other.0)) {
-            let label = format!("{} · {}", index + 1, measurement(measured));
-            annotate(context, &label, "left", (x + 4.0 * unit, *y), unit)?;
+        let by_column = |one: &&(f64, f64), other: &&(f64, f64)| one.0.total_cmp(&other.0);
+        let ends = points.iter().min_by(by_column).zip(points.iter().max_by(by_column));
+        let Some((left, right)) = ends else { continue };
+        // Beside the shape, on the side where there is room.
+        let (align, (x, y)) = match right.0 > LABELS_TO_THE_LEFT * width {
+            true => ("right", (left.0 - 4.0 * unit, left.1)),
+            false => ("left", (right.0 + 4.0 * unit, right.1)),
+        };
+        let label = format!("{} · {}", index + 1, measurement(measured));
+        for (line, words) in label.split(", ").enumerate() {
+            annotate(context, words, align, (x, y + 13.0 * unit * line as f64), unit)?;
         }
     }
     Ok(())
