@@ -1,9 +1,9 @@
 //! Lesions and classes as a table: a row per lesion, and one for a slice without any.
 
 use crate::classes::SliceClass;
-use crate::report::{Lesion, Report, SliceReport};
+use crate::report::{Lesion, Origin, Report, SliceReport};
 
-const COLUMNS: [&str; 27] = [
+const COLUMNS: [&str; 28] = [
     "source",
     "width",
     "height",
@@ -31,6 +31,7 @@ const COLUMNS: [&str; 27] = [
     "left_lung_affected_px",
     "origin",
     "corrections",
+    "reader_class",
 ];
 
 /// The table, with a line of column names, as specified by RFC 4180.
@@ -76,7 +77,11 @@ fn record(report: &Report, slice: &SliceReport, lesion: Option<(usize, &Lesion)>
             row.extend([
                 (index + 1).to_string(),
                 lesion.label.key().to_owned(),
-                number(lesion.score),
+                // What a reader drew has no score.
+                match lesion.origin {
+                    Origin::Reader => String::new(),
+                    _ => number(lesion.score),
+                },
             ]);
             row.extend([b.x1, b.y1, b.x2, b.y2].map(|value| format!("{value:.1}")));
             row.push(lesion.area_px.to_string());
@@ -100,6 +105,7 @@ fn record(report: &Report, slice: &SliceReport, lesion: Option<(usize, &Lesion)>
     }
     row.push(lesion.map(|(_, lesion)| lesion.origin.key().to_owned()).unwrap_or_default());
     row.push(text(&slice.corrections_summary().unwrap_or_default()));
+    row.push(slice.reader_class().map(|given| given.class.key().to_owned()).unwrap_or_default());
     row
 }
 

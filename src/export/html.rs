@@ -6,7 +6,7 @@ use maud::{DOCTYPE, Markup, PreEscaped, html};
 
 use crate::classes::{CLASSES, SliceClass};
 use crate::report::joined_lesions::LISTED;
-use crate::report::{ModelInfo, Report, SeriesReport, SliceReport};
+use crate::report::{ModelInfo, Origin, Report, SeriesReport, SliceReport};
 
 /// Most slices shown with their picture.
 pub const MOST_PICTURES: usize = 60;
@@ -120,6 +120,9 @@ fn summary(report: &Report) -> Markup {
                             (slice.verdict_summary().unwrap_or_default())
                             " "
                             (slice.contradiction().map(|c| c.summary()).unwrap_or_default())
+                            @if let Some(given) = slice.reader_class() {
+                                " Class given by the reader: " (given.class.name()) "."
+                            }
                         }
                         @for value in slice.classes.map_or([None; CLASSES], |c| c.values().map(Some)) {
                             td { @if let Some(value) = value { (format!("{:.1} %", value * 100.0)) } }
@@ -178,7 +181,10 @@ fn of_slice(slice: &SliceReport, png: Option<&[u8]>) -> Markup {
             ol {
                 @for lesion in &slice.lesions {
                     li {
-                        (lesion.label.name()) ", score " (format!("{:.2}", lesion.score)) ", "
+                        (lesion.label.name()) ", "
+                        @if lesion.origin != Origin::Reader {
+                            "score " (format!("{:.2}", lesion.score)) ", "
+                        }
                         @match lesion.area_mm2 {
                             Some(area) => (format!("{area:.0} mm²")),
                             None => (format!("{} px", lesion.area_px)),

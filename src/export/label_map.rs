@@ -22,7 +22,7 @@ pub fn png(slice: &SliceReport) -> Result<Vec<u8>, png::EncodingError> {
     encoder.set_depth(png::BitDepth::Eight);
     let palette = [[0; 3], LesionKind::GroundGlass.rgb(), LesionKind::Consolidation.rgb()];
     encoder.set_palette(palette.concat());
-    encoder.add_text_chunk("Comment".into(), comment(slice))?;
+    encoder.add_itxt_chunk("Comment".into(), comment(slice))?;
     encoder.write_header()?.write_image_data(&slice.label_map())?;
     Ok(bytes)
 }

@@ -59,7 +59,7 @@ pub fn mask_volume(
     header.put(112, &1f32.to_le_bytes());
     header.put(123, &[UNITS]);
     header.put(148, format!("groundglass masks. {NOTICE}").as_bytes());
-    if slices.iter().any(|slice| slice.corrections.is_some()) {
+    if slices.iter().any(|slice| slice.has_edited_lesions(None)) {
         // `aux_file`, of 24 bytes: the description has no room left.
         header.put(228, b"edited by a reader");
     }

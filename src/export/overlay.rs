@@ -49,7 +49,7 @@ pub fn png(slice: &CtSlice, report: &SliceReport) -> Result<Vec<u8>, png::Encodi
     let mut bytes = Vec::new();
     let mut encoder = png::Encoder::new(&mut bytes, picture.width(), picture.height());
     encoder.set_color(png::ColorType::Rgb);
-    encoder.add_text_chunk("Comment".into(), comment(report))?;
+    encoder.add_itxt_chunk("Comment".into(), comment(report))?;
     let mut writer = encoder.write_header()?;
     writer.write_image_data(picture.as_raw())?;
     writer.finish()?;

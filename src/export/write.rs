@@ -97,10 +97,11 @@ pub fn write(
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::classes::LesionKind;
+    use crate::classes::{LesionKind, SliceClass};
     use crate::detection::BBox;
     use crate::image::Refusal;
-    use crate::report::{Lesion, ModelsInfo, Origin, SliceReport};
+    use crate::report::slice::Corrections;
+    use crate::report::{Lesion, ModelsInfo, Origin, ReaderClass, SliceReport};
 
     /// Slices of which every second cannot be read.
     struct Half;
@@ -154,6 +155,26 @@ mod tests {
         assert_eq!(gone, "slice 1 is gone");
         for format in Format::ALL.into_iter().filter(|format| !needs_slices(*format)) {
             assert!(write(format, &two).is_ok(), "{format:?}");
+        }
+    }
+
+    #[test]
+    fn a_readers_note_in_any_script_goes_into_every_file() {
+        let mut noted = report(1);
+        let note = "patient\u{2019}s PCR \u{2013} \u{2265} 2 \u{80ba}".to_owned();
+        let class = Some(ReaderClass { class: SliceClass::Covid19, note: note.clone() });
+        noted.slices[0].corrections = Some(Corrections { class, ..Corrections::default() });
+        for format in [
+            Format::MaskPng,
+            Format::OverlayPng,
+            Format::Html,
+            Format::Json,
+            Format::Csv,
+            Format::Coco,
+        ] {
+            let bytes = write(format, &noted, &mut Half, Options::default()).expect("a file");
+            let place = bytes.windows(note.len()).position(|text| text == note.as_bytes());
+            assert!(place.is_some(), "{format:?}");
         }
     }
 

@@ -55,6 +55,14 @@ pub struct Stroke {
     pub kind: LesionKind,
 }
 
+/// The order in which lesions are listed, and cover each other: what was drawn last lies on top.
+fn rank(id: LesionId) -> (bool, usize) {
+    match id {
+        LesionId::Drawn(index) => (false, usize::MAX - index),
+        LesionId::Found(index) => (true, index),
+    }
+}
+
 /// Why a change is impossible.
 #[derive(Clone, Copy, Debug, Error, PartialEq, Eq)]
 pub enum CorrectionError {
@@ -76,6 +84,8 @@ pub struct SliceCorrections {
     rejected: Vec<LesionId>,
     /// Lesions that were changed or drawn, as they are now.
     changed: Vec<(LesionId, Lesion)>,
+    /// Lesions that became part of others.
+    joined: Vec<LesionId>,
     /// How many were drawn or split off.
     drawn: usize,
     class: Option<ReaderClass>,
@@ -156,7 +166,7 @@ impl SliceCorrections {
                 Ok(Some(*id))
             }
             Correction::Join(id, other) => {
-                if id == other {
+                if id == other || [id, other].into_iter().any(|id| self.joined.contains(id)) {
                     return Err(CorrectionError::NothingChanged);
                 }
                 let mut mask = self.mask(*id, report)?;
@@ -167,7 +177,7 @@ impl SliceCorrections {
                 let joined = Lesion { label: own.label, ..scored.clone() };
                 let joined = joined.with_mask(&mask, report.spacing_mm);
                 self.change(*id, joined.ok_or(CorrectionError::NoLesion)?);
-                self.reject(*other);
+                self.joined.push(*other);
                 Ok(Some(*id))
             }
             Correction::Class(class) => {
@@ -234,7 +244,7 @@ impl SliceCorrections {
             Origin::Model | Origin::Edited => Origin::Edited,
         };
         let lesion = Lesion { origin, ..lesion };
-        match self.changed.binary_search_by_key(&id, |(own, _)| *own) {
+        match self.changed.binary_search_by_key(&rank(id), |(own, _)| rank(*own)) {
             Ok(place) => self.changed[place].1 = lesion,
             Err(place) => self.changed.insert(place, (id, lesion)),
         }
@@ -260,8 +270,8 @@ impl SliceCorrections {
         self.class.as_ref()
     }
 
-    /// The corrected report: lesions of the model that nobody touched if their score is over `threshold`, after those that a
-    /// reader changed or drew.
+    /// The corrected report: what a reader drew, the last first, then what a reader changed, then lesions of the model that
+    /// nobody touched if their score is over `threshold`.
     pub fn corrected(&self, report: &SliceReport, threshold: f32) -> Corrected {
         let mut model = report.with_threshold(threshold);
         model.measurements.clone_from(&self.measurements);
@@ -273,16 +283,19 @@ impl SliceCorrections {
             .map(LesionId::Found)
             .filter(|id| self.changed.iter().all(|(own, _)| own != id));
         let standing = self.changed.iter().map(|(id, _)| *id).chain(untouched);
-        let ids: Vec<LesionId> = standing.filter(|id| !self.rejected.contains(id)).collect();
+        let is_gone = |id: &LesionId| self.rejected.contains(id) || self.joined.contains(id);
+        let ids: Vec<LesionId> = standing.filter(|id| !is_gone(id)).collect();
         let lesion = |id: &LesionId| self.lesion(*id, report).ok().cloned();
         let rejected: Vec<(LesionId, Lesion)> =
             self.rejected.iter().filter_map(|id| Some((*id, lesion(id)?))).collect();
+        let is_models =
+            |lesion: &Lesion| lesion.origin != Origin::Reader && lesion.score > threshold;
         let mut corrected = model.clone();
         corrected.lesions = ids.iter().filter_map(lesion).collect();
         let labels = corrected.label_map();
         corrected.lungs = model.lungs.as_ref().map(|lungs| lungs.with_lesions(&labels));
         corrected.corrections = Some(Corrections {
-            rejected: rejected.iter().filter(|(id, _)| matches!(id, LesionId::Found(_))).count(),
+            rejected: rejected.iter().filter(|(_, lesion)| is_models(lesion)).count(),
             class: self.class.clone(),
             model_lesions: model.lesions,
         });
@@ -303,8 +316,9 @@ mod tests {
 
     const SIZE: (usize, usize) = (12, 4);
 
-    fn mask(columns: &[std::ops::Range<usize>]) -> Mask {
-        let inside = |place: usize| columns.iter().any(|range| range.contains(&(place % SIZE.0)));
+    fn mask(columns: impl IntoIterator<Item = usize>) -> Mask {
+        let columns: Vec<usize> = columns.into_iter().collect();
+        let inside = |place: usize| columns.contains(&(place % SIZE.0));
         let pixels = (0..SIZE.0 * SIZE.1).map(inside).collect();
         Mask { width: SIZE.0, height: SIZE.1, pixels }
     }
@@ -312,17 +326,16 @@ mod tests {
     /// Two lesions in the right lung, and one of two parts in the left.
     fn report() -> SliceReport {
         let slice = CtSlice::new("slice", SIZE, Vec::new());
-        let lesion = |score: f32, columns: &[std::ops::Range<usize>]| {
+        let lesion = |score: f32, columns: &[usize]| {
             let bare = Lesion { score, origin: Origin::Model, ..Lesion::drawn(LesionKind::Lesion) };
-            bare.with_mask(&mask(columns), Some([2.0, 0.5])).unwrap()
+            bare.with_mask(&mask(columns.iter().copied()), Some([2.0, 0.5])).unwrap()
         };
         let lungs = Lungs {
-            right: mask(&[0..5]),
-            left: mask(&[7..12]),
+            right: mask(0..5),
+            left: mask(7..12),
             midline: Midline { column: 6, right_first: true },
         };
-        let lesions =
-            vec![lesion(0.9, &[1..2]), lesion(0.6, &[7..8, 10..12]), lesion(0.2, &[3..5])];
+        let lesions = vec![lesion(0.9, &[1]), lesion(0.6, &[7, 10, 11]), lesion(0.2, &[3, 4])];
         let refused = SliceReport::refused(&slice, Refusal::NoLung, Default::default());
         let report = SliceReport { spacing_mm: Some([2.0, 0.5]), lesions, ..refused };
         let lungs = Some(LungsSlice::new(&lungs, &report.label_map()));
@@ -389,7 +402,7 @@ mod tests {
         assert_eq!((lesion.score, lesion.origin), (1.0, Origin::Reader));
         assert_eq!(
             found.report.corrections_summary().unwrap(),
-            "Edited by a reader: 0 lesions rejected, 0 changed, 1 drawn"
+            "Edited by a reader; lesions rejected: 0, changed: 0, drawn: 1"
         );
         let own = LesionId::Drawn(0);
         let erased = stroke(Some(own), &[(5.5, 1.5), (6.5, 1.5)], true);
@@ -406,20 +419,44 @@ mod tests {
         );
         assert_eq!(all, SliceCorrections::default());
         let found = corrected(&[Correction::Split(SECOND)], 0.5);
-        assert_eq!(found.ids, [SECOND, LesionId::Drawn(0), FIRST]);
+        assert_eq!(found.ids, [LesionId::Drawn(0), SECOND, FIRST]);
         let areas: Vec<usize> = found.report.lesions.iter().map(|lesion| lesion.area_px).collect();
-        assert_eq!(areas, [8, 4, 4]);
-        let part = &found.report.lesions[1];
+        assert_eq!(areas, [4, 8, 4]);
+        let part = &found.report.lesions[0];
         assert_eq!((part.origin, part.score), (Origin::Edited, 0.6), "nobody drew it");
         let joined = Correction::Join(SECOND, LesionId::Drawn(0));
         let found = corrected(&[Correction::Split(SECOND), joined], 0.5);
         assert_eq!(found.report.lesions[0].mask, report().lesions[1].mask);
-        assert_eq!(found.ids, [SECOND, FIRST]);
+        assert_eq!((found.ids, found.rejected), (vec![SECOND, FIRST], Vec::new()));
+        assert_eq!(found.report.corrections.unwrap().rejected, 0, "what was joined is still there");
         let drawn = stroke(None, &[(5.5, 1.5)], false);
         let found = corrected(&[drawn, Correction::Join(LesionId::Drawn(0), FIRST)], 0.5);
         let both = &found.report.lesions[0];
         assert_eq!((both.origin, both.score, both.area_px), (Origin::Edited, 0.9, 5));
         assert_eq!(both.label, LesionKind::GroundGlass);
+    }
+
+    #[test]
+    fn what_was_drawn_last_lies_on_top_of_everything() {
+        let retouched = stroke(Some(FIRST), &[(2.5, 1.5)], false);
+        let drawn = |row: f64| stroke(None, &[(1.5, row), (2.5, row)], false);
+        let consolidation = Correction::Relabel(LesionId::Drawn(1), LesionKind::Consolidation);
+        let found = corrected(&[drawn(1.5), drawn(1.5), retouched, consolidation], 0.5);
+        assert_eq!(found.ids[..3], [LesionId::Drawn(1), LesionId::Drawn(0), FIRST]);
+        let labels = found.report.label_map();
+        assert_eq!(labels[SIZE.0..][1..3], [2, 2]);
+    }
+
+    #[test]
+    fn a_rejected_lesion_counts_where_its_score_does() {
+        let weak = Correction::Reject(LesionId::Found(2));
+        let rejected = |threshold| {
+            let found = corrected(std::slice::from_ref(&weak), threshold);
+            found.report.corrections.unwrap().rejected
+        };
+        assert_eq!((rejected(0.1), rejected(0.5)), (1, 0));
+        let part = [Correction::Split(SECOND), Correction::Reject(LesionId::Drawn(0))];
+        assert_eq!(corrected(&part, 0.5).report.corrections.unwrap().rejected, 1);
     }
 
     #[test]

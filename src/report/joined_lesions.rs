@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::classes::LesionKind;
 use crate::detection::{BBox, Mask};
-use crate::report::slice::{Lesion, SliceReport};
+use crate::report::slice::{Lesion, Origin, SliceReport};
 
 /// Most lesions of a series that people are shown in a list.
 pub const LISTED: usize = 20;
@@ -16,7 +16,7 @@ pub const LISTED: usize = 20;
 pub struct JoinedLesion {
     /// The kind of most of its pixels.
     pub label: LesionKind,
-    /// Highest probability of its parts.
+    /// Highest probability of its parts that the model found; 1 if a reader drew all of them.
     pub score: f32,
     /// First and last slice, counted within the series from 0.
     pub slices: [usize; 2],
@@ -159,12 +159,14 @@ fn sum(
     let kinds = parts.iter().map(|part| lesion(*part).label);
     let other = kinds.clone().find(|kind| *kind != LesionKind::Consolidation);
     let is_measured = voxels > 0;
+    let scored = parts.iter().map(|part| lesion(*part));
+    let scored = scored.filter(|part| part.origin != Origin::Reader).map(|part| part.score);
     JoinedLesion {
         label: match other {
             Some(kind) if 2 * consolidated <= voxels => kind,
             _ => LesionKind::Consolidation,
         },
-        score: parts.iter().map(|part| lesion(*part).score).fold(0.0, f32::max),
+        score: scored.reduce(f32::max).unwrap_or(1.0),
         slices: [first, last],
         voxels,
         volume_ml: cubic_mm.filter(|_| is_measured).map(|volume| volume / 1000.0),
@@ -239,7 +241,7 @@ mod tests {
     const SIDE: usize = 8;
 
     fn lesion(mask: &Mask, label: LesionKind) -> Lesion {
-        let bare = Lesion { score: 0.9, ..Lesion::drawn(label) };
+        let bare = Lesion { score: 0.9, origin: Origin::Model, ..Lesion::drawn(label) };
         bare.with_mask(mask, None).unwrap_or(bare)
     }
 

@@ -64,6 +64,13 @@ impl Measurement {
         unit: Unit,
         value: impl Fn(usize) -> Option<f64>,
     ) -> Self {
+        // A pointer may end beside the slice, where nothing is.
+        let inside =
+            |(x, y): (f64, f64)| (x.clamp(0.0, size.0 as f64), y.clamp(0.0, size.1 as f64));
+        let shape = match shape {
+            Shape::Ruler(ends) => Shape::Ruler(ends.map(inside)),
+            Shape::Ellipse(corners) => Shape::Ellipse(corners.map(inside)),
+        };
         let nothing = Self {
             shape,
             length_px: None,
@@ -184,5 +191,14 @@ mod tests {
             assert_eq!(ellipse.values, None, "{corners:?}");
             assert!(!ellipse.summary().contains("NaN"));
         }
+    }
+
+    #[test]
+    fn what_lies_beside_the_slice_is_not_measured() {
+        let ruler = measured(Shape::Ruler([(-100.0, 15.0), (100.0, 15.0)]), None);
+        assert_eq!(
+            (ruler.length_px, ruler.shape),
+            (Some(40.0), Shape::Ruler([(0.0, 15.0), (40.0, 15.0)]))
+        );
     }
 }

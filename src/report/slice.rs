@@ -144,7 +144,7 @@ pub struct SliceReport {
     /// The regions behind the class, strongest first; empty without a classifier.
     #[serde(default)]
     pub regions: Vec<RankedRegion>,
-    /// Lesions by descending score; empty without a segmentation model.
+    /// Lesions by descending score, after those that a reader drew or changed; empty without a segmentation model.
     pub lesions: Vec<Lesion>,
     /// Whether lesions were looked for.
     #[serde(default = "yes")]
@@ -266,12 +266,26 @@ impl SliceReport {
         ))
     }
 
+    /// The class that a reader gave.
+    pub fn reader_class(&self) -> Option<&ReaderClass> {
+        self.corrections.as_ref()?.class.as_ref()
+    }
+
+    /// Whether a reader changed, drew or rejected lesions, or only those of a kind.
+    pub fn has_edited_lesions(&self, kind: Option<LesionKind>) -> bool {
+        let is_meant = |lesion: &&Lesion| kind.is_none_or(|kind| lesion.label == kind);
+        self.corrections.as_ref().is_some_and(|made| {
+            let model = made.model_lesions.iter().filter(is_meant);
+            !self.lesions.iter().filter(is_meant).eq(model)
+        })
+    }
+
     /// What a reader corrected, in words; `None` if nothing.
     pub fn corrections_summary(&self) -> Option<String> {
         let corrections = self.corrections.as_ref()?;
         let count = |origin| self.lesions.iter().filter(|lesion| lesion.origin == origin).count();
         let mut summary = format!(
-            "Edited by a reader: {} lesions rejected, {} changed, {} drawn",
+            "Edited by a reader; lesions rejected: {}, changed: {}, drawn: {}",
             corrections.rejected,
             count(Origin::Edited),
             count(Origin::Reader)
@@ -320,10 +334,10 @@ impl SliceReport {
     }
 
     /// The [category](LesionKind::category) of every pixel, row-major, 0 outside all masks; where lesions
-    /// overlap, the one with the highest score counts.
+    /// overlap, the first counts: the last that a reader drew, or else the one with the highest score.
     pub fn label_map(&self) -> Vec<u8> {
         let mut labels = vec![0; self.width * self.height];
-        // By descending score in the report: the strongest is written last.
+        // The first of the report is written last.
         for lesion in self.lesions.iter().rev() {
             let mask = lesion.mask.as_ref().and_then(|rle| rle.decode().ok());
             let Some(mask) = mask else { continue };

@@ -2,6 +2,8 @@
 
 use std::rc::Rc;
 
+use gloo::events::{EventListener, EventListenerOptions};
+use wasm_bindgen::JsCast;
 use wasm_bindgen_futures::spawn_local;
 use web_sys::{File, HtmlInputElement};
 use yew::prelude::*;
@@ -13,6 +15,7 @@ use crate::web::components::{
     Probabilities, Problems, Regions, SeriesFindings, SeriesPanel, SliceCanvas, SliceInput, Status,
 };
 use crate::web::editing::Editing;
+use crate::web::edits::Edits;
 use crate::web::session::Session;
 use crate::web::state::{Action, Display, State, Step};
 use crate::web::texts::{self, text};
@@ -45,11 +48,14 @@ fn App() -> Html {
         let dispatch = state.dispatcher();
         use_memo((), |()| Session::start((*options).clone(), dispatch))
     };
+    let edits = use_mut_ref(Rc::<Edits>::default);
+    edits.replace(state.edits.clone());
     let on_files = {
         let (session, dispatch) = (session.clone(), state.dispatcher());
-        let edits = state.edits.clone();
+        // As they are when files come, which may be long after they were asked for.
+        let edits = edits.clone();
         Callback::from(move |files: Result<Vec<(String, File)>, InputError>| match files {
-            Ok(_) if !browser::may_discard(&edits) => (),
+            Ok(_) if !browser::may_discard(&edits.borrow()) => (),
             Ok(files) => session.open(files),
             Err(error) => dispatch.dispatch(Action::Failed(error.to_string())),
         })
@@ -83,35 +89,16 @@ fn App() -> Html {
         Callback::from(move |()| session.force(shown))
     };
     let on_key = {
-        let (session, state_of_keys) = (session.clone(), state.clone());
+        let session = session.clone();
         Callback::from(move |event: KeyboardEvent| {
             // In a field it belongs to the field.
             let is_in_field = event.target_dyn_into::<HtmlInputElement>().is_some();
-            if is_in_field {
-                return;
+            if event.key() == "Escape" && !is_in_field {
+                session.cancel();
             }
-            let control = event.ctrl_key() || event.meta_key();
-            match (event.key().to_lowercase().as_str(), control, event.shift_key()) {
-                ("escape", false, _) => session.cancel(),
-                ("z", true, false) => {
-                    session.step_through_edits(
-                        &state_of_keys,
-                        state_of_keys.edits.next_undo(),
-                        &Action::Undo,
-                    );
-                }
-                ("z", true, true) | ("y", true, false) => {
-                    session.step_through_edits(
-                        &state_of_keys,
-                        state_of_keys.edits.next_redo(),
-                        &Action::Redo,
-                    );
-                }
-                _ => return,
-            }
-            event.prevent_default();
         })
     };
+    use_undo_keys(&state, &session);
     // Corrections are lost with the page: the browser asks first.
     use_effect_with(state.edits.is_empty(), |is_empty| {
         let listener = if *is_empty { None } else { browser::ask_before_leaving() };
@@ -196,6 +183,35 @@ fn App() -> Html {
     }
 }
 
+/// Control+Z and Control+Y take corrections back and make them again, wherever the focus is but in a field of text.
+#[hook]
+fn use_undo_keys(state: &UseReducerHandle<State>, session: &Rc<Session>) {
+    let (state, session) = (state.clone(), session.clone());
+    use_effect(move || {
+        let on_key = move |event: &Event| {
+            let Some(event) = event.dyn_ref::<KeyboardEvent>() else { return };
+            let field = event.target_dyn_into::<HtmlInputElement>();
+            let is_text = field.is_some_and(|field| ["text", "search"].contains(&&*field.type_()));
+            if is_text || !(event.ctrl_key() || event.meta_key()) {
+                return;
+            }
+            let edits = &state.edits;
+            let (slice, action) = match (event.key().to_lowercase().as_str(), event.shift_key()) {
+                ("z", false) => (edits.next_undo(), Action::Undo),
+                ("z", true) | ("y", false) => (edits.next_redo(), Action::Redo),
+                _ => return,
+            };
+            event.prevent_default();
+            session.step_through_edits(&state, slice, &action);
+        };
+        let listener = web_sys::window().map(|window| {
+            let options = EventListenerOptions::enable_prevent_default();
+            EventListener::new_with_options(&window, "keydown", options, on_key)
+        });
+        move || drop(listener)
+    });
+}
+
 /// The shown slice.
 fn viewer(
     state: &UseReducerHandle<State>,
@@ -244,9 +260,11 @@ fn findings(
     let model = state.model.as_ref();
     let on_choose = state.editing.map(|editing| {
         let (dispatch, ids) = (state.dispatcher(), state.lesion_ids.clone());
+        let report = report.clone();
         Callback::from(move |index: usize| {
             let lesion = ids.get(index).copied();
-            dispatch.dispatch(Action::Edit(Some(Editing { lesion, ..editing })));
+            let kind = report.lesions.get(index).map_or(editing.kind, |lesion| lesion.label);
+            dispatch.dispatch(Action::Edit(Some(Editing { lesion, kind, ..editing })));
         })
     });
     html! {

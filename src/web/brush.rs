@@ -56,7 +56,7 @@ pub enum Stroking {
     Drawn((f64, f64), (f64, f64)),
     /// It is done, through these points.
     Done(Vec<(f64, f64)>),
-    /// It was none: a second finger magnifies.
+    /// It was none: a second finger magnifies, the browser took the pointer away, or its end was not seen.
     GivenUp,
 }
 
@@ -68,18 +68,23 @@ pub struct StrokeTracker {
 }
 
 impl StrokeTracker {
+    /// What was drawn so far is not wanted.
+    pub fn give_up(&mut self) -> Stroking {
+        *self = Self::default();
+        Stroking::GivenUp
+    }
+
     /// Follows a pointer that is at `at` on the slice. The left button or one finger draws.
     pub fn follow(&mut self, pointer: &Pointer, at: (f64, f64)) -> Stroking {
         let is_own = self.pointer == Some(pointer.id);
         match pointer.action {
-            PointerAction::Down if self.pointer.is_some() && !is_own => {
-                *self = Self::default();
-                Stroking::GivenUp
-            }
+            PointerAction::Down if self.pointer.is_some() && !is_own => self.give_up(),
             PointerAction::Down if pointer.is_touch || (pointer.buttons == 1 && !pointer.shift) => {
                 *self = Self { pointer: Some(pointer.id), points: vec![at] };
                 Stroking::Drawn(at, at)
             }
+            PointerAction::Cancel if is_own => self.give_up(),
+            PointerAction::Move if is_own && pointer.buttons == 0 => self.give_up(),
             PointerAction::Move if is_own => {
                 let before = self.points.last().copied().unwrap_or(at);
                 self.points.push(at);
@@ -111,6 +116,18 @@ mod tests {
         let done = follow(1, PointerAction::Up, (2.0, 1.0));
         assert_eq!(done, Stroking::Done(vec![(1.0, 1.0), (2.0, 1.0)]));
         assert_eq!(follow(1, PointerAction::Up, (2.0, 1.0)), Stroking::None);
+    }
+
+    #[test]
+    fn a_stroke_whose_end_is_not_seen_is_none() {
+        let mut tracker = StrokeTracker::default();
+        for (action, buttons) in [(PointerAction::Cancel, 0), (PointerAction::Move, 0)] {
+            tracker.follow(&pointer(1, PointerAction::Down, 1, false), (1.0, 1.0));
+            let end = tracker.follow(&pointer(1, action, buttons, false), (2.0, 1.0));
+            assert_eq!(end, Stroking::GivenUp, "{action:?}");
+            let after = tracker.follow(&pointer(1, PointerAction::Move, 0, false), (3.0, 1.0));
+            assert_eq!(after, Stroking::None);
+        }
     }
 
     #[test]

@@ -86,8 +86,10 @@ pub enum PointerAction {
     Down,
     /// It moved.
     Move,
-    /// It was lifted, or taken away by the browser.
+    /// It was lifted.
     Up,
+    /// The browser took it away.
+    Cancel,
 }
 
 /// A pointer event.
@@ -205,7 +207,7 @@ impl PointerTracker {
                     _ => None,
                 }
             }
-            PointerAction::Up => {
+            PointerAction::Up | PointerAction::Cancel => {
                 self.down.retain(|(known, _)| *known != id);
                 None
             }

@@ -500,7 +500,10 @@ impl State {
         self.correction_error = made.err();
         self.highlighted = None;
         if let (Ok(lesion), Some(editing)) = (made, &mut self.editing)
-            && !matches!(correction, Correction::Class(_))
+            && !matches!(
+                correction,
+                Correction::Class(_) | Correction::Measure(_) | Correction::Unmeasure(_)
+            )
         {
             editing.lesion = lesion;
         }

@@ -85,7 +85,9 @@ pub async fn by_hand() {
     visitor.until("it is back", SOON, || async { visitor.lesions().await.len() == count }).await;
     visitor.press("Undo").await;
     visitor.press("Undo").await;
-    visitor.until("it is as before", SOON, || async { !visitor.lesions().await.is_empty() }).await;
+    let undo = "//button[normalize-space()='Undo' and @disabled]";
+    let is_undone = || async { visitor.client.find(Locator::XPath(undo)).await.is_ok() };
+    visitor.until("all is undone", SOON, is_undone).await;
     assert_shows(&visitor, &found).await;
 
     // In the left lower corner, where the phantom has nothing.
@@ -108,6 +110,16 @@ pub async fn by_hand() {
     visitor.press("Eraser").await;
     draw(&visitor, (0.04, 0.9), (0.06, 0.9)).await;
     visitor.select("Lesion 1 is", "Consolidation").await;
+    // The list shows what the chosen lesion is, not what was chosen last.
+    let lesion = |number: usize| format!(".lesions li:nth-child({number}) button");
+    for (number, kind) in [(2, "Lesion"), (1, "Consolidation")] {
+        let choice = visitor.client.find(Locator::Css(&lesion(number))).await.expect("a lesion");
+        choice.click().await.expect("a click");
+        let label = format!("Lesion {number} is");
+        let shows = || async { visitor.text("body").await.unwrap_or_default().contains(&label) };
+        visitor.until("it is chosen", SOON, shows).await;
+        assert_eq!(visitor.chosen(&label).await, kind);
+    }
     visitor.select("Class of this slice", "Control").await;
     visitor.wait_for("Your class: Control.", SOON).await;
     let edited = report(&visitor).await;
@@ -129,7 +141,7 @@ pub async fn by_hand() {
     assert_eq!(coco["annotations"][0]["area"], areas(edited)[0]);
     visitor.press("Table (CSV)").await;
     let table = visitor.saved("lesions.csv").await;
-    assert!(String::from_utf8_lossy(&table).contains("Edited by a reader: 0 lesions rejected"));
+    assert!(String::from_utf8_lossy(&table).contains("Edited by a reader; lesions rejected: 0"));
 
     // By keys to the beginning, and to the end again.
     let control = |key: &str| format!("\u{e009}{key}\u{e000}");
@@ -173,6 +185,9 @@ pub async fn in_a_series() {
         let kind = segment.element(tags::SEGMENT_ALGORITHM_TYPE).expect("a type");
         assert_eq!(kind.to_str().expect("a text"), "SEMIAUTOMATIC");
     }
+    // A ruler that is begun here does not end on the other slice.
+    visitor.press("Measure").await;
+    visitor.keys(".viewer", " ").await;
     let drawn_on = visitor.attribute("#slice-number", "aria-valuetext").await;
     visitor
         .keys("#slice-number", if drawn_on.starts_with('1') { "\u{e014}" } else { "\u{e012}" })
@@ -180,6 +195,10 @@ pub async fn in_a_series() {
     let is_here =
         || async { visitor.attribute("#slice-number", "aria-valuetext").await == drawn_on };
     visitor.until("the other slice", SOON, || async { !is_here().await }).await;
+    visitor.wait_for("Done:", SOON).await;
+    visitor.keys(".viewer", "\u{e014} ").await;
+    assert!(!visitor.text("body").await.unwrap_or_default().contains("ruler: "));
+    visitor.press("Correct").await;
     visitor.press("Undo").await;
     visitor.until("the corrected slice is shown again", SOON, is_here).await;
     let is_undone = || async { !visitor.lesions().await.concat().contains("drawn by you") };
@@ -214,5 +233,6 @@ pub async fn in_a_series() {
     for _ in 0..3 {
         visitor.press("Undo").await;
     }
+    assert!(report(&visitor).await.slices.iter().all(|slice| slice.measurements.is_empty()));
     visitor.leave().await;
 }

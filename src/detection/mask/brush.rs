@@ -3,8 +3,8 @@
 use crate::detection::Mask;
 
 impl Mask {
-    /// Sets every pixel whose middle lies within `radius` of the line through `points` to `value`. Points are columns and
-    /// rows of the mask, the middle of its first pixel at (0.5, 0.5); they may lie beside it.
+    /// Sets every pixel whose middle lies within `radius` of the line through `points`, and those that the points lie in, to
+    /// `value`. Points are columns and rows of the mask, the middle of its first pixel at (0.5, 0.5); they may lie beside it.
     pub fn paint(&mut self, points: &[(f64, f64)], radius: f64, value: bool) {
         let ends = points.iter().copied().skip(1).chain(points.last().copied());
         for (from, to) in points.iter().copied().zip(ends) {
@@ -21,7 +21,9 @@ impl Mask {
         for row in range(from.1, to.1, self.height) {
             for column in range(from.0, to.0, self.width) {
                 let middle = (column as f64 + 0.5, row as f64 + 0.5);
-                if distance(middle, from, to) <= radius {
+                let holds =
+                    |(x, y): (f64, f64)| x.floor() == column as f64 && y.floor() == row as f64;
+                if distance(middle, from, to) <= radius || holds(from) || holds(to) {
                     self.pixels[row * self.width + column] = value;
                 }
             }
@@ -74,7 +76,8 @@ mod tests {
             mask.paint(&[(x, y)], radius, true);
             for (index, set) in mask.pixels.iter().enumerate() {
                 let (column, row) = ((index % 23) as f64 + 0.5, (index / 23) as f64 + 0.5);
-                prop_assert_eq!(*set, (column - x).hypot(row - y) <= radius);
+                let holds = x.floor() + 0.5 == column && y.floor() + 0.5 == row;
+                prop_assert_eq!(*set, (column - x).hypot(row - y) <= radius || holds);
             }
         }
     }

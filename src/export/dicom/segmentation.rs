@@ -230,7 +230,7 @@ fn describe(
 ) -> InMemDicomObject {
     let mut lesions =
         slices.iter().flat_map(|(slice, _)| &slice.lesions).filter(|lesion| lesion.label == kind);
-    let is_corrected = slices.iter().any(|(slice, _)| slice.corrections.is_some());
+    let is_corrected = slices.iter().any(|(slice, _)| slice.has_edited_lesions(Some(kind)));
     let (algorithm, edited) = match is_corrected {
         false => ("AUTOMATIC", ""),
         true if lesions.all(|lesion| lesion.origin == Origin::Reader) => {

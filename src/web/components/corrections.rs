@@ -167,6 +167,10 @@ fn tools(state: &UseReducerHandle<State>, editing: Editing) -> Html {
     let tool = |tool: Tool, name: AttrValue, is_possible: bool| {
         tool_button(state, editing, (tool, name), is_possible)
     };
+    // As the model tells lesions apart, or does not.
+    let report = state.report();
+    let first = report.as_ref().and_then(|report| report.lesions.first());
+    let new = first.map_or(LesionKind::Lesion, |lesion| lesion.label);
     let on_radius = {
         let dispatcher = state.dispatcher();
         Callback::from(move |event: InputEvent| {
@@ -183,7 +187,7 @@ fn tools(state: &UseReducerHandle<State>, editing: Editing) -> Html {
                 { tool(Tool::Eraser, text!("correct.eraser"), editing.lesion.is_some()) }
                 <button
                     type="button"
-                    onclick={edit(state, Editing { tool: Tool::Brush, lesion: None, ..editing })}
+                    onclick={edit(state, Editing { tool: Tool::Brush, lesion: None, kind: new, ..editing })}
                 >{text!("correct.new")}</button>
             </div>
             if editing.tool != Tool::Look {
@@ -233,35 +237,26 @@ fn chosen_lesion(state: &UseReducerHandle<State>) -> Html {
     let others: Vec<(usize, LesionId)> =
         state.lesion_ids.iter().copied().enumerate().filter(|(_, other)| *other != id).collect();
     let on_join = {
-        let (dispatcher, others) = (state.dispatcher(), others.clone());
-        Callback::from(move |event: Event| {
-            // The first line is none of them.
-            let other = chosen(&event).checked_sub(1).and_then(|index| others.get(index));
-            if let Some((_, other)) = other {
-                dispatcher.dispatch(Action::Correct(Correction::Join(id, *other)));
-            }
+        let dispatcher = state.dispatcher();
+        Callback::from(move |other| {
+            dispatcher.dispatch(Action::Correct(Correction::Join(id, other)));
         })
     };
     html! {
         <div class="chosen" role="group" aria-label={text!("correct.chosen", number = place + 1)}>
             <label>
                 {text!("correct.kind", number = place + 1)}
-                <select onchange={on_kind}>
+                // The property: what was chosen by hand no longer heeds the options' attributes.
+                <select onchange={on_kind} ~value={lesion.label.key()}>
                     for label in LesionKind::ALL {
-                        <option selected={label == lesion.label}>{kind(label)}</option>
+                        <option value={label.key()} selected={label == lesion.label}>
+                            {kind(label)}
+                        </option>
                     }
                 </select>
             </label>
             if !others.is_empty() {
-                <label>
-                    {text!("correct.join")}
-                    <select onchange={on_join}>
-                        <option selected=true>{text!("correct.join.none")}</option>
-                        for (other, _) in &others {
-                            <option>{text!("correct.join.with", number = other + 1)}</option>
-                        }
-                    </select>
-                </label>
+                <Join {others} {on_join} />
             }
             <button type="button" onclick={correct(Correction::Reject(id))}>
                 {text!("correct.reject")}
@@ -273,9 +268,47 @@ fn chosen_lesion(state: &UseReducerHandle<State>) -> Html {
     }
 }
 
+#[derive(Properties, PartialEq)]
+struct JoinProps {
+    /// Lesions to join with, by their place in the list.
+    others: Vec<(usize, LesionId)>,
+    /// Called with one of them.
+    on_join: Callback<LesionId>,
+}
+
+/// A lesion to join with. A button of its own: keys that walk through a list would join with all that they pass.
+#[component]
+fn Join(props: &JoinProps) -> Html {
+    let list = use_node_ref();
+    let on_click = {
+        let (list, others, on_join) = (list.clone(), props.others.clone(), props.on_join.clone());
+        Callback::from(move |_: MouseEvent| {
+            let index = list.cast::<HtmlSelectElement>().map(|list| list.selected_index());
+            let other = index.and_then(|index| others.get(usize::try_from(index).ok()?));
+            if let Some((_, other)) = other {
+                on_join.emit(*other);
+            }
+        })
+    };
+    html! {
+        <span class="join">
+            <label>
+                {text!("correct.join.with")}
+                <select ref={list}>
+                    for (other, _) in &props.others {
+                        <option>{text!("correct.chosen", number = other + 1)}</option>
+                    }
+                </select>
+            </label>
+            <button type="button" onclick={on_click}>{text!("correct.join")}</button>
+        </span>
+    }
+}
+
 /// The class that the reader gives the slice, and why.
 fn class(state: &UseReducerHandle<State>) -> Html {
     let given = state.edits.of(state.shown).and_then(|made| made.class()).cloned();
+    let given_key = given.as_ref().map_or("", |given| given.class.key());
     let correct = |class: Option<ReaderClass>| Action::Correct(Correction::Class(class));
     let on_class = {
         let (dispatcher, given) = (state.dispatcher(), given.clone());
@@ -299,10 +332,13 @@ fn class(state: &UseReducerHandle<State>) -> Html {
         <div class="chosen">
             <label>
                 {text!("correct.class")}
-                <select onchange={on_class}>
-                    <option selected={given.is_none()}>{text!("correct.class.model")}</option>
+                <select onchange={on_class} ~value={given_key}>
+                    <option value="" selected={given.is_none()}>{text!("correct.class.model")}</option>
                     for (class, name) in SliceClass::ALL.into_iter().zip(class_names()) {
-                        <option selected={given.as_ref().is_some_and(|given| given.class == class)}>
+                        <option
+                            value={class.key()}
+                            selected={given.as_ref().is_some_and(|given| given.class == class)}
+                        >
                             {name}
                         </option>
                     }

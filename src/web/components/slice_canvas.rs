@@ -89,6 +89,7 @@ fn pointer(event: &PointerEvent) -> Pointer {
         action: match event.type_().as_str() {
             "pointerdown" => PointerAction::Down,
             "pointermove" => PointerAction::Move,
+            "pointercancel" => PointerAction::Cancel,
             _ => PointerAction::Up,
         },
         at: place(event),
@@ -142,6 +143,15 @@ pub fn SliceCanvas(props: &Props) -> Html {
     let size = (props.picture.shown.width, props.picture.shown.height);
     // Where what is being measured begins.
     let anchor = use_state(|| None::<(f64, f64)>);
+    {
+        // What was begun on another slice, with another tool or on another lesion does not go on here.
+        let (stroke_tracker, anchor) = (stroke_tracker.clone(), anchor.clone());
+        let subject = (props.picture.slice, props.editing.map(|it| (it.tool, it.lesion)));
+        use_effect_with(subject, move |_| {
+            stroke_tracker.borrow_mut().give_up();
+            anchor.set(None);
+        });
+    }
     let correct = {
         let (on_correct, picture) = (props.on_correct.clone(), props.picture.clone());
         move |editing: Editing, points: Vec<(f64, f64)>| {
@@ -274,12 +284,23 @@ pub fn SliceCanvas(props: &Props) -> Html {
         let (point, on_editing) = (point.clone(), props.on_editing.clone());
         let anchor = anchor.clone();
         Callback::from(move |event: KeyboardEvent| {
-            if event.ctrl_key() || event.meta_key() || event.alt_key() {
+            // Brackets take the Alt key on some keyboards.
+            let is_bracket = matches!(event.key().as_str(), "[" | "]");
+            if event.ctrl_key() || event.meta_key() || (event.alt_key() && !is_bracket) {
                 return;
             }
             let key = editing.zip(BrushKey::of(&event.key(), event.shift_key()));
+            if let (Some(_), "Escape") = (*anchor, event.key().as_str()) {
+                event.prevent_default();
+                event.stop_propagation();
+                anchor.set(None);
+                return;
+            }
             if let Some((editing, key)) = key {
                 event.prevent_default();
+                if key == BrushKey::Draw && event.repeat() {
+                    return;
+                }
                 let at = brush::place(display.view, point.unwrap_or((0.5, 0.5)), size);
                 match key {
                     BrushKey::Move(x, y) => {
@@ -288,12 +309,13 @@ pub fn SliceCanvas(props: &Props) -> Html {
                     }
                     BrushKey::Draw => {
                         point.set(Some(brush::share(display.view, at, size)));
-                        match *anchor {
-                            None if editing.tool.measures() => anchor.set(Some(at)),
-                            from => {
+                        match (*anchor, editing.tool.measures()) {
+                            (None, true) => anchor.set(Some(at)),
+                            (Some(from), true) => {
                                 anchor.set(None);
-                                correct(editing, from.into_iter().chain([at]).collect());
+                                correct(editing, vec![from, at]);
                             }
+                            (_, false) => correct(editing, vec![at]),
                         }
                     }
                     BrushKey::Radius(factor) => {
