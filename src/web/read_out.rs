@@ -94,10 +94,10 @@ mod tests {
 
     #[test]
     fn an_ellipse_measures_what_the_slice_holds() {
-        // Of 4 x 2 pixels, all but the corners.
+        // Clamped to the 4 x 2 pixels: the middles of all lie within.
         let all = Shape::Ellipse([(-9.0, -9.0), (13.0, 11.0)]);
         let grey = measure(all, &slice()).values.unwrap();
-        assert_eq!((grey.unit, grey.pixels, grey.mean), (Unit::Grey, 4, 3.5));
+        assert_eq!((grey.unit, grey.pixels, grey.mean), (Unit::Grey, 8, 3.5));
         let mut ct = slice();
         ct.values = Some(Rc::new(vec![-800; 8]));
         ct.shown.says_hounsfield = true;
