@@ -173,7 +173,13 @@ pub fn SliceCanvas(props: &Props) -> Html {
     let read_out = (*point).and_then(|at| ReadOut::at(&props.picture, display.view, at));
     let on_leave = {
         let point = point.clone();
-        Callback::from(move |_: PointerEvent| point.set(None))
+        // The keys go on from where a pointer left the brush.
+        let keeps = props.editing.is_some_and(|editing| editing.draws());
+        Callback::from(move |_: PointerEvent| {
+            if !keeps {
+                point.set(None);
+            }
+        })
     };
     let apply = {
         let (on_display, on_window, on_step) =
