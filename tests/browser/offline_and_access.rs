@@ -259,7 +259,7 @@ pub async fn sizes() {
     // under the pointer, colours by choice, the first steps and the comparison of GPU and CPU 6, orientation,
     // scale and the file's header 8, of which matrix products without `gemm` gave 6 back, refusals with numbers, lungs and
     // lesions through slices, which page, reader and worker each read or write, 32; warnings as codes in three languages, the
-    // choice of model and device 13.
-    assert!(cpu.max(cpu_without_fma) < 692_000, "{cpu}, {cpu_without_fma}");
-    assert!(gpu < 733_000, "{gpu}");
+    // choice of model and device 13; corrections with undo, brush, ruler and ellipse 43.
+    assert!(cpu.max(cpu_without_fma) < 735_000, "{cpu}, {cpu_without_fma}");
+    assert!(gpu < 776_000, "{gpu}");
 }
