@@ -154,11 +154,15 @@ pub async fn by_hand() {
     assert_eq!(&report(&visitor).await.slices[0].lesions, &edited.lesions);
 
     // Other files would cost the corrections: the page asks.
+    let asks = || async {
+        visitor.client.get_alert_text().await.is_ok_and(|text| text.contains("will be lost"))
+    };
     visitor.press("Healthy phantom").await;
-    assert!(visitor.client.get_alert_text().await.expect("a question").contains("will be lost"));
+    visitor.until("the page asks", SOON, asks).await;
     visitor.client.dismiss_alert().await.expect("no");
     assert_eq!(visitor.lesions().await.len(), count + 1);
     visitor.press("Healthy phantom").await;
+    visitor.until("the page asks again", SOON, asks).await;
     visitor.client.accept_alert().await.expect("yes");
     visitor.until("they are gone", SOON, || async { visitor.lesions().await.is_empty() }).await;
     visitor.leave().await;
