@@ -20,7 +20,7 @@ export PATH := $(TOOLS)/bin:$(TOOLS)/node_modules/.bin:$(HOME)/.cargo/bin:$(PATH
 # Of make's two jobs each may use all cores: cargo would take them for a limit of its own.
 unexport MAKEFLAGS
 
-.PHONY: serve test dist package tools fmt lint deny unit browser race gate fuzz
+.PHONY: serve test native page dist package tools fmt lint lint-native lint-page deny unit browser race gate fuzz
 
 serve: tools
 	@echo "groundglass will be at http://127.0.0.1:8080/"
@@ -47,19 +47,33 @@ tools:
 	  || echo "wasm-opt, esbuild and axe-core were not found; skipping them"
 	@cargo fetch --locked
 
-# The page is linked by one core at a time: meanwhile the other builds and runs the tests that need no page.
-test: fmt lint
-	$(MAKE) -j2 --output-sync=target unit dist deny
+# Two chains at a time, for much of either keeps one core busy: this machine's programs and their tests, and the page.
+test: fmt
+	$(MAKE) -j2 --output-sync=target native page
 	$(MAKE) browser
+
+native:
+	$(MAKE) lint-native
+	$(MAKE) deny
+	$(MAKE) unit
+
+page:
+	$(MAKE) lint-page
+	$(MAKE) dist
 
 fmt:
 	cargo fmt --check
 
-# In the profiles of the tests and of the page, whose macros and build scripts are then built once.
-lint: tools
+lint: lint-native lint-page
+
+# In the profile of the tests, whose macros and build scripts are then built once.
+lint-native:
 	cargo clippy --locked --profile checks --features webgpu --all-targets -- -D warnings
-	cargo clippy --locked --profile wasm-release --target wasm32-unknown-unknown --features webgpu --lib --bins -- -D warnings
 	RUSTDOCFLAGS="-D warnings" cargo doc --locked --profile checks --features webgpu --no-deps --lib
+
+# In that of the page, likewise.
+lint-page: tools
+	cargo clippy --locked --profile wasm-release --target wasm32-unknown-unknown --features webgpu --lib --bins -- -D warnings
 
 # Licences, sources and duplicates of what is linked; known weaknesses where their list can be reached.
 deny:

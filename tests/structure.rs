@@ -38,7 +38,7 @@ const ALLOWED: [(&str, &[&str]); 20] = [
         ],
     ),
     // Knows no network: a report can come from a file.
-    ("export", &["classes", "detection", "image", "report"]),
+    ("export", &["classes", "detection", "image", "report", "sha256"]),
     ("dataset", &["classes", "detection", "image", "sha256", "unknown_name"]),
     ("figures", &["classes", "export", "statistics"]),
     (

@@ -79,6 +79,11 @@ fn phantoms_are_enough_for_every_step_from_data_to_tables() {
     assert!(ap50 > AP50_ON_PHANTOMS, "box AP at IoU 0.5 is {ap50}");
 
     let list = |part: &str| format!("{classes}/{part}_COVIDx_CT.txt");
+    // Half of the patients: what the detector says of every slice takes longer than module S to learn.
+    let half = at(&folder, "half.txt");
+    let of_half = |line: &&str| line.split('_').nth(1).is_some_and(|patient| patient <= "010");
+    let lines = fs::read_to_string(list("train")).unwrap();
+    fs::write(&half, lines.lines().filter(of_half).collect::<Vec<_>>().join("\n")).unwrap();
     let run2 = at(&folder, "stage2");
     let shown = succeed(&[
         "train",
@@ -88,7 +93,7 @@ fn phantoms_are_enough_for_every_step_from_data_to_tables() {
         "--data",
         &classes,
         "--list",
-        &list("train"),
+        &half,
         "--out",
         &run2,
         "--trainable",

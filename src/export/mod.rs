@@ -8,6 +8,7 @@ pub mod label_map;
 pub mod names;
 pub mod nifti;
 pub mod overlay;
+pub mod session_file;
 mod write;
 
 use serde::{Deserialize, Serialize};

@@ -25,20 +25,24 @@ pub struct Phantom {
     pub class: SliceClass,
 }
 
-/// An ellipse, tilted by `angle`.
+/// A tilted ellipse.
 #[derive(Clone, Copy)]
 struct Ellipse {
     x: f32,
     y: f32,
     rx: f32,
     ry: f32,
-    angle: f32,
+    /// Sine and cosine of its angle: every pixel asks for them.
+    tilt: (f32, f32),
 }
+
+/// Sine and cosine of no angle.
+const UPRIGHT: (f32, f32) = (0.0, 1.0);
 
 impl Ellipse {
     /// 0 at the centre, 1 on the outline.
     fn radius(&self, x: f32, y: f32) -> f32 {
-        let (sin, cos) = self.angle.sin_cos();
+        let (sin, cos) = self.tilt;
         let (dx, dy) = (x - self.x, y - self.y);
         let u = (dx * cos + dy * sin) / self.rx;
         let v = (dy * cos - dx * sin) / self.ry;
@@ -95,7 +99,7 @@ pub fn draw(class: SliceClass, seed: u64) -> Phantom {
         y: vary(262.0, 5.0),
         rx: vary(238.0, 8.0),
         ry: vary(180.0, 8.0),
-        angle: 0.0,
+        tilt: UPRIGHT,
     };
     let height = vary(128.0, 8.0);
     let lungs = [
@@ -104,14 +108,14 @@ pub fn draw(class: SliceClass, seed: u64) -> Phantom {
             y: vary(256.0, 5.0),
             rx: vary(92.0, 5.0),
             ry: height,
-            angle: vary(0.14, 0.05),
+            tilt: vary(0.14, 0.05).sin_cos(),
         },
         Ellipse {
             x: vary(360.0, 5.0),
             y: vary(258.0, 5.0),
             rx: vary(88.0, 5.0),
             ry: height,
-            angle: vary(-0.14, 0.05),
+            tilt: vary(-0.14, 0.05).sin_cos(),
         },
     ];
     let heart = Ellipse {
@@ -119,12 +123,14 @@ pub fn draw(class: SliceClass, seed: u64) -> Phantom {
         y: vary(232.0, 8.0),
         rx: vary(56.0, 6.0),
         ry: vary(60.0, 6.0),
-        angle: vary(0.5, 0.2),
+        tilt: vary(0.5, 0.2).sin_cos(),
     };
-    let spine = Ellipse { x: body.x, y: body.y + vary(108.0, 4.0), rx: 27.0, ry: 23.0, angle: 0.0 };
-    let canal = Ellipse { x: body.x, y: spine.y + 30.0, rx: 10.0, ry: 9.0, angle: 0.0 };
-    let aorta = Ellipse { x: spine.x + 26.0, y: spine.y - 22.0, rx: 14.0, ry: 14.0, angle: 0.0 };
-    let sternum = Ellipse { x: body.x, y: body.y - body.ry + 22.0, rx: 26.0, ry: 8.0, angle: 0.0 };
+    let spine =
+        Ellipse { x: body.x, y: body.y + vary(108.0, 4.0), rx: 27.0, ry: 23.0, tilt: UPRIGHT };
+    let canal = Ellipse { x: body.x, y: spine.y + 30.0, rx: 10.0, ry: 9.0, tilt: UPRIGHT };
+    let aorta = Ellipse { x: spine.x + 26.0, y: spine.y - 22.0, rx: 14.0, ry: 14.0, tilt: UPRIGHT };
+    let sternum =
+        Ellipse { x: body.x, y: body.y - body.ry + 22.0, rx: 26.0, ry: 8.0, tilt: UPRIGHT };
     let ribs: Vec<Ellipse> = (0..14)
         .map(|index| {
             let turn = (index as f32 + 0.5) / 14.0 * std::f32::consts::TAU;
@@ -134,7 +140,7 @@ pub fn draw(class: SliceClass, seed: u64) -> Phantom {
                 y: body.y + sin * (body.ry - 22.0),
                 rx: vary(20.0, 6.0),
                 ry: vary(6.0, 1.0),
-                angle: (body.ry * cos).atan2(-body.rx * sin),
+                tilt: (body.ry * cos).atan2(-body.rx * sin).sin_cos(),
             }
         })
         .collect();
@@ -251,7 +257,7 @@ fn plan_lesions(class: SliceClass, lungs: &[Ellipse; 2], rng: &mut ChaCha8Rng) -
                     y: lung.y + along.sin() * lung.ry * reach,
                     rx: size,
                     ry: size * rng.random_range(0.6f32..1.5),
-                    angle: rng.random_range(-1.0f32..1.0),
+                    tilt: rng.random_range(-1.0f32..1.0).sin_cos(),
                 },
                 consolidation,
                 hounsfield: if consolidation {

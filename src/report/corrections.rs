@@ -1,5 +1,6 @@
 //! What a reader corrects of a slice's findings, and measures on it. The model's own findings stay beside it.
 
+use serde::{Deserialize, Serialize};
 use thiserror::Error;
 
 use crate::classes::LesionKind;
@@ -9,7 +10,8 @@ use crate::report::measurements::Measurement;
 use crate::report::slice::{Corrections, Lesion, Origin, ReaderClass, SliceReport};
 
 /// A lesion of a slice, whatever the threshold.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
 pub enum LesionId {
     /// The model's, by its place in the report at every score.
     Found(usize),
@@ -78,7 +80,7 @@ pub enum CorrectionError {
 }
 
 /// All changes of a slice.
-#[derive(Clone, Debug, Default, PartialEq)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct SliceCorrections {
     // Few of each, in order, and a map would be kilobytes of the page.
     rejected: Vec<LesionId>,
@@ -254,6 +256,24 @@ impl SliceCorrections {
         if let Err(place) = self.rejected.binary_search(&id) {
             self.rejected.insert(place, id);
         }
+    }
+
+    /// Whether they can have been made to what `report` holds. Corrections that come from a file need not be.
+    pub fn fit(&self, report: &SliceReport) -> bool {
+        let is_known = |id: &LesionId| match id {
+            LesionId::Found(index) => *index < report.lesions.len(),
+            LesionId::Drawn(_) => self.changed.iter().any(|(own, _)| own == id),
+        };
+        let is_own = |id: &LesionId| match id {
+            LesionId::Found(_) => true,
+            LesionId::Drawn(index) => *index < self.drawn,
+        };
+        let changed = || self.changed.iter().map(|(id, _)| id);
+        self.rejected.is_sorted_by(|one, other| one < other)
+            && changed().is_sorted_by(|one, other| rank(**one) < rank(**other))
+            && [&self.rejected, &self.joined].into_iter().flatten().chain(changed()).all(is_known)
+            && changed().all(is_own)
+            && self.changed.iter().all(|(_, lesion)| lesion.fits(report))
     }
 
     /// Whether the report stays as the model gave it.

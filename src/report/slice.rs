@@ -51,6 +51,16 @@ impl Lesion {
         let mask = Some(Rle::encode(mask));
         Some(Self { bbox, area_px, area_mm2, mask, ..self.clone() })
     }
+
+    /// Whether it can lie on the slice of `report`: its mask has the slice's size, and the area that is said. What comes
+    /// from a file need not.
+    pub fn fits(&self, report: &SliceReport) -> bool {
+        let is_mask = |mask: &Rle| {
+            mask.size == [report.height, report.width]
+                && mask.decode().is_ok_and(|mask| mask.area() == self.area_px)
+        };
+        (0.0..=1.0).contains(&self.score) && self.mask.as_ref().is_none_or(is_mask)
+    }
 }
 
 /// Where a lesion of a report comes from.

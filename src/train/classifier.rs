@@ -16,17 +16,17 @@ use crate::network::{Architecture, MaskRcnn, MaskRcnnConfig, WeightsError};
 use crate::report::verdict::Calibration;
 use crate::train::adam::AdamConfig;
 use crate::train::augmentation::Transform;
-use crate::train::calibration::{fit_temperature, untested};
 use crate::train::checkpoint::write_whole;
 use crate::train::class_heads::{ClassHeads, Dropout, FixedRegions};
 use crate::train::class_sampling::{draw_weights, draws};
 use crate::train::config::{Augmentation, ClassifierConfig, Trainable};
 use crate::train::freeze::train_only;
 use crate::train::losses;
-use crate::train::provenance::record;
+use crate::train::provenance::{record, untested};
 use crate::train::rng::{RngStream, rng, shuffled};
 use crate::train::run::{Execution, MODEL, Objective, Outcome, Plan, TrainError, run};
 use crate::train::segmentation::fresh_state;
+use crate::train::temperature::fit_temperature;
 
 /// Name of the one loss.
 pub const LOSS_NAMES: [&str; 1] = ["class"];

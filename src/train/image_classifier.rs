@@ -18,14 +18,13 @@ use crate::network::image_classifier::PREFIX;
 use crate::network::pretrained::{BackboneError, Taken, load_backbone};
 use crate::network::{ImageClassifier, ImageClassifierConfig, StateDict, WeightsError};
 use crate::train::augmentation::Transform;
-use crate::train::calibration::untested;
 use crate::train::class_loss::{dropout, smoothed_cross_entropy};
 use crate::train::class_sampling::draws;
 use crate::train::config::ImageClassifierTraining;
 use crate::train::freeze::train_body;
 use crate::train::loader::read_ahead;
 use crate::train::losses;
-use crate::train::provenance::record;
+use crate::train::provenance::{record, untested};
 use crate::train::run::{Execution, Objective, Outcome, Plan, TrainError, run};
 
 /// Name of the one loss.

@@ -5,7 +5,6 @@ pub mod affine;
 pub mod appearance;
 pub mod augmentation;
 pub mod average;
-pub mod calibration;
 pub mod checkpoint;
 pub mod class_heads;
 pub mod class_loss;
@@ -27,6 +26,7 @@ pub mod rng;
 pub mod run;
 pub mod segmentation;
 pub mod targets;
+pub mod temperature;
 pub mod tensorboard;
 pub mod validation;
 

@@ -2,10 +2,14 @@
 
 use std::collections::BTreeMap;
 
+use rayon::prelude::*;
 use serde::Serialize;
 
+use crate::dataset::DatasetError;
+use crate::dataset::classes::ClassDataset;
 use crate::inference::model::TRAINING_CLASSIFIER;
 use crate::network::StateDict;
+use crate::report::verdict::{Calibration, InputRange, intensities};
 
 /// Name of the model's metadata that holds the run's configuration.
 pub const TRAINING: &str = "training";
@@ -33,4 +37,20 @@ pub fn provenance(own: &serde_json::Value, from: Option<&StateDict>) -> BTreeMap
         metadata.insert(EARLIER_TRAINING.into(), serde_json::Value::Array(earlier).to_string());
     }
     metadata
+}
+
+/// What a model says of its verdicts before they are measured, as JSON: nothing, but what it has learnt from.
+///
+/// # Errors
+/// If a slice cannot be read.
+pub fn untested(dataset: &ClassDataset) -> Result<String, DatasetError> {
+    let looks = dataset.files.par_iter().map(|file| Ok(intensities(&dataset.read(file)?)));
+    let looks: Vec<[f32; 2]> = looks.collect::<Result<_, DatasetError>>()?;
+    let calibration = Calibration {
+        inputs: InputRange::of(looks),
+        signs_from: 1.0,
+        class_from: 1.0,
+        ..Calibration::default()
+    };
+    Ok(serde_json::to_string(&calibration).unwrap_or_default())
 }

@@ -63,6 +63,11 @@ impl Edits {
         Ok(lesion)
     }
 
+    /// Corrections of a slice that come from a file: they are not undone, for what was before is not known.
+    pub fn restore(&mut self, slice: usize, corrections: SliceCorrections) {
+        self.exchange(slice, Rc::new(corrections));
+    }
+
     /// The slice that the next step back changes.
     pub fn next_undo(&self) -> Option<usize> {
         self.undo.last().map(|change| change.slice)

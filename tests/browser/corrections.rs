@@ -18,7 +18,7 @@ use super::visitor::Visitor;
 use super::{SOON, assert_shows, native, ready_on_cpu, repository, with_opened};
 
 /// Draws from one place of the slice to another, in widths and heights of what is seen.
-async fn draw(visitor: &Visitor, from: (f64, f64), to: (f64, f64)) {
+pub async fn draw(visitor: &Visitor, from: (f64, f64), to: (f64, f64)) {
     let canvas = visitor.client.find(Locator::Css(".slice canvas")).await.expect("the canvas");
     let (_, _, width, height) = canvas.rectangle().await.expect("its place");
     let step = |(x, y): (f64, f64)| PointerAction::MoveToElement {
@@ -36,7 +36,7 @@ async fn draw(visitor: &Visitor, from: (f64, f64), to: (f64, f64)) {
 }
 
 /// The JSON report that the page saves now.
-async fn report(visitor: &Visitor) -> Report {
+pub async fn report(visitor: &Visitor) -> Report {
     let saved = || visitor.downloads(".json");
     let before = saved();
     visitor.press("Report (JSON)").await;

@@ -13,6 +13,7 @@ mod devices;
 mod offline_and_access;
 mod policy;
 mod robustness;
+mod sessions;
 mod site;
 mod studies;
 mod trial;
@@ -70,6 +71,7 @@ fn main() -> ExitCode {
         trial("a_zip_is_opened_and_a_change_of_threshold_acts_at_once", studies::a_zip),
         trial("findings_are_corrected_by_hand_and_files_say_so", corrections::by_hand),
         trial("corrections_of_a_series_are_undone_where_they_were_made", corrections::in_a_series),
+        trial("a_session_is_saved_and_resumed", sessions::saved_and_resumed),
         trial("a_cancelled_series_is_resumed", studies::resuming),
         trial("keys_wheel_and_pointer_move_through_the_slices", studies::the_viewer),
         trial("every_format_is_opened_and_transfer_syntaxes_agree", studies::formats)

@@ -94,6 +94,14 @@ pub fn Exports(props: &Props) -> Html {
             <button type="button" disabled={!is_possible} onclick={on_click}>{label(format)}</button>
         }
     };
+    let on_session = {
+        let (state, session) = (state.clone(), props.session.clone());
+        Callback::from(move |_: MouseEvent| {
+            if let Some(saved) = state.session_file() {
+                session.save_session(saved, state.contents.name(state.shown).to_owned());
+            }
+        })
+    };
     html! {
         <section class="exports" aria-label={text!("export.title")}>
             <h2>{text!("export.title")}</h2>
@@ -101,7 +109,11 @@ pub fn Exports(props: &Props) -> Html {
                 for format in Format::ALL {
                     { button(format) }
                 }
+                <button type="button" disabled={state.model.is_none()} onclick={on_session}>
+                    {text!("export.session")}
+                </button>
             </div>
+            <p class="hint">{text!("export.session.what")}</p>
             <Details class="identity" summary={text!("export.identity")} on_toggle={on_list}>
                 {identity(state)}
                 if is_dicom {

@@ -4,6 +4,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::export::Format;
 use crate::export::dicom::Identity;
+use crate::export::session_file::{SessionFile, SliceKey};
 use crate::image::decode::HeaderElement;
 use crate::image::slice::Values;
 use crate::image::{CtSlice, Plane, Warning, Window};
@@ -55,6 +56,13 @@ pub enum Request {
         card: Option<String>,
         /// Window that CT is shown through in pictures; `None` for the one that the network sees.
         window: Option<Window>,
+    },
+    /// Write a session file.
+    SaveSession {
+        /// What it holds.
+        session: Box<SessionFile>,
+        /// Name to be called after.
+        name: String,
     },
     /// List all elements of the file of a slice.
     ListHeader {
@@ -114,6 +122,16 @@ impl OpenedStudy {
             first += series.slices.len();
         }
         None
+    }
+
+    /// What tells each slice, in order.
+    pub fn keys(&self) -> Vec<SliceKey> {
+        let mut keys: Vec<SliceKey> = Vec::with_capacity(self.slices());
+        for checksum in self.series.iter().flat_map(|series| &series.checksums) {
+            let place = keys.iter().filter(|known| known.checksum == *checksum).count();
+            keys.push(SliceKey { checksum: *checksum, place });
+        }
+        keys
     }
 
     /// Name of a slice.
@@ -200,6 +218,8 @@ pub enum Event {
         batch: u32,
         /// What is in them.
         contents: OpenedStudy,
+        /// The session file that was among them.
+        session: Option<Box<SessionFile>>,
     },
     /// A slice to look at; the buffer holds its grey values, and behind them those of CT ([`value_bytes`]).
     Shown {
@@ -288,6 +308,22 @@ pub enum Event {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn slices_of_one_file_are_told_by_their_order() {
+        let series = |checksums: &[u32]| OpenedSeries {
+            name: String::new(),
+            slices: vec![String::new(); checksums.len()],
+            checksums: checksums.to_vec(),
+            distance_mm: None,
+            is_dicom: false,
+            warnings: Vec::new(),
+        };
+        let series = vec![series(&[7, 8, 7]), series(&[8, 9])];
+        let study = OpenedStudy { series, refused: Vec::new() };
+        let keys: Vec<_> = study.keys().iter().map(|key| (key.checksum, key.place)).collect();
+        assert_eq!(keys, [(7, 0), (8, 0), (7, 1), (8, 1), (9, 0)]);
+    }
 
     #[test]
     fn values_travel_behind_the_grey_ones() {

@@ -6,14 +6,15 @@ use std::marker::PhantomData;
 use js_sys::Uint8Array;
 use web_sys::{File, FileReaderSync};
 
+use crate::export::session_file;
 use crate::image::FileBytes;
 use crate::image::ImageError;
 use crate::image::decode::Formats;
 use crate::image::decode::limits::MAX_FILE;
 use crate::web::browser::describe;
 
-/// Bytes that tell a format.
-const HEAD: i32 = 16;
+/// Bytes that tell a format, or a session file.
+const HEAD: i32 = session_file::HEAD as i32;
 
 /// A file that stays where it is, read as one of the formats `D`.
 #[derive(Debug)]

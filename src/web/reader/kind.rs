@@ -1,6 +1,7 @@
 //! The two readers: one for pictures, which is small, and one for every format.
 
 use crate::export::dicom::{self, Identity};
+use crate::export::session_file::{SessionFile, SessionFileError, is_session_file};
 use crate::export::{ExportError, Format};
 use crate::image::decode::{AllFormats, Formats, RasterOnly};
 use crate::image::{FileBytes, SeriesSlice};
@@ -18,6 +19,11 @@ pub trait Kind: Formats + 'static {
         models: &ModelsInfo,
         identity: Identity,
     ) -> Result<Vec<u8>, ExportError>;
+
+    /// The session in a file that begins with `head`, if it is a session file.
+    fn session(_head: &[u8], _file: &impl FileBytes) -> Option<Result<SessionFile, SessionFileError>> {
+        None
+    }
 }
 
 impl Kind for AllFormats {
@@ -32,6 +38,13 @@ impl Kind for AllFormats {
             with_sources.push((*slice, place.dicom_source()?));
         }
         dicom::write(format, &with_sources, models, identity)
+    }
+
+    fn session(head: &[u8], file: &impl FileBytes) -> Option<Result<SessionFile, SessionFileError>> {
+        is_session_file(head).then(|| match file.bytes() {
+            Ok(bytes) => SessionFile::from_bytes(&bytes),
+            Err(error) => Err(SessionFileError::Damaged(error.to_string())),
+        })
     }
 }
 

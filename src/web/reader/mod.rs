@@ -12,6 +12,7 @@ pub use kind::Kind;
 
 use self::files::{BrowserFile, head};
 use crate::export::Options;
+use crate::export::session_file::{self, SessionFile, SessionFileError};
 use crate::image::slice::RawSlice;
 use crate::image::study::Opening;
 use crate::image::{ImageError, SeriesSlice, Study, Window};
@@ -95,6 +96,15 @@ fn all_are_taken<K: Kind>(
     })
 }
 
+/// Why a session file is not used: it is unusable, or not the only one.
+fn refused_session(source: String, found: Result<SessionFile, SessionFileError>) -> FileError {
+    let message = match found {
+        Ok(_) => "another session file was opened with it: open one at a time".into(),
+        Err(error) => error.to_string(),
+    };
+    FileError { source, message }
+}
+
 struct Reader<K: Kind> {
     opened: RefCell<OpenBatch<K>>,
     /// The slice shown last, with the number of its batch and its own.
@@ -116,6 +126,7 @@ impl<K: Kind> Reader<K> {
                 }
                 let count = files.len();
                 let mut opening = Opening::default();
+                let (mut session, mut refused_sessions) = (None, Vec::new());
                 for (place, (name, file)) in names.into_iter().zip(files).enumerate() {
                     if let Some((_, reason)) = refused.iter().find(|(broken, _)| *broken == place) {
                         opening.refuse(name, ImageError::broken(reason.clone()));
@@ -123,11 +134,19 @@ impl<K: Kind> Reader<K> {
                     }
                     // Should this file break the reader, the page knows which it was.
                     post(&Event::Opening { batch, file: place }, Transfer::Nothing);
-                    opening.add(name, BrowserFile::new(file));
+                    let head = head(&file);
+                    let file = BrowserFile::<K>::new(file);
+                    match K::session(&head, &file) {
+                        None => opening.add(name, file),
+                        Some(Ok(found)) if session.is_none() => session = Some(Box::new(found)),
+                        Some(found) => refused_sessions.push(refused_session(name, found)),
+                    }
                 }
                 post(&Event::Opening { batch, file: count }, Transfer::Nothing);
                 let opened = OpenBatch { batch, study: opening.finish() };
-                post(&Event::Opened { batch, contents: opened.contents() }, Transfer::Nothing);
+                let mut contents = opened.contents();
+                contents.refused.extend(refused_sessions);
+                post(&Event::Opened { batch, contents, session }, Transfer::Nothing);
                 *self.opened.borrow_mut() = opened;
             }
             Request::Show { batch, slice, window } => self.show(batch, slice, window),
@@ -147,6 +166,17 @@ impl<K: Kind> Reader<K> {
                 };
                 post(&answer, Transfer::Nothing);
             }
+            Request::SaveSession { session, name } => match session.to_bytes() {
+                Ok(bytes) => {
+                    let name = session_file::file_name(&name);
+                    let media_type = session_file::MEDIA_TYPE.into();
+                    post(&Event::Exported { name, media_type }, Transfer::Bytes(&bytes));
+                }
+                Err(error) => {
+                    let message = error.to_string();
+                    post(&Event::NotExported { message }, Transfer::Nothing);
+                }
+            },
             Request::Export { batch, format, report, slices, name, identity, card, window } => {
                 let opened = self.opened.borrow();
                 let places: Option<Vec<_>> =

@@ -5,13 +5,12 @@
 //! what takes longer for a slice goes.
 
 use crate::web::options::Device;
+use crate::web::scheduler::CLEARLY_FASTER;
 
 /// A GPU slice that takes no longer is not worth the download of a CPU worker.
 const FAST_ENOUGH_MS: f64 = 400.0;
 /// Slices of the GPU before it is judged: the first builds its shaders.
 const GPU_SLICES: usize = 2;
-/// How much faster the CPU must be.
-const GAIN: f64 = 1.1;
 
 /// What was measured.
 #[derive(Clone, Debug, Default)]
@@ -80,7 +79,8 @@ impl DeviceTrial {
             (Stage::Both, Device::Cpu) => {
                 let (gpu, _) = self.gpu?;
                 self.stage = Stage::Settled;
-                let faster = if milliseconds * GAIN < gpu { Device::Cpu } else { Device::Gpu };
+                let faster =
+                    if milliseconds * CLEARLY_FASTER < gpu { Device::Cpu } else { Device::Gpu };
                 Some(Outcome::Settled(faster, [gpu, milliseconds]))
             }
         }

@@ -8,6 +8,7 @@ mod devices;
 pub mod pool;
 mod queue;
 mod reading;
+mod saved_session;
 #[cfg(test)]
 mod tests;
 mod workers;
@@ -16,6 +17,7 @@ use std::collections::{BTreeMap, VecDeque};
 
 use crate::export::Format;
 use crate::export::dicom::Identity;
+use crate::export::session_file::SessionFile;
 use crate::image::{CtSlice, Window};
 use crate::inference::Stage;
 use crate::report::{ModelsInfo, Report};
@@ -27,6 +29,9 @@ use crate::web::scheduler::pool::WorkerPool;
 use crate::web::scheduler::reading::Reading;
 use crate::web::state::{Action, ModelState, State};
 use crate::web::texts::text;
+
+/// How much faster something must be to be worth its start: times on a visitor's machine vary.
+const CLEARLY_FASTER: f64 = 1.1;
 
 /// What is to be done. Small, as all of them pass through one list: what is large is boxed.
 #[derive(Clone, Debug)]
@@ -144,6 +149,8 @@ pub struct Scheduler {
     trial: DeviceTrial,
     /// What the CPU worker of the trial computes with, if it is ready.
     challenger: Option<Box<ModelState>>,
+    /// A session file whose findings wait for the model to be loaded.
+    saved: Option<Box<SessionFile>>,
     /// Slices to be looked at whatever they show.
     forced: Vec<usize>,
     /// Slices that wait.
@@ -175,6 +182,7 @@ impl Scheduler {
             pool,
             trial: DeviceTrial::default(),
             challenger: None,
+            saved: None,
             forced: Vec::new(),
             queue: VecDeque::new(),
             preparing: Vec::new(),
@@ -278,6 +286,15 @@ impl Scheduler {
         }
         // What waits continues after it.
         self.put_first(slice);
+    }
+
+    /// Asks for a session file, called after the slice or series `name`.
+    pub fn save_session(&mut self, session: SessionFile, name: String) {
+        if !self.has_reader() {
+            self.start_reader_if_there_is_none();
+            return self.dispatch(Action::Failed(text!("session.opening_again").to_string()));
+        }
+        self.ask_reader(reader::Request::SaveSession { session: Box::new(session), name });
     }
 
     fn dispatch(&mut self, action: Action) {

@@ -6,10 +6,10 @@
 
 use std::collections::BTreeMap;
 
+use crate::web::scheduler::CLEARLY_FASTER;
+
 /// Slices measured per worker before its number is judged.
 const SAMPLES: usize = 2;
-/// How much faster slices must come for one more worker to stay.
-const GAIN: f64 = 1.1;
 /// Slices that must wait per worker for one more to be worth its start.
 const WAITING: usize = 2;
 
@@ -63,7 +63,7 @@ impl WorkerPool {
         }
         if present > 1
             && let (Some(now), Some(before)) = (self.speed(present), self.speed(present - 1))
-            && now < GAIN * before
+            && now < CLEARLY_FASTER * before
         {
             self.settled = Some(present - 1);
             return present - 1;

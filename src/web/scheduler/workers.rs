@@ -165,7 +165,10 @@ impl Scheduler {
                     models_of_site,
                 });
                 match own {
-                    Some(device) if is_only => self.use_device(device, model),
+                    Some(device) if is_only => {
+                        self.use_device(device, model);
+                        self.resume_waiting();
+                    }
                     Some(Device::Cpu) if self.trial.is_under_way() => self.challenger = Some(model),
                     _ => {}
                 }

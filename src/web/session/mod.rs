@@ -14,6 +14,7 @@ use self::watchdog::Watchdog;
 use self::worker_handle::WorkerHandle;
 use crate::export::Format;
 use crate::export::dicom::Identity;
+use crate::export::session_file::{self, SessionFile};
 use crate::image::Window;
 use crate::report::Report;
 use crate::web::browser::{self, Adapter};
@@ -57,6 +58,8 @@ struct Running {
     timers: Vec<(Timer, Watchdog)>,
     /// The files that are open, with the number of their batch.
     files: (u32, Vec<File>),
+    /// Their names or paths.
+    names: Vec<String>,
 }
 
 impl Running {
@@ -129,13 +132,23 @@ impl Session {
         &self.inner.options
     }
 
-    /// Opens files instead of those that are open.
-    pub fn open(&self, files: Vec<(String, File)>) {
+    /// Opens files instead of those that are open; a session file alone belongs to those.
+    pub fn open(&self, mut files: Vec<(String, File)>) {
+        if let [(name, _)] = files.as_slice()
+            && name.ends_with(session_file::ENDING)
+        {
+            let running = self.inner.running.borrow();
+            let open = running.names.iter().zip(&running.files.1);
+            let images = open.filter(|(name, _)| !name.ends_with(session_file::ENDING));
+            files.extend(images.map(|(name, file)| (name.clone(), file.clone())));
+        }
         let (names, files): (Vec<String>, Vec<File>) = files.into_iter().unzip();
+        let names_of_files = names.clone();
         let sizes = files.iter().map(|file| file.size()).collect();
         self.update(|scheduler| {
             let number = scheduler.open(names, sizes);
-            self.inner.running.borrow_mut().files = (number, files);
+            let mut running = self.inner.running.borrow_mut();
+            (running.files, running.names) = ((number, files), names_of_files);
         });
     }
 
@@ -198,6 +211,11 @@ impl Session {
         window: Option<Window>,
     ) {
         self.update(|scheduler| scheduler.export(format, what, identity, card, window));
+    }
+
+    /// Asks for a session file, called after the slice or series `name`.
+    pub fn save_session(&self, session: SessionFile, name: String) {
+        self.update(|scheduler| scheduler.save_session(session, name));
     }
 
     fn dispatch(&self, action: Action) {

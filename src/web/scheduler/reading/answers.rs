@@ -3,6 +3,7 @@
 use std::rc::Rc;
 
 use super::{Batch, MOST_FAILURES};
+use crate::export::session_file::SessionFile;
 use crate::web::messages::reader::{Event, OpenedStudy, split_values};
 use crate::web::options::Reader;
 use crate::web::scheduler::{Command, Scheduler, Timer};
@@ -10,7 +11,7 @@ use crate::web::state::{Action, NotListed, RenderedSlice};
 use crate::web::texts::text;
 
 impl Scheduler {
-    fn opened(&mut self, number: u32, contents: OpenedStudy) {
+    fn opened(&mut self, number: u32, contents: OpenedStudy, session: Option<Box<SessionFile>>) {
         let reading = &mut self.reading;
         let contents = Rc::new(contents);
         let is_first = match reading.batch.as_mut() {
@@ -47,10 +48,10 @@ impl Scheduler {
             }
             return self.schedule();
         }
-        self.dispatch(Action::Opened(contents.clone()));
-        if let Some(middle) = contents.middle() {
-            self.show(middle, None);
-            self.run([middle]);
+        self.dispatch(Action::Opened(contents));
+        match session {
+            Some(session) => self.resume(session),
+            None => self.begin(),
         }
     }
 
@@ -114,9 +115,9 @@ impl Scheduler {
                     self.dispatch(Action::Opening { file, files });
                 }
             }
-            Event::Opened { batch, contents } => {
+            Event::Opened { batch, contents, session } => {
                 self.reading.opening = None;
-                self.opened(batch, contents);
+                self.opened(batch, contents, session);
             }
             Event::Shown { batch, slice, chosen, shown } => {
                 if let Some(source) = self.name_if_open(batch, slice) {

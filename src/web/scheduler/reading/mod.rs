@@ -121,7 +121,7 @@ impl Scheduler {
 
     pub(super) fn ask_reader(&mut self, request: Request) {
         match &request {
-            Request::Export { .. } => self.reading.exporting += 1,
+            Request::Export { .. } | Request::SaveSession { .. } => self.reading.exporting += 1,
             Request::Show { slice, .. } | Request::Prepare { slice, .. } => {
                 self.reading.asked.push_back(*slice);
             }
@@ -189,6 +189,7 @@ impl Scheduler {
         let (refused, contents, is_stale) = (Vec::new(), None, false);
         self.reading.batch = Some(Batch { number, names, sizes, refused, contents, is_stale });
         self.forced.clear();
+        self.saved = None;
         if is_busy || !self.reading.is_there {
             self.start_reader();
         }
@@ -225,6 +226,11 @@ impl Scheduler {
     /// Whether slices can be asked for.
     pub(super) fn has_opened(&self) -> bool {
         self.reading.is_opened
+    }
+
+    /// What is in the open files.
+    pub(super) fn contents(&self) -> Option<Rc<OpenedStudy>> {
+        self.reading.batch.as_ref()?.contents.clone()
     }
 
     pub(super) fn batch_number(&self) -> Option<u32> {

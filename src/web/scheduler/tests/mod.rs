@@ -1,6 +1,7 @@
 //! The scheduler against programs that the tests play.
 
 mod readers;
+mod saved_sessions;
 mod workers;
 
 use super::*;
@@ -61,6 +62,13 @@ impl Page {
 
     /// A page with `pool`, its reader and one CPU worker ready.
     fn with(pool: WorkerPool) -> Self {
+        let mut page = Self::without_model(pool);
+        page.ready(1);
+        page
+    }
+
+    /// A page with `pool` and its reader; the first worker has yet to load the model.
+    fn without_model(pool: WorkerPool) -> Self {
         let mut page = Self {
             scheduler: Scheduler::new(pool, None),
             state: State::default(),
@@ -76,7 +84,6 @@ impl Page {
         page.scheduler.choose(Device::Cpu, false);
         page.carry_out();
         page.read(Read::Started);
-        page.ready(1);
         page
     }
 
@@ -178,13 +185,19 @@ impl Page {
 
     /// Opens a series of so many slices.
     fn open(&mut self, slices: usize) {
+        self.open_with(slices, None);
+    }
+
+    /// The same, and a session file with it.
+    fn open_with(&mut self, slices: usize, session: Option<SessionFile>) {
         self.act(|scheduler, _| {
             scheduler.open(vec!["a file".into()], vec![1000.0]);
         });
         let batch = self.batch();
         self.asked.clear();
         self.read(Read::Opening { batch, file: 0 });
-        self.read(Read::Opened { batch, contents: series(slices) });
+        let session = session.map(Box::new);
+        self.read(Read::Opened { batch, contents: series(slices), session });
     }
 
     /// The reader answers everything that it was asked for.

@@ -16,7 +16,7 @@ fn a_slice_that_breaks_two_readers_is_skipped_and_the_files_stay_open() {
         page.read(Read::Started);
         let batch = page.batch();
         page.asked.clear();
-        page.read(Read::Opened { batch, contents: series(4) });
+        page.read(Read::Opened { batch, contents: series(4), session: None });
     }
     page.settle();
     assert!(page.state.problems.iter().any(|message| message.contains("slice 3")));
@@ -31,7 +31,7 @@ fn files_that_changed_meanwhile_are_neither_shown_nor_computed() {
     page.act(|scheduler, _| scheduler.reader_failed("gone"));
     page.read(Read::Started);
     let batch = page.batch();
-    page.read(Read::Opened { batch, contents: series(3) });
+    page.read(Read::Opened { batch, contents: series(3), session: None });
     page.asked.clear();
     page.act(|scheduler, _| scheduler.run([0]));
     page.act(|scheduler, _| scheduler.show(1, None));
@@ -60,7 +60,7 @@ fn a_file_that_breaks_the_reader_is_refused_by_name_when_it_is_opened_again() {
         refused: vec![FileError { source: "two".into(), message: "silent".into() }],
         ..series(1)
     };
-    page.read(Read::Opened { batch, contents });
+    page.read(Read::Opened { batch, contents, session: None });
     assert!(page.state.error.as_ref().is_some_and(|error| error.contains("two")));
 }
 

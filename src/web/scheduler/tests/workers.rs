@@ -211,7 +211,7 @@ fn a_model_that_is_chosen_while_files_are_opened_does_not_end_their_opening() {
     page.read(Read::Opening { batch, file: 0 });
     page.act(|scheduler, _| scheduler.choose_model("other".into(), None));
     page.ready_with(page.newest_worker(), "other");
-    page.read(Read::Opened { batch, contents: series(3) });
+    page.read(Read::Opened { batch, contents: series(3), session: None });
     page.settle();
     assert_eq!(page.state.reports.len(), 1);
 }

@@ -1,11 +1,6 @@
 //! Softmax temperature: one number that makes probabilities mean what they say
 //! (Guo et al. 2017, "On Calibration of Modern Neural Networks").
 
-use rayon::prelude::*;
-
-use crate::dataset::DatasetError;
-use crate::dataset::classes::ClassDataset;
-use crate::report::verdict::{Calibration, InputRange, intensities};
 use crate::statistics::log_sum_exp;
 
 /// Bounds of the search.
@@ -38,22 +33,6 @@ pub fn fit_temperature(examples: &[(Vec<f64>, usize)]) -> f64 {
         }
     }
     ((low + high) / 2.0).exp()
-}
-
-/// What a model says of its verdicts before they are measured, as JSON: nothing, but what it has learnt from.
-///
-/// # Errors
-/// If a slice cannot be read.
-pub fn untested(dataset: &ClassDataset) -> Result<String, DatasetError> {
-    let looks = dataset.files.par_iter().map(|file| Ok(intensities(&dataset.read(file)?)));
-    let looks: Vec<[f32; 2]> = looks.collect::<Result<_, DatasetError>>()?;
-    let calibration = Calibration {
-        inputs: InputRange::of(looks),
-        signs_from: 1.0,
-        class_from: 1.0,
-        ..Calibration::default()
-    };
-    Ok(serde_json::to_string(&calibration).unwrap_or_default())
 }
 
 #[cfg(test)]

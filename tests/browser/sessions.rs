@@ -1,0 +1,99 @@
+//! A session is saved, and gone on with after the page was closed.
+
+use std::collections::BTreeMap;
+use std::fs;
+
+use groundglass::report::Report;
+
+use super::common::dicom::write_series;
+use super::corrections::{draw, report};
+use super::site::Site;
+use super::{SOON, ready_on_cpu, with_opened};
+
+/// What a report says, without what the clock says.
+fn timeless(mut report: Report) -> Report {
+    for slice in &mut report.slices {
+        slice.milliseconds.clear();
+    }
+    report
+}
+
+/// A series is corrected, saved and opened again: with its images, over its images, and not over others.
+pub async fn saved_and_resumed() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let mut files = write_series(folder.path(), 2, 60);
+    let site = Site::serve(BTreeMap::new());
+    let visitor = with_opened(&site, &files).await;
+    visitor.press("Run the other slice").await;
+    visitor.wait_for("of 2 slices have lesions.", SOON).await;
+    visitor.press("Correct").await;
+    visitor.wait_for("Choose a lesion in the list above", SOON).await;
+    visitor.press("New lesion").await;
+    draw(&visitor, (0.05, 0.9), (0.15, 0.9)).await;
+    visitor.wait_for("drawn by you", SOON).await;
+    let before = timeless(report(&visitor).await);
+    assert!(before.is_corrected());
+    visitor.press("Session (ZIP)").await;
+    let session = visitor.saved("_session.zip").await;
+    visitor.leave().await;
+
+    // Together with the images, whatever they are called by now.
+    let moved = folder.path().join("moved.dcm");
+    fs::rename(&files[0], &moved).expect("another name");
+    let name = files[0].file_name().expect("a name").to_string_lossy().into_owned();
+    files[0] = moved;
+    let kept = folder.path().join("kept_session.zip");
+    fs::write(&kept, &session).expect("a session");
+    let visitor = with_opened(&site, &[files.clone(), vec![kept.clone()]].concat()).await;
+    visitor.wait_for("of 2 slices have lesions.", SOON).await;
+    visitor.wait_for("drawn by you", SOON).await;
+    let mut after = timeless(report(&visitor).await);
+    for slice in &mut after.slices {
+        if slice.source == "moved.dcm" {
+            slice.source.clone_from(&name);
+        }
+    }
+    after.slices.sort_by(|one, other| one.source.cmp(&other.source));
+    let mut expected = before;
+    expected.slices.sort_by(|one, other| one.source.cmp(&other.source));
+    assert_eq!(after.slices, expected.slices);
+    visitor.picture("session").await;
+    visitor.leave().await;
+
+    // Alone, over the images that are open.
+    let visitor = with_opened(&site, &files).await;
+    visitor.choose(&kept).await;
+    visitor.wait_for("drawn by you", SOON).await;
+    assert_eq!(report(&visitor).await.slices.len(), 2);
+    visitor.leave().await;
+
+    unusable(&site, &session, folder.path()).await;
+}
+
+/// Sessions that are cut off, changed, of other images, or without any.
+async fn unusable(site: &Site, session: &[u8], folder: &std::path::Path) {
+    let visitor = ready_on_cpu(site).await;
+    let broken = folder.join("broken_session.zip");
+    let mut changed = session.to_vec();
+    let place = changed.len() / 3;
+    changed[place] ^= 1;
+    let cases: [(&[u8], &str); 3] = [
+        (&session[..session.len() / 2], "is damaged"),
+        (session, "holds no images"),
+        (&changed, "is damaged"),
+    ];
+    for (bytes, wanted) in cases {
+        fs::write(&broken, bytes).expect("a file");
+        visitor.choose(&broken).await;
+        visitor.wait_for(wanted, SOON).await;
+        assert!(visitor.alert().await.expect("an alert").contains(wanted));
+    }
+    visitor.press("COVID-19 phantom").await;
+    visitor.wait_for("Done:", SOON).await;
+    fs::write(&broken, session).expect("a file");
+    visitor.choose(&broken).await;
+    visitor.wait_for("belongs to other images", SOON).await;
+    visitor.wait_for("Done:", SOON).await;
+    assert!(!visitor.lesions().await.is_empty(), "they are predicted all the same");
+    visitor.leave().await;
+}
