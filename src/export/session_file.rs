@@ -150,8 +150,7 @@ impl SessionFile {
         struct Layout {
             schema: String,
         }
-        let layout: Layout =
-            serde_json::from_slice(&document).map_err(|error| damaged(&error))?;
+        let layout: Layout = serde_json::from_slice(&document).map_err(|error| damaged(&error))?;
         if layout.schema != SCHEMA {
             return Err(SessionFileError::Version(layout.schema));
         }

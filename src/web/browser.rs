@@ -6,7 +6,9 @@ use js_sys::{Array, Function, Promise, Reflect, Uint8Array};
 use wasm_bindgen::prelude::Closure;
 use wasm_bindgen::{JsCast, JsValue};
 use wasm_bindgen_futures::JsFuture;
-use web_sys::{Blob, BlobPropertyBag, File, HtmlAnchorElement, Url, UrlSearchParams};
+use web_sys::{
+    Blob, BlobPropertyBag, Element, File, HtmlAnchorElement, HtmlElement, Url, UrlSearchParams,
+};
 
 use crate::web::edits::Edits;
 use crate::web::messages::worker::Download;
@@ -308,6 +310,22 @@ pub async fn copy(text: &str) -> Result<(), String> {
         JsFuture::from(promise).await.map(|_| ())
     }
     write(text).await.map_err(|error| describe(&error))
+}
+
+/// Gives the focus to the first button of `section` if what had it is gone, or can no longer be used: by keys one would have
+/// to begin at the top of the page.
+pub fn keep_focus(section: &Element) {
+    let active = section.owner_document().and_then(|document| document.active_element());
+    let is_lost = active.is_none_or(|active| {
+        active.tag_name() == "BODY" || active.matches(":disabled").unwrap_or_default()
+    });
+    let first = section.query_selector("button:not(:disabled)").ok().flatten();
+    if let Some(button) = first.and_then(|button| button.dyn_into::<HtmlElement>().ok())
+        && is_lost
+        && let Err(error) = button.focus()
+    {
+        log::warn!("the focus is lost: {}", describe(&error));
+    }
 }
 
 /// Whether corrections, if there are any, may be lost: the user is asked.

@@ -81,6 +81,10 @@ pub async fn by_hand() {
     visitor.press("Reject").await;
     visitor.wait_for("Rejected", SOON).await;
     assert_eq!(visitor.lesions().await.len(), count - 1);
+    // The button is gone; by keys one goes on from the tools.
+    let has_focus =
+        || async { visitor.client.find(Locator::Css(".corrections :focus")).await.is_ok() };
+    visitor.until("the focus stays with the tools", SOON, has_focus).await;
     visitor.press("Restore").await;
     visitor.until("it is back", SOON, || async { visitor.lesions().await.len() == count }).await;
     visitor.press("Undo").await;
@@ -88,6 +92,7 @@ pub async fn by_hand() {
     let undo = "//button[normalize-space()='Undo' and @disabled]";
     let is_undone = || async { visitor.client.find(Locator::XPath(undo)).await.is_ok() };
     visitor.until("all is undone", SOON, is_undone).await;
+    visitor.until("the focus is not lost", SOON, has_focus).await;
     assert_shows(&visitor, &found).await;
 
     // In the left lower corner, where the phantom has nothing.

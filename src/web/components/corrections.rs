@@ -1,11 +1,12 @@
 //! Corrections of what was found on the shown slice, and measurements on it.
 
-use web_sys::{HtmlInputElement, HtmlSelectElement};
+use web_sys::{Element, HtmlInputElement, HtmlSelectElement};
 use yew::prelude::*;
 
 use crate::classes::{LesionKind, SliceClass};
 use crate::report::ReaderClass;
 use crate::report::corrections::{Correction, CorrectionError, LesionId};
+use crate::web::browser;
 use crate::web::components::lesion_list::kind;
 use crate::web::editing::{Editing, RADII, Tool};
 use crate::web::sentences::{class_names, measurement};
@@ -56,8 +57,21 @@ pub fn Corrections(props: &Props) -> Html {
     let measured = (!measures).then(|| Editing { tool: Tool::Ruler, ..Editing::default() });
     let measurements = state.report().map(|report| report.measurements.clone());
     let measurements = measurements.unwrap_or_default();
+    let section = use_node_ref();
+    let edits_before = use_mut_ref(|| state.edits.clone());
+    {
+        let section = section.clone();
+        use_effect_with(state.edits.clone(), move |edits| {
+            let before = edits_before.replace(edits.clone());
+            if let Some(section) = section.cast::<Element>()
+                && before != *edits
+            {
+                browser::keep_focus(&section);
+            }
+        });
+    }
     html! {
-        <section class="corrections" aria-label={text!("correct.title")}>
+        <section ref={section} class="corrections" aria-label={text!("correct.title")}>
             <div class="tools">
                 <button
                     type="button"

@@ -21,7 +21,10 @@ pub trait Kind: Formats + 'static {
     ) -> Result<Vec<u8>, ExportError>;
 
     /// The session in a file that begins with `head`, if it is a session file.
-    fn session(_head: &[u8], _file: &impl FileBytes) -> Option<Result<SessionFile, SessionFileError>> {
+    fn session(
+        _head: &[u8],
+        _file: &impl FileBytes,
+    ) -> Option<Result<SessionFile, SessionFileError>> {
         None
     }
 }
@@ -40,7 +43,10 @@ impl Kind for AllFormats {
         dicom::write(format, &with_sources, models, identity)
     }
 
-    fn session(head: &[u8], file: &impl FileBytes) -> Option<Result<SessionFile, SessionFileError>> {
+    fn session(
+        head: &[u8],
+        file: &impl FileBytes,
+    ) -> Option<Result<SessionFile, SessionFileError>> {
         is_session_file(head).then(|| match file.bytes() {
             Ok(bytes) => SessionFile::from_bytes(&bytes),
             Err(error) => Err(SessionFileError::Damaged(error.to_string())),
