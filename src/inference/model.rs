@@ -150,6 +150,19 @@ impl LoadedModel {
         Ok(Self { segmentation, classifier })
     }
 
+    /// All that one file holds.
+    ///
+    /// # Errors
+    /// If it can neither outline lesions nor classify.
+    pub fn of_file(file: ModelFile) -> Result<Self, WeightsError> {
+        let segmentation = file.segments().then(|| file.clone());
+        let classifier = file.classifies().then_some(file);
+        if segmentation.is_none() && classifier.is_none() {
+            return Err(WeightsError::Branch { branch: "mask branch", task: "segmentation" });
+        }
+        Ok(Self { segmentation, classifier })
+    }
+
     /// Whether one detector serves both.
     pub fn shares_detector(&self) -> bool {
         self.segmentation

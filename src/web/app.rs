@@ -35,6 +35,11 @@ pub fn run() {
     });
 }
 
+/// Whether a file holds weights.
+fn is_model(name: &str) -> bool {
+    name.to_ascii_lowercase().ends_with(".bpk")
+}
+
 /// The page.
 #[component]
 fn App() -> Html {
@@ -50,13 +55,26 @@ fn App() -> Html {
     };
     let edits = use_mut_ref(Rc::<Edits>::default);
     edits.replace(state.edits.clone());
+    let shown = use_mut_ref(|| None);
+    shown.replace((state.contents.slices() > 0).then_some(state.shown));
     let on_files = {
         let (session, dispatch) = (session.clone(), state.dispatcher());
         // As they are when files come, which may be long after they were asked for.
-        let edits = edits.clone();
+        let (edits, shown) = (edits.clone(), shown.clone());
         Callback::from(move |files: Result<Vec<(String, File)>, InputError>| match files {
             Ok(_) if !browser::may_discard(&edits.borrow()) => (),
-            Ok(files) => session.open(files),
+            Ok(files) => {
+                let (mut models, files): (Vec<_>, Vec<_>) =
+                    files.into_iter().partition(|(name, _)| is_model(name));
+                if let Some((name, model)) = models.pop() {
+                    // What is opened with it is predicted then.
+                    let shown = shown.borrow().filter(|_| files.is_empty());
+                    session.use_own_model(shown, name, model);
+                }
+                if !files.is_empty() {
+                    session.open(files);
+                }
+            }
             Err(error) => dispatch.dispatch(Action::Failed(error.to_string())),
         })
     };

@@ -6,11 +6,11 @@ use js_sys::{Reflect, Uint8Array};
 use thiserror::Error;
 use wasm_bindgen::{JsCast, JsValue};
 use wasm_bindgen_futures::JsFuture;
-use web_sys::{Cache, CacheStorage, ReadableStreamDefaultReader, Response};
+use web_sys::{Cache, CacheStorage, File, ReadableStreamDefaultReader, Response};
 
-use crate::inference::LoadedModel;
 use crate::inference::manifest::{MAX_BYTES, Manifest, ManifestError};
 use crate::inference::self_test::SelfTest;
+use crate::inference::{LoadedModel, ModelFile};
 use crate::report::regions::RegionReference;
 use crate::web::browser;
 use crate::web::fetch::{self, FetchError};
@@ -32,6 +32,14 @@ pub enum ModelError {
     /// A model that is not there, or a file that is not what the list says.
     #[error(transparent)]
     Manifest(#[from] ManifestError),
+    /// A file of the user's that cannot be read, or holds no model.
+    #[error("{name}: {reason}")]
+    File {
+        /// Its name.
+        name: String,
+        /// What is wrong.
+        reason: String,
+    },
     /// A file that does not end.
     #[error("{url}: more than {MAX_BYTES} bytes")]
     TooLarge {
@@ -48,8 +56,8 @@ pub struct FetchedModel {
     pub name: String,
     /// The weights.
     pub model: LoadedModel,
-    /// What the device must compute.
-    pub self_test: SelfTest,
+    /// What the device must compute, where that is known.
+    pub self_test: Option<SelfTest>,
     /// Licence of the weights.
     pub licence: String,
     /// Regions of labelled slices.
@@ -88,10 +96,33 @@ pub async fn fetch_model(
     Ok(FetchedModel {
         name: name.into(),
         model,
-        self_test: entry.self_test.clone(),
+        self_test: Some(entry.self_test.clone()),
         licence: entry.licence.clone(),
         regions: entry.regions.clone(),
         models_of_site: manifest.models.keys().cloned().collect(),
+    })
+}
+
+/// The model in a file of the user's.
+///
+/// # Errors
+/// If it cannot be read, or holds no weights of a known network.
+pub async fn read_model(name: &str, file: &File) -> Result<FetchedModel, ModelError> {
+    let failed = |reason: String| ModelError::File { name: name.into(), reason };
+    if file.size() > MAX_BYTES as f64 {
+        return Err(failed(format!("more than {MAX_BYTES} bytes")));
+    }
+    let buffer = JsFuture::from(file.array_buffer()).await;
+    let buffer = buffer.map_err(|error| failed(browser::describe(&error)))?;
+    let read = ModelFile::read(name, &Uint8Array::new(&buffer).to_vec());
+    let model = read.and_then(LoadedModel::of_file).map_err(|error| failed(error.to_string()))?;
+    Ok(FetchedModel {
+        name: name.into(),
+        model,
+        self_test: None,
+        licence: String::new(),
+        regions: None,
+        models_of_site: Vec::new(),
     })
 }
 

@@ -140,6 +140,7 @@ fn main() -> ExitCode {
         trial("damaged_weights_are_refused", weights::damaged_weights),
         trial("an_unknown_model_is_named", weights::an_unknown_model),
         trial("another_model_is_chosen_in_the_page", weights::another_model),
+        trial("a_model_of_the_users_finds_what_it_finds_natively", weights::an_own_model),
         trial("weights_come_from_the_cache_the_second_time", weights::cached_weights),
         trial("the_benchmark_shows_a_median_for_each_stage", the_benchmark),
         trial("the_page_fits_a_phone", a_phone),

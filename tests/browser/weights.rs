@@ -71,6 +71,39 @@ pub async fn another_model() {
     visitor.leave().await;
 }
 
+/// A file of weights that the site does not list finds what it finds natively, and leaves the way back open.
+pub async fn an_own_model() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let (own, damaged) = (folder.path().join("own.bpk"), folder.path().join("damaged.bpk"));
+    let weights = std::fs::read(repository().join("models/resnet18t2.bpk")).expect("weights");
+    std::fs::write(&own, &weights).expect("a file");
+    std::fs::write(&damaged, &weights[..weights.len() / 2]).expect("a file");
+    let site = Site::serve(BTreeMap::new());
+    let visitor = ready_on_cpu(&site).await;
+    visitor.press("COVID-19 phantom").await;
+    visitor.wait_for("Done:", SOON).await;
+    let requests = site.requests(".bpk");
+    visitor.choose(&own).await;
+    visitor.wait_for(", model own.bpk", SOON).await;
+    visitor.wait_for("Done:", SOON).await;
+    let sample = repository().join("www/samples/phantom-covid19.png");
+    assert_shows(&visitor, &native_with(Some("resnet18t2"), &sample)).await;
+    assert_eq!(visitor.chosen("Model").await, "own.bpk");
+    assert_eq!(site.requests(".bpk"), requests, "nothing is fetched");
+    visitor.press("Report (JSON)").await;
+    let report: Report = serde_json::from_slice(&visitor.saved("report.json").await).expect("JSON");
+    let model = report.model.segmentation.expect("a model");
+    assert_eq!((model.name.as_str(), model.sha256), ("own.bpk", file_hash("resnet18t2")));
+
+    visitor.choose(&damaged).await;
+    visitor.wait_for("damaged.bpk: ", SOON).await;
+    visitor.select("Model", "resnet18t1").await;
+    visitor.wait_for(", model resnet18t1", SOON).await;
+    visitor.wait_for("Done:", SOON).await;
+    assert_shows(&visitor, &native(&sample)).await;
+    visitor.leave().await;
+}
+
 /// The hash of the weights' file of a model.
 fn file_hash(model: &str) -> String {
     let manifest = crate::manifest();

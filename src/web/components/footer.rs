@@ -59,7 +59,8 @@ pub fn Footer(props: &Props) -> Html {
             } else if let Some(select) = event.target_dyn_into::<HtmlSelectElement>() {
                 let known = &state.models_of_site;
                 let own = known.iter().position(|name| state.chosen_model.as_ref() == Some(name));
-                select.set_selected_index(own.map_or(-1, |own| own as i32));
+                // What is not of the site is the last of the list.
+                select.set_selected_index(own.unwrap_or(known.len()) as i32);
             }
         })
     };
@@ -73,19 +74,25 @@ pub fn Footer(props: &Props) -> Html {
             }
         })
     };
+    let is_own = |name: &&String| !state.models_of_site.contains(name);
+    let own_model = state.chosen_model.as_ref().filter(is_own);
     html! {
         <footer>
             { state.model.as_ref().map(model).unwrap_or_default() }
-            if state.models_of_site.len() > 1 {
+            if state.models_of_site.len() > 1 || own_model.is_some() {
                 <label>
                     {text!("app.choose_model")}
                     <select onchange={on_model}>
                         for name in state.models_of_site.iter() {
                             <option selected={state.chosen_model.as_ref() == Some(name)}>{name}</option>
                         }
+                        if let Some(own) = own_model {
+                            <option selected=true>{own}</option>
+                        }
                     </select>
                 </label>
             }
+            <p class="hint">{text!("app.own_model")}</p>
             <label>
                 {text!("app.choose_device")}
                 <select onchange={on_device}>
@@ -150,7 +157,9 @@ fn model(model: &ModelState) -> Html {
                     {format!(" (SHA-256 {}…)", &info.sha256[..12])}
                 }
             </p>
-            <p>{text!("app.weights", licence = model.licence)}</p>
+            if !model.licence.is_empty() {
+                <p>{text!("app.weights", licence = model.licence)}</p>
+            }
         </>
     }
 }

@@ -159,7 +159,7 @@ pub fn SliceInput(props: &Props) -> Html {
                     id="slice-file"
                     type="file"
                     multiple=true
-                    accept=".png,.jpg,.jpeg,.dcm,.dicom,.ima,.nii,.gz,.zip,image/png,image/jpeg,application/dicom,application/zip"
+                    accept=".bpk,.png,.jpg,.jpeg,.dcm,.dicom,.ima,.nii,.gz,.zip,image/png,image/jpeg,application/dicom,application/zip"
                     onchange={on_change.clone()}
                 />
                 <label for="slice-folder">{text!("input.folder")}</label>

@@ -17,6 +17,11 @@ pub enum Request {
         /// Name in the manifest; `None` for its default.
         model: Option<String>,
     },
+    /// Load a model of the user's, whose file comes beside the message.
+    LoadFile {
+        /// Its name.
+        name: String,
+    },
     /// Predict a slice, whose grey values come beside the message.
     Predict {
         /// Number of the job.

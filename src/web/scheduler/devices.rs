@@ -2,7 +2,7 @@
 
 use crate::web::options::Device;
 use crate::web::scheduler::device_trial::{DeviceTrial, Outcome};
-use crate::web::scheduler::{Command, Job, Scheduler, Worker};
+use crate::web::scheduler::{Command, Job, ModelSource, Scheduler, Worker};
 use crate::web::state::{Action, ModelState, Phase};
 use crate::web::texts::text;
 
@@ -11,6 +11,13 @@ impl Scheduler {
     /// to prove faster than the CPU.
     pub fn choose(&mut self, device: Device, is_asked_for: bool) {
         self.has_chosen = true;
+        let device = match (&self.model, device) {
+            (ModelSource::File(_), Device::Gpu) => {
+                self.dispatch(Action::Notice(text!("session.own_model_on_cpu").to_string()));
+                Device::Cpu
+            }
+            _ => device,
+        };
         // In the order in which they were begun.
         for job in self.stop_workers().into_iter().rev() {
             self.queue.push_front(job.slice);
@@ -21,14 +28,18 @@ impl Scheduler {
         self.start_worker(device);
     }
 
-    /// Another model of the site computes: what was found with the one before is forgotten, and `slice` computed anew.
-    pub fn choose_model(&mut self, model: String, slice: Option<usize>) {
+    /// Another model computes: what was found with the one before is forgotten, and `slice` computed anew.
+    pub fn choose_model(&mut self, model: ModelSource, slice: Option<usize>) {
         let device = self.workers.first().map_or(Device::Cpu, |worker| worker.device);
         self.forget_queue();
         self.stop_workers();
         self.models = None;
-        self.model = Some(model.clone());
-        self.dispatch(Action::ModelChosen(model));
+        let (name, device) = match &model {
+            ModelSource::Site(name) => (name.clone().unwrap_or_default(), device),
+            ModelSource::File(name) => (name.clone(), Device::Cpu),
+        };
+        self.model = model;
+        self.dispatch(Action::ModelChosen(name));
         // Before that the page starts one itself.
         if self.has_chosen {
             self.start_worker(device);
@@ -51,7 +62,9 @@ impl Scheduler {
 
     /// The page's device, from now on.
     pub(super) fn use_device(&mut self, device: Device, model: Box<ModelState>) {
-        self.commands.push(Command::ModelIsReady { device, model: model.name.clone() });
+        if matches!(self.model, ModelSource::Site(_)) {
+            self.commands.push(Command::ModelIsReady { device, model: model.name.clone() });
+        }
         self.dispatch(Action::Ready(model));
     }
 

@@ -33,6 +33,16 @@ use crate::web::texts::text;
 /// How much faster something must be to be worth its start: times on a visitor's machine vary.
 const CLEARLY_FASTER: f64 = 1.1;
 
+/// The model that workers load.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum ModelSource {
+    /// One of the site, by its name in the manifest; `None` for the default.
+    Site(Option<String>),
+    /// A file of the user's, of this name. Only the CPU computes with it: what a graphics card has to compute in its
+    /// start-up check is known of the site's models alone.
+    File(String),
+}
+
 /// What is to be done. Small, as all of them pass through one list: what is large is boxed.
 #[derive(Clone, Debug)]
 pub enum Command {
@@ -51,8 +61,8 @@ pub enum Command {
     LoadModel {
         /// The worker.
         number: u32,
-        /// Name in the manifest; `None` for its default.
-        model: Option<String>,
+        /// The model.
+        model: ModelSource,
     },
     /// Send a request to a worker, with bytes beside it.
     SendWorker(u32, Box<worker::Request>, Vec<u8>),
@@ -143,8 +153,8 @@ pub struct Scheduler {
     lists_header: bool,
     reading: Reading,
     workers: Vec<Worker>,
-    /// Name of the model that workers load; `None` for the default of the site.
-    model: Option<String>,
+    /// What workers load.
+    model: ModelSource,
     pool: WorkerPool,
     trial: DeviceTrial,
     /// What the CPU worker of the trial computes with, if it is ready.
@@ -168,7 +178,8 @@ pub struct Scheduler {
 }
 
 impl Scheduler {
-    /// Begins by starting the reader; `pool` says how many workers may share a series, `model` what they load.
+    /// Begins by starting the reader; `pool` says how many workers may share a series, `model` which model of the site
+    /// they load.
     pub fn new(pool: WorkerPool, model: Option<String>) -> Self {
         let mut scheduler = Self {
             commands: Vec::new(),
@@ -178,7 +189,7 @@ impl Scheduler {
             lists_header: false,
             reading: Reading::default(),
             workers: Vec::new(),
-            model,
+            model: ModelSource::Site(model),
             pool,
             trial: DeviceTrial::default(),
             challenger: None,

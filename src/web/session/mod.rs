@@ -23,7 +23,7 @@ use crate::web::messages::Transfer;
 use crate::web::messages::worker::Request;
 use crate::web::options::{Device, PageOptions, Reader};
 use crate::web::scheduler::pool::WorkerPool;
-use crate::web::scheduler::{Command, Scheduler, Timer};
+use crate::web::scheduler::{Command, ModelSource, Scheduler, Timer};
 use crate::web::state::{Action, State};
 use crate::web::texts::text;
 
@@ -60,6 +60,8 @@ struct Running {
     files: (u32, Vec<File>),
     /// Their names or paths.
     names: Vec<String>,
+    /// The model of the user's that was chosen last.
+    own_model: Option<File>,
 }
 
 impl Running {
@@ -119,7 +121,14 @@ impl Session {
     /// Computes with another model of the site.
     pub fn choose_model(&self, state: &State, model: String) {
         let slice = (state.contents.slices() > 0).then_some(state.shown);
+        let model = ModelSource::Site(Some(model));
         self.update(|scheduler| scheduler.choose_model(model, slice));
+    }
+
+    /// Computes with a model of the user's.
+    pub fn use_own_model(&self, slice: Option<usize>, name: String, file: File) {
+        self.inner.running.borrow_mut().own_model = Some(file);
+        self.update(|scheduler| scheduler.choose_model(ModelSource::File(name), slice));
     }
 
     /// Whether CPU workers multiply and add in one step.
@@ -254,10 +263,18 @@ impl Session {
                 running.clear(Timer::Cancellation(number));
             }
             Command::LoadModel { number, model } => {
-                let models = browser::absolute("models").unwrap_or_default();
-                if let Some(program) = self.inner.running.borrow_mut().worker(number) {
-                    program.has_started();
-                    program.send(&Request::Load { models, model }, Transfer::Nothing);
+                let mut running = self.inner.running.borrow_mut();
+                let own = running.own_model.clone();
+                let Some(program) = running.worker(number) else { return };
+                program.has_started();
+                match model {
+                    ModelSource::Site(model) => {
+                        let models = browser::absolute("models").unwrap_or_default();
+                        program.send(&Request::Load { models, model }, Transfer::Nothing);
+                    }
+                    ModelSource::File(name) => {
+                        program.send(&Request::LoadFile { name }, Transfer::Files(own.as_slice()));
+                    }
                 }
             }
             Command::SendWorker(number, request, bytes) => {

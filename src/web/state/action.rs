@@ -194,7 +194,10 @@ impl State {
         match action {
             Action::Phase(phase) => state.phase = phase,
             Action::Ready(model) => {
-                state.models_of_site = model.models_of_site.as_slice().into();
+                // A file of the user's knows of none.
+                if !model.models_of_site.is_empty() {
+                    state.models_of_site = model.models_of_site.as_slice().into();
+                }
                 state.chosen_model = Some(model.name.clone());
                 state.model = Some(*model);
                 state.phase = Phase::Idle;

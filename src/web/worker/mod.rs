@@ -17,6 +17,7 @@ use crate::image::CtSlice;
 use crate::inference::{Cancelled, PredictError, Prediction, Predictor, Progress, Settings, Stage};
 use crate::web::messages::worker::{Event, Request};
 use crate::web::messages::{Envelope, Transfer};
+use crate::web::weights::{FetchedModel, ModelError};
 use crate::web::yielder::Yielder;
 use crate::web::{browser, weights, worker_scope};
 
@@ -38,10 +39,22 @@ struct Worker<D: WorkerDevice> {
 }
 
 impl<D: WorkerDevice> Worker<D> {
-    fn on_message(self: Rc<Self>, Envelope { message, bytes, .. }: Envelope<Request>) {
+    fn on_message(self: Rc<Self>, Envelope { message, bytes, files }: Envelope<Request>) {
         match message {
             Request::Load { models, model } => {
-                spawn_local(async move { self.load(&models, model).await });
+                let progress = |received: u64, total: u64| {
+                    post(&Event::Loading { received: received as f64, total: total as f64 });
+                };
+                spawn_local(async move {
+                    let found = weights::fetch_model(&models, model.as_deref(), &progress).await;
+                    self.load(found).await;
+                });
+            }
+            Request::LoadFile { name } => {
+                let Some(file) = files.into_iter().next() else { return };
+                spawn_local(async move {
+                    self.load(weights::read_model(&name, &file).await).await;
+                });
             }
             Request::Predict { id, mut slice, settings } => {
                 slice.pixels = bytes;
@@ -51,11 +64,8 @@ impl<D: WorkerDevice> Worker<D> {
         }
     }
 
-    async fn load(&self, models: &str, model: Option<String>) {
-        let progress = |received: u64, total: u64| {
-            post(&Event::Loading { received: received as f64, total: total as f64 });
-        };
-        let loaded = match weights::fetch_model(models, model.as_deref(), &progress).await {
+    async fn load(&self, found: Result<FetchedModel, ModelError>) {
+        let loaded = match found {
             Ok(loaded) => loaded,
             Err(error) => return post(&Event::LoadFailed { message: error.to_string() }),
         };
@@ -68,7 +78,9 @@ impl<D: WorkerDevice> Worker<D> {
             Err(StartError::Device(message)) => return post(&Event::Failed { message }),
         };
         let _computing = D::while_computing();
-        if let Err(error) = predictor.check(&loaded.self_test).await {
+        if let Some(test) = &loaded.self_test
+            && let Err(error) = predictor.check(test).await
+        {
             return post(&Event::Failed { message: error.to_string() });
         }
         let report = predictor.report();

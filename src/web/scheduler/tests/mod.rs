@@ -24,7 +24,11 @@ struct Page {
     timers: Vec<(Timer, u32)>,
     saved: Vec<String>,
     /// Models that workers were told to load.
-    loaded: Vec<Option<String>>,
+    loaded: Vec<ModelSource>,
+    /// Devices of the workers that were started.
+    started: Vec<Device>,
+    /// Models whose cards were fetched.
+    ready: Vec<String>,
     /// What each worker takes for a slice; the others 100.
     milliseconds: BTreeMap<u32, f64>,
     /// Whether slices are refused, in no time.
@@ -39,6 +43,10 @@ fn slice_report(name: &str, milliseconds: f64) -> SliceReport {
         refusal_reason: None,
         ..SliceReport::refused(&slice, Refusal::NoLung, milliseconds)
     }
+}
+
+fn of_site(name: &str) -> ModelSource {
+    ModelSource::Site(Some(name.into()))
 }
 
 fn series(slices: usize) -> OpenedStudy {
@@ -78,6 +86,8 @@ impl Page {
             timers: Vec::new(),
             saved: Vec::new(),
             loaded: Vec::new(),
+            started: Vec::new(),
+            ready: Vec::new(),
             milliseconds: BTreeMap::new(),
             refuses: false,
         };
@@ -91,7 +101,8 @@ impl Page {
         for command in self.scheduler.commands() {
             match command {
                 Command::Dispatch(action) => self.state.apply(*action),
-                Command::StartWorker { number, .. } => {
+                Command::StartWorker { number, device } => {
+                    self.started.push(device);
                     self.workers.insert(number, None);
                 }
                 Command::StopWorker(number) => {
@@ -122,7 +133,8 @@ impl Page {
                 }
                 Command::Save { name, .. } => self.saved.push(name),
                 Command::LoadModel { model, .. } => self.loaded.push(model),
-                Command::ReaderStarted | Command::ModelIsReady { .. } => {}
+                Command::ModelIsReady { model, .. } => self.ready.push(model),
+                Command::ReaderStarted => {}
             }
         }
     }

@@ -182,7 +182,7 @@ fn another_model_forgets_what_was_found_and_computes_the_shown_slice_anew() {
     page.act(|scheduler, _| scheduler.run(0..30));
     page.answer();
     page.act(|scheduler, state| {
-        scheduler.choose_model("other".into(), Some(state.shown));
+        scheduler.choose_model(of_site("other"), Some(state.shown));
     });
     assert!(page.state.reports.is_empty() && page.state.model.is_none());
     let [(number, None)] = page.workers.iter().collect::<Vec<_>>()[..] else {
@@ -190,7 +190,7 @@ fn another_model_forgets_what_was_found_and_computes_the_shown_slice_anew() {
     };
     let number = *number;
     page.say(number, Event::Started);
-    assert_eq!(page.loaded.last(), Some(&Some("other".to_owned())));
+    assert_eq!(page.loaded.last(), Some(&of_site("other")));
     page.ready_with(number, "other");
     page.settle();
     assert_eq!(page.state.model.as_ref().map(|model| model.name.as_str()), Some("other"));
@@ -198,7 +198,7 @@ fn another_model_forgets_what_was_found_and_computes_the_shown_slice_anew() {
     // Workers that are replaced load it, too.
     let next = page.break_worker_of("other");
     assert_ne!(next, number);
-    assert_eq!(page.loaded.last(), Some(&Some("other".to_owned())));
+    assert_eq!(page.loaded.last(), Some(&of_site("other")));
 }
 
 #[test]
@@ -209,7 +209,7 @@ fn a_model_that_is_chosen_while_files_are_opened_does_not_end_their_opening() {
     });
     let batch = page.batch();
     page.read(Read::Opening { batch, file: 0 });
-    page.act(|scheduler, _| scheduler.choose_model("other".into(), None));
+    page.act(|scheduler, _| scheduler.choose_model(of_site("other"), None));
     page.ready_with(page.newest_worker(), "other");
     page.read(Read::Opened { batch, contents: series(3), session: None });
     page.settle();
@@ -239,13 +239,47 @@ fn a_model_that_cannot_be_loaded_leaves_the_others_to_choose_from() {
     let mut page = Page::new();
     page.open(2);
     page.settle();
-    page.act(|scheduler, _| scheduler.choose_model("other".into(), Some(0)));
+    page.act(|scheduler, _| scheduler.choose_model(of_site("other"), Some(0)));
     page.say(page.newest_worker(), Event::LoadFailed { message: "not found".into() });
     assert_eq!(page.state.phase, Phase::Broken);
     assert_eq!(page.state.models_of_site.len(), 2);
-    page.act(|scheduler, _| scheduler.choose_model("model".into(), Some(0)));
+    page.act(|scheduler, _| scheduler.choose_model(of_site("model"), Some(0)));
     page.ready_with(page.newest_worker(), "model");
     page.settle();
     assert_eq!(page.state.reports.len(), 1);
     assert!(page.state.error.is_none());
+}
+
+#[test]
+fn a_model_of_the_users_computes_on_the_cpu_and_is_loaded_by_every_worker() {
+    let mut page = Page::new();
+    page.act(|scheduler, _| scheduler.choose(Device::Gpu, true));
+    page.ready(page.newest_worker());
+    page.open(4);
+    page.settle();
+    page.ready.clear();
+    let own = ModelSource::File("own.bpk".into());
+    page.act(|scheduler, _| scheduler.choose_model(own.clone(), Some(0)));
+    assert_eq!(page.state.chosen_model.as_deref(), Some("own.bpk"));
+    let number = page.newest_worker();
+    assert_eq!(page.started, [Device::Cpu, Device::Gpu, Device::Cpu]);
+    page.ready_with(number, "own.bpk");
+    page.settle();
+    assert_eq!(page.loaded.last(), Some(&own));
+    assert_eq!(page.state.reports.keys().copied().collect::<Vec<_>>(), [0]);
+    assert_eq!(page.ready, [""; 0], "there is no card to fetch and nothing to keep");
+    assert_eq!(page.state.models_of_site.len(), 2, "the others can still be chosen");
+
+    page.break_worker_of("own.bpk");
+    assert_eq!(page.loaded.last(), Some(&own));
+    page.act(|scheduler, _| scheduler.choose(Device::Gpu, true));
+    assert_eq!(page.started.last(), Some(&Device::Cpu));
+    assert!(page.state.notice.as_ref().is_some_and(|notice| notice.contains("own model")));
+    page.ready_with(page.newest_worker(), "own.bpk");
+
+    page.act(|scheduler, _| scheduler.choose_model(of_site("model"), Some(0)));
+    page.ready_with(page.newest_worker(), "model");
+    page.settle();
+    assert_eq!(page.loaded.last(), Some(&of_site("model")));
+    assert_eq!(page.ready, ["model"]);
 }
