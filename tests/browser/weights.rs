@@ -6,7 +6,7 @@ use groundglass::report::Report;
 
 use crate::site::Site;
 use crate::visitor::{Visitor, WebGpu};
-use crate::{SOON, assert_shows, default_weights, native_with, ready_on_cpu, repository};
+use crate::{SOON, assert_shows, default_weights, native, native_with, ready_on_cpu, repository};
 
 pub async fn damaged_weights() {
     let file = default_weights();
