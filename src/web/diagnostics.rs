@@ -10,7 +10,9 @@ pub fn text(state: &State) -> String {
     let mut text = format!("groundglass {}\n{}\n", env!("CARGO_PKG_VERSION"), browser::browser());
     if let Some(model) = &state.model {
         writeln!(text, "device: {}\n  {}", model.device, model.details).ok();
-        writeln!(text, "model: {}", model.name).ok();
+        let is_of_site = state.models_of_site.contains(&model.name);
+        let name = if is_of_site { model.name.as_str() } else { "a file of the user's" };
+        writeln!(text, "model: {name}").ok();
         let parts = [&model.models.segmentation, &model.models.classifier];
         for part in parts.into_iter().flatten() {
             writeln!(text, "  SHA-256 {}", part.sha256).ok();

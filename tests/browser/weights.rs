@@ -95,6 +95,9 @@ pub async fn an_own_model() {
     let model = report.model.segmentation.expect("a model");
     assert_eq!((model.name.as_str(), model.sha256), ("own.bpk", file_hash("resnet18t2")));
 
+    visitor.unfold("Diagnostics").await;
+    visitor.wait_for("model: a file of the user's", SOON).await;
+
     visitor.choose(&damaged).await;
     visitor.wait_for("damaged.bpk: ", SOON).await;
     visitor.select("Model", "resnet18t1").await;
