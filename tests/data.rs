@@ -31,7 +31,7 @@ use self::program::{at, command, fail, phantoms, succeed};
 const SHORT: [&str; 12] = [
     "--preset",
     "small-data",
-    "--cut",
+    "--crop",
     "256",
     "--checkpoint-every",
     "1",
@@ -39,7 +39,7 @@ const SHORT: [&str; 12] = [
     "batch",
     "--freeze",
     "none",
-    "--average",
+    "--ema-decay",
     "0",
 ];
 
@@ -106,7 +106,7 @@ fn a_probed_classifier_begins_with_what_its_backbone_tells() {
     let loss = |name: &str, probe: &[&str]| -> f64 {
         let out = at(&folder, name);
         let words = "train image-classifier --steps 1 --learning-rate 0 --norm frozen --side 64 --batch 30 --dropout 0 \
-            --label-smoothing 0 --augment none --average 0";
+            --label-smoothing 0 --augment none --ema-decay 0";
         let options = ["--data", &classes, "--list", &list, "--backbone", &backbone, "--out", &out];
         succeed(&[&words.split_whitespace().collect::<Vec<_>>()[..], &options, probe].concat());
         let losses = fs::read_to_string(format!("{out}/losses.csv")).unwrap();
@@ -249,7 +249,7 @@ fn healthy_slices_take_part_and_a_changed_list_is_another_run() {
     let out = at(&folder, "run");
     let mut arguments = vec!["train", "segmentation", "--data", &data];
     let weighted = format!("{list}:2");
-    arguments.extend([weighted.as_str(), "--out", &out, "--steps", "3", "--empty", "0.5"]);
+    arguments.extend([weighted.as_str(), "--out", &out, "--steps", "3", "--negatives", "0.5"]);
     arguments.extend(SHORT);
     let shown = succeed(&arguments);
     assert!(shown.contains("0 with 0 lesions"), "{shown}");
@@ -334,7 +334,7 @@ fn a_killed_run_with_all_new_options_ends_as_one_left_alone() {
             "segmentation" => train(
                 &data,
                 out,
-                &["--steps", "30", "--empty", "0", "--clip", "1", "--ignore-small", "true"],
+                &["--steps", "30", "--negatives", "0", "--clip", "1", "--ignore-small", "true"],
             ),
             _ => vec![
                 "train",

@@ -57,7 +57,7 @@ fn phantoms_are_enough_for_every_step_from_data_to_tables() {
     let (lesions, classes) = (at(&folder, "data/lesions"), at(&folder, "data/classes"));
     let (train, test) = (format!("{lesions}/train"), format!("{lesions}/test"));
     let run1 = at(&folder, "stage1");
-    let options = ["--steps", "300", "--augment", "flip", "--cut", "256"];
+    let options = ["--steps", "300", "--augment", "flip", "--crop", "256"];
     let arguments = train_segmentation(&train, &run1, &options);
     let shown = succeed(&borrowed(&arguments));
     assert!(shown.contains("finished at step 300"), "{shown}");
@@ -188,7 +188,7 @@ fn a_run_killed_ten_times_ends_with_the_weights_of_one_left_alone() {
     let (calm, disturbed) = (at(&folder, "calm"), at(&folder, "disturbed"));
     let steps = ["--steps", "48", "--checkpoint-every", "1"];
     let options =
-        [&steps[..], &["--augment", "affine", "--average", "0.9", "--cut", "256"]].concat();
+        [&steps[..], &["--augment", "affine", "--ema-decay", "0.9", "--crop", "256"]].concat();
     succeed(&borrowed(&train_segmentation(&train, &calm, &options)));
 
     let arguments = train_segmentation(&train, &disturbed, &options);
@@ -232,7 +232,7 @@ fn every_kind_of_run_that_stops_at_every_step_ends_with_the_weights_of_one_left_
     let image_options = ["--norm", "batch", "--variant", "resnet18t2", "--side", "64"];
     let kinds: [(&str, &str, Vec<&str>, usize); 3] = [
         ("s+f", classifier[0], [&stage_two[..], &features].concat(), 4),
-        ("joint", "train joint --average 0.5 --out", [&joint[..], &joint_options].concat(), 3),
+        ("joint", "train joint --ema-decay 0.5 --out", [&joint[..], &joint_options].concat(), 3),
         (
             "image",
             "train image-classifier --batch 4 --out",

@@ -1,4 +1,4 @@
-//! Turning, magnifying, shifting, bending and cutting pictures together with their lesions.
+//! Turning, magnifying, shifting, bending and cropping pictures together with their lesions.
 
 use crate::dataset::instances::Instance;
 use crate::detection::bilinear::{Sample, blend};
@@ -60,7 +60,7 @@ pub enum Outside {
     Black,
 }
 
-/// From a file's pixels to the pixels of a network's picture: the whole scaled to `full`, of which `cut` is
+/// From a file's pixels to the pixels of a network's picture: the whole scaled to `full`, of which `crop` is
 /// kept from `offset` on. Widths before heights.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Frame {
@@ -71,13 +71,13 @@ pub struct Frame {
     /// First column and row that are kept.
     pub offset: [f32; 2],
     /// Size of what is kept.
-    pub cut: (usize, usize),
+    pub crop: (usize, usize),
 }
 
 impl Frame {
     /// The whole picture.
     pub fn whole(source: (usize, usize), full: (usize, usize)) -> Self {
-        Self { source, full, offset: [0.0; 2], cut: full }
+        Self { source, full, offset: [0.0; 2], crop: full }
     }
 
     /// Network pixels of the whole picture per pixel of the file.
@@ -106,9 +106,9 @@ impl Affine {
         let (width, height) = (frame.full.0 as f32, frame.full.1 as f32);
         let (sin, cos) = self.rotation.sin_cos();
         let [across, down] = frame.scale();
-        let mut places = Vec::with_capacity(frame.cut.0 * frame.cut.1);
-        for y in 0..frame.cut.1 {
-            for x in 0..frame.cut.0 {
+        let mut places = Vec::with_capacity(frame.crop.0 * frame.crop.1);
+        for y in 0..frame.crop.1 {
+            for x in 0..frame.crop.0 {
                 let dx = x as f32 + 0.5 + frame.offset[0] - width * (0.5 + self.shift[0]);
                 let dy = y as f32 + 0.5 + frame.offset[1] - height * (0.5 + self.shift[1]);
                 let mut sx = (cos * dx + sin * dy) / self.zoom + width / 2.0;
@@ -145,7 +145,7 @@ pub fn sample_pixels(
         .collect()
 }
 
-/// The parts of `instances` at `places`, a picture of `cut` pixels, in their order; `None` for one of which
+/// The parts of `instances` at `places`, a picture of `crop` pixels, in their order; `None` for one of which
 /// nothing is left.
 pub fn sample_instances(
     instances: &[Instance],
@@ -195,12 +195,12 @@ mod tests {
     }
 
     #[test]
-    fn a_cut_is_a_part_of_the_scaled_whole() {
+    fn a_crop_is_a_part_of_the_scaled_whole() {
         let pixels: Vec<u8> = (0..64).collect();
         let whole = Frame::whole((8, 8), (16, 16));
         let all = sample_pixels(&pixels, (8, 8), &Affine::NONE.sources(&whole), Outside::Edge);
-        let cut = Frame { offset: [4.0, 10.0], cut: (5, 3), ..whole };
-        let part = sample_pixels(&pixels, (8, 8), &Affine::NONE.sources(&cut), Outside::Edge);
+        let crop = Frame { offset: [4.0, 10.0], crop: (5, 3), ..whole };
+        let part = sample_pixels(&pixels, (8, 8), &Affine::NONE.sources(&crop), Outside::Edge);
         for y in 0..3 {
             assert_eq!(part[y * 5..][..5], all[(y + 10) * 16 + 4..][..5]);
         }

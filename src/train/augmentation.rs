@@ -14,7 +14,7 @@ use crate::train::rng::{RngStream, rng};
 
 /// Share of a lesion that must stay in the picture for it to count as one.
 const VISIBLE: f32 = 0.3;
-/// Share of the cuts that are taken around a lesion, where there is one.
+/// Share of the crops that are taken around a lesion, where there is one.
 const AROUND_LESION: f32 = 0.85;
 
 /// What happens to one slice.
@@ -28,8 +28,8 @@ pub struct Transform {
     pub affine: Option<Affine>,
     /// Intensities.
     pub appearance: Appearance,
-    /// Where a cut lies among all places, along x and y; and which lesion it is taken around. Each 0 to 1.
-    pub cut: [f32; 3],
+    /// Where a crop lies among all places, along x and y; and which lesion it is taken around. Each 0 to 1.
+    pub crop: [f32; 3],
 }
 
 impl Transform {
@@ -39,14 +39,14 @@ impl Transform {
         upended: false,
         affine: None,
         appearance: Appearance::NONE,
-        cut: [0.5, 0.5, 1.0],
+        crop: [0.5, 0.5, 1.0],
     };
 
     /// Draws the change of slice number `number` of a run that learns lesions.
     pub fn draw(augmentation: Augmentation, seed: u64, number: u64) -> Self {
         let mut rng = rng(seed, RngStream::Augmentation, number);
         if augmentation == Augmentation::None {
-            return Self { cut: [(); 3].map(|()| rng.random()), ..Self::NONE };
+            return Self { crop: [(); 3].map(|()| rng.random()), ..Self::NONE };
         }
         let mut change = Self { mirrored: rng.random_bool(0.5), ..Self::NONE };
         match augmentation {
@@ -66,7 +66,7 @@ impl Transform {
             }
             _ => None,
         };
-        change.cut = [(); 3].map(|()| rng.random());
+        change.crop = [(); 3].map(|()| rng.random());
         change
     }
 
@@ -125,7 +125,7 @@ impl Transform {
         slice
     }
 
-    /// Changes a slice with its lesions and takes it to the network's scale; of a picture larger than `cut`
+    /// Changes a slice with its lesions and takes it to the network's scale; of a picture larger than `crop`
     /// network pixels along a side, a part of that size is kept.
     ///
     /// Lesions that leave `minimum_area` network pixels or fewer in the picture, or less than three tenths of
@@ -134,7 +134,7 @@ impl Transform {
         &self,
         read: LesionSlice,
         resize: Resize,
-        cut: Option<usize>,
+        crop: Option<usize>,
         minimum_area: usize,
     ) -> LesionSlice {
         let LesionSlice { mut slice, mut instances, mut ignored } = read;
@@ -145,15 +145,15 @@ impl Transform {
         for instance in instances.iter_mut().chain(&mut ignored) {
             self.swap_instance(instance, size);
         }
-        let frame = self.frame(&affine, size, (width, height), cut, &instances);
+        let frame = self.frame(&affine, size, (width, height), crop, &instances);
         let still = self.affine.is_none() && frame == Frame::whole(size, size);
         if !still {
             let places = affine.sources(&frame);
             slice.pixels = sample_pixels(&slice.pixels, size, &places, Outside::Edge);
-            (slice.width, slice.height) = frame.cut;
+            (slice.width, slice.height) = frame.crop;
             let [across, down] = frame.scale();
             let growth = across * down * affine.zoom * affine.zoom;
-            let left = sample_instances(&instances, &places, frame.cut);
+            let left = sample_instances(&instances, &places, frame.crop);
             let mut kept = Vec::with_capacity(instances.len());
             for (before, after) in instances.iter().zip(left) {
                 let Some(after) = after else { continue };
@@ -167,7 +167,7 @@ impl Transform {
             }
             instances = kept;
             ignored =
-                sample_instances(&ignored, &places, frame.cut).into_iter().flatten().collect();
+                sample_instances(&ignored, &places, frame.crop).into_iter().flatten().collect();
         }
         self.appearance.apply(&mut slice.pixels, (slice.width, slice.height));
         LesionSlice { slice, instances, ignored }
@@ -179,15 +179,15 @@ impl Transform {
         affine: &Affine,
         source: (usize, usize),
         full: (usize, usize),
-        cut: Option<usize>,
+        crop: Option<usize>,
         instances: &[Instance],
     ) -> Frame {
         let whole = Frame::whole(source, full);
-        let Some(side) = cut else { return whole };
+        let Some(side) = crop else { return whole };
         let kept = (full.0.min(side), full.1.min(side));
         let room = [(full.0 - kept.0) as f32, (full.1 - kept.1) as f32];
         let mut bounds = [[0.0, room[0]], [0.0, room[1]]];
-        let chosen = (self.cut[2] / AROUND_LESION * instances.len() as f32) as usize;
+        let chosen = (self.crop[2] / AROUND_LESION * instances.len() as f32) as usize;
         if let Some(instance) = instances.get(chosen) {
             let [across, down] = whole.scale();
             let bbox = instance.bbox.scale(across, down);
@@ -201,9 +201,9 @@ impl Transform {
         }
         let place = |axis: usize| {
             let [low, high] = bounds[axis];
-            (low + self.cut[axis] * (high - low)).round()
+            (low + self.crop[axis] * (high - low)).round()
         };
-        Frame { offset: [place(0), place(1)], cut: kept, ..whole }
+        Frame { offset: [place(0), place(1)], crop: kept, ..whole }
     }
 
     fn swap_instance(&self, instance: &mut Instance, (width, height): (usize, usize)) {
@@ -302,10 +302,10 @@ mod tests {
         for number in 0..40 {
             let change = Transform::draw(Augmentation::Strong, 5, number);
             let change = Transform { upended: number % 3 == 0, ..change };
-            let cut = (number % 2 == 0).then_some(384);
-            let changed = change.apply_with_lesions(slice(), RESIZE, cut, 100);
+            let crop = (number % 2 == 0).then_some(384);
+            let changed = change.apply_with_lesions(slice(), RESIZE, crop, 100);
             let size = (changed.slice.width, changed.slice.height);
-            assert_eq!(size, if cut.is_some() { (384, 384) } else { (512, 512) });
+            assert_eq!(size, if crop.is_some() { (384, 384) } else { (512, 512) });
             for lesion in changed.instances.iter().chain(&changed.ignored) {
                 assert_eq!(bounding_box(&lesion.mask), Some(lesion.bbox));
             }
@@ -313,7 +313,7 @@ mod tests {
     }
 
     #[test]
-    fn most_cuts_show_a_lesion() {
+    fn most_crops_show_a_lesion() {
         let shown = (0..60).filter(|number| {
             let change = Transform::draw(Augmentation::Strong, 1, *number);
             !change.apply_with_lesions(slice(), RESIZE, Some(256), 100).instances.is_empty()

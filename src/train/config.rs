@@ -206,13 +206,15 @@ pub struct SegmentationConfig {
     pub ignore_small: bool,
     /// Share of the draws that are slices without lesions. Default: none
     #[serde(default)]
-    pub empty: f64,
+    #[serde(alias = "empty")]
+    pub negatives: f64,
     /// Which side of a slice becomes 512 px. Default: the short one
     #[serde(default)]
     pub resize: Resize,
-    /// Side of the part that is cut out of a slice at random, in network pixels. Default: the whole
+    /// Side of the crop that is taken of a slice at random, in network pixels. Default: the whole
     #[serde(default)]
-    pub cut: Option<usize>,
+    #[serde(alias = "cut")]
+    pub crop: Option<usize>,
     /// SHA-256 of the file that the body comes from. Default: none
     #[serde(default)]
     pub backbone: Option<String>,
@@ -222,7 +224,8 @@ pub struct SegmentationConfig {
     /// Share that the moving average of the weights keeps at a step; the average becomes the model.
     /// Default: 0, the last weights become the model, as in the paper
     #[serde(default)]
-    pub average: f64,
+    #[serde(alias = "average")]
+    pub ema_decay: f64,
 }
 
 fn one() -> f64 {
@@ -264,10 +267,10 @@ impl SegmentationConfig {
             sampling: Sampling::Slice,
             minimum_area: MINIMUM_AREA,
             ignore_small: false,
-            empty: 0.0,
+            negatives: 0.0,
             resize: Resize::ShortSide,
-            cut: None,
-            average: 0.0,
+            crop: None,
+            ema_decay: 0.0,
         }
     }
 
@@ -303,10 +306,10 @@ impl SegmentationConfig {
             sampling: Sampling::Source,
             minimum_area: 60,
             ignore_small: true,
-            empty: 0.25,
+            negatives: 0.25,
             resize: Resize::LongSide,
-            cut: Some(384),
-            average: 0.998,
+            crop: Some(384),
+            ema_decay: 0.998,
             ..Self::fast()
         }
     }
@@ -366,7 +369,8 @@ pub struct ImageClassifierTraining {
     /// Random changes. Default: strong
     pub augmentation: Augmentation,
     /// Share that the moving average of the weights keeps at a step. Default: 0.99
-    pub average: f64,
+    #[serde(alias = "average")]
+    pub ema_decay: f64,
     /// Seed of the linear layer, order, augmentation and dropout.
     pub seed: u64,
     /// SHA-256 of the file that the body comes from.
@@ -395,7 +399,7 @@ impl Default for ImageClassifierTraining {
             label_smoothing: 0.1,
             lone_source: 0.5,
             augmentation: Augmentation::Strong,
-            average: 0.99,
+            ema_decay: 0.99,
             seed: 0,
             backbone: None,
             fold: None,

@@ -132,8 +132,8 @@ impl Objective for Classification<'_> {
     }
 
     fn plan(&self) -> Plan {
-        let ImageClassifierTraining { steps, learning_rate, average, .. } = *self.config;
-        Plan { steps, learning_rate, optimizer: self.config.optimizer(), average }
+        let ImageClassifierTraining { steps, learning_rate, ema_decay, .. } = *self.config;
+        Plan { steps, learning_rate, optimizer: self.config.optimizer(), ema_decay }
     }
 
     fn start(&mut self) -> Result<StateDict, TrainError> {

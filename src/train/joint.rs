@@ -127,8 +127,8 @@ impl Objective for Joint<'_> {
     }
 
     fn plan(&self) -> Plan {
-        let SegmentationConfig { steps, learning_rate, average, .. } = self.config.detector;
-        Plan { steps, learning_rate, optimizer: self.config.detector.optimizer(), average }
+        let SegmentationConfig { steps, learning_rate, ema_decay, .. } = self.config.detector;
+        Plan { steps, learning_rate, optimizer: self.config.detector.optimizer(), ema_decay }
     }
 
     /// The detector's weights; the heads of the class are fresh unless they are there, too.

@@ -22,8 +22,8 @@ pub struct SampleInfo {
     pub patient: String,
     /// Index of its source.
     pub source: usize,
-    /// Whether it counts among those of [`SampleOrder::empty`].
-    pub empty: bool,
+    /// Whether it counts among those of [`SampleOrder::negatives`].
+    pub is_negative: bool,
 }
 
 /// The order of a run.
@@ -33,8 +33,8 @@ pub struct SampleOrder {
     pub slices: Vec<SampleInfo>,
     /// Weights of the sources; those that are missing have 1.
     pub weights: Vec<f64>,
-    /// Share of the draws that are empty slices; 0 draws none.
-    pub empty: f64,
+    /// Share of the draws that are slices without lesions; 0 draws none.
+    pub negatives: f64,
     /// How slices are chosen.
     pub sampling: Sampling,
     /// Seed of the choice.
@@ -47,19 +47,19 @@ type Patients = Vec<Vec<usize>>;
 impl SampleOrder {
     /// The indices of the slices from number `first` on.
     pub fn from(self, first: u64) -> impl Iterator<Item = (usize, u64)> {
-        let (with, empty): (Vec<usize>, Vec<usize>) =
-            (0..self.slices.len()).partition(|index| !self.slices[*index].empty);
-        let kinds = [Pool::new(&self, with), Pool::new(&self, empty)];
+        let (positive, negative): (Vec<usize>, Vec<usize>) =
+            (0..self.slices.len()).partition(|index| !self.slices[*index].is_negative);
+        let kinds = [Pool::new(&self, positive), Pool::new(&self, negative)];
         let mut epoch = (u64::MAX, Vec::new());
         (first..).map(move |number| {
             let mut rng = rng(self.seed, RngStream::Order, number);
-            let empty = self.empty > 0.0 && rng.random_bool(self.empty);
-            let pool = match &kinds[usize::from(empty)] {
-                pool if pool.members.is_empty() => &kinds[usize::from(!empty)],
+            let negative = self.negatives > 0.0 && rng.random_bool(self.negatives);
+            let pool = match &kinds[usize::from(negative)] {
+                pool if pool.members.is_empty() => &kinds[usize::from(!negative)],
                 pool => pool,
             };
             let index = match self.sampling {
-                Sampling::Slice if self.empty > 0.0 => {
+                Sampling::Slice if self.negatives > 0.0 => {
                     pool.members[rng.random_range(0..pool.members.len())]
                 }
                 Sampling::Slice => {
@@ -150,19 +150,19 @@ mod tests {
         let slice = |patient: &str, source| SampleInfo {
             patient: format!("{source}/{patient}"),
             source,
-            empty: false,
+            is_negative: false,
         };
         let slices =
             ["a", "a", "a", "a", "b"].into_iter().map(|patient| slice(patient, 0)).collect();
-        SampleOrder { slices, weights: Vec::new(), empty: 0.0, sampling, seed: 7 }
+        SampleOrder { slices, weights: Vec::new(), negatives: 0.0, sampling, seed: 7 }
     }
 
     #[test]
     fn an_order_taken_up_later_goes_on_as_it_would_have() {
         for sampling in [Sampling::Slice, Sampling::Patient, Sampling::Source] {
-            for empty in [0.0, 0.3] {
-                let mut order = SampleOrder { empty, ..order(sampling) };
-                order.slices[2].empty = empty > 0.0;
+            for negatives in [0.0, 0.3] {
+                let mut order = SampleOrder { negatives, ..order(sampling) };
+                order.slices[2].is_negative = negatives > 0.0;
                 let whole: Vec<_> = order.clone().from(0).take(40).collect();
                 let rest: Vec<_> = order.from(13).take(27).collect();
                 assert_eq!(whole[13..], rest);
@@ -171,12 +171,15 @@ mod tests {
     }
 
     #[test]
-    fn empty_slices_take_their_share_and_sources_theirs() {
+    fn slices_without_lesions_take_their_share_and_sources_theirs() {
         let mut order =
-            SampleOrder { weights: vec![1.0, 3.0], empty: 0.25, ..order(Sampling::Source) };
-        order.slices[0].empty = true;
-        let more =
-            (0..9).map(|i| SampleInfo { patient: format!("1/{}", i % 4), source: 1, empty: false });
+            SampleOrder { weights: vec![1.0, 3.0], negatives: 0.25, ..order(Sampling::Source) };
+        order.slices[0].is_negative = true;
+        let more = (0..9).map(|i| SampleInfo {
+            patient: format!("1/{}", i % 4),
+            source: 1,
+            is_negative: false,
+        });
         order.slices.extend(more);
         let drawn: Vec<usize> = order.from(0).take(4000).map(|(index, _)| index).collect();
         let count = |wanted: std::ops::Range<usize>| {

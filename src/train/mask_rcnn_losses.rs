@@ -69,7 +69,7 @@ impl TrainingSlice {
         Ok(Self::new(change.apply_with_lesions(
             read,
             config.resize,
-            config.cut,
+            config.crop,
             config.minimum_area,
         )))
     }
@@ -310,12 +310,12 @@ pub fn order(dataset: &LesionDataset, config: &SegmentationConfig) -> SampleOrde
     let slice = |file: &crate::dataset::lesions::LesionFile| SampleInfo {
         patient: file.patient_key(),
         source: file.source,
-        empty: file.lesions == 0,
+        is_negative: file.lesions == 0,
     };
     SampleOrder {
         slices: dataset.files.iter().map(slice).collect(),
         weights: dataset.sources.iter().map(|source| source.weight).collect(),
-        empty: config.empty,
+        negatives: config.negatives,
         sampling: config.sampling,
         seed: config.seed,
     }

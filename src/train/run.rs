@@ -161,7 +161,7 @@ pub struct Plan {
     /// The optimizer.
     pub optimizer: AdamConfig,
     /// Share that the moving average of the weights keeps at a step; 0 for none.
-    pub average: f64,
+    pub ema_decay: f64,
 }
 
 /// What a run learns.
@@ -304,12 +304,12 @@ pub fn run<O: Objective>(
 ) -> Result<Outcome, TrainError> {
     let Execution { folder, device, limits, mut validation, report } = execution;
     let started = Instant::now();
-    let Plan { steps, learning_rate, optimizer, average } = objective.plan();
+    let Plan { steps, learning_rate, optimizer, ema_decay } = objective.plan();
     let saved = match resume(folder, objective)? {
         Some(saved) => saved,
         None => {
             let weights = objective.start()?;
-            let average = if average > 0.0 { weights.clone() } else { StateDict::default() };
+            let average = if ema_decay > 0.0 { weights.clone() } else { StateDict::default() };
             let progress = SavedProgress {
                 step: 0,
                 config: objective.config().clone(),
@@ -322,7 +322,7 @@ pub fn run<O: Objective>(
     };
     let SavedProgress { mut step, seconds: before, mut validations, .. } = saved.progress;
     let mut adam = Adam::resume(optimizer, step, &saved.optimizer);
-    let mut average = (average > 0.0).then(|| WeightAverage::new(average, saved.average));
+    let mut average = (ema_decay > 0.0).then(|| WeightAverage::new(ema_decay, saved.average));
     // A folder that cannot be written to should say so now.
     let text = serde_json::to_string_pretty(objective.config()).unwrap_or_default();
     write_whole(&folder.join(CONFIG), text.as_bytes())?;

@@ -84,8 +84,8 @@ impl Objective for Detection<'_> {
     }
 
     fn plan(&self) -> Plan {
-        let SegmentationConfig { steps, learning_rate, average, .. } = *self.config;
-        Plan { steps, learning_rate, optimizer: self.config.optimizer(), average }
+        let SegmentationConfig { steps, learning_rate, ema_decay, .. } = *self.config;
+        Plan { steps, learning_rate, optimizer: self.config.optimizer(), ema_decay }
     }
 
     fn start(&mut self) -> Result<StateDict, TrainError> {

@@ -77,8 +77,8 @@ pub struct TrainImageClassifier {
     #[arg(long, value_parser = serde_value::<Augmentation>)]
     augment: Option<Augmentation>,
     /// Share that a moving average of the weights keeps at a step [default: 0.99]
-    #[arg(long)]
-    average: Option<f64>,
+    #[arg(long, alias = "average")]
+    ema_decay: Option<f64>,
     /// Seed of the linear layer, order, augmentation and dropout [default: 0]
     #[arg(long)]
     seed: Option<u64>,
@@ -140,7 +140,7 @@ impl TrainImageClassifier {
         set(&mut config.label_smoothing, &self.label_smoothing);
         set(&mut config.lone_source, &self.lone_source);
         set(&mut config.augmentation, &self.augment);
-        set(&mut config.average, &self.average);
+        set(&mut config.ema_decay, &self.ema_decay);
         set(&mut config.seed, &self.seed);
         ensure!(config.batch > 0, "--batch must be at least 1");
         ensure!(
@@ -150,7 +150,7 @@ impl TrainImageClassifier {
         below_one(&[
             ("--dropout", config.dropout),
             ("--label-smoothing", config.label_smoothing),
-            ("--average", config.average),
+            ("--ema-decay", config.ema_decay),
         ])?;
         ensure!(config.lone_source > 0.0, "--lone-source must be positive");
         Ok(config)

@@ -33,7 +33,7 @@ enum Preset {
     Paper,
     /// For few patients and a --backbone: --learning-rate 3e-4 --warmup 150 --schedule cosine --optimizer adamw
     /// --weight-decay 0.02 --body-rate 0.5 --clip 5 --norm running --freeze stem --steps 9000 --augment strong
-    /// --sampling source --empty 0.25 --resize long-side --cut 384 --average 0.998 --anchors 8,16,32,64,128
+    /// --sampling source --negatives 0.25 --resize long-side --crop 384 --ema-decay 0.998 --anchors 8,16,32,64,128
     /// --roi-foreground 0.5 --roi-background 0.5 --rpn-positives 0.5 --roi-positives 0.25 --minimum-area 60
     /// --ignore-small true
     SmallData,
@@ -109,7 +109,7 @@ pub struct TrainSegmentation {
     /// What stays as it is: none, stem, layer1 (with the stem) [paper: none]
     #[arg(long, value_parser = serde_value::<Freeze>)]
     freeze: Option<Freeze>,
-    /// Share of the slices without lesions (--empty) that lesions of others are copied onto [paper: 0]
+    /// Share of the slices without lesions (--negatives) that lesions of others are copied onto [paper: 0]
     #[arg(long)]
     copy_paste: Option<f64>,
     /// Weight of the mask loss [paper: 1]
@@ -127,21 +127,21 @@ pub struct TrainSegmentation {
     augment: Option<Augmentation>,
     /// Share that a moving average of the weights keeps at a step, such as 0.998; the average
     /// becomes the model. 0: none [paper: 0]
-    #[arg(long)]
-    average: Option<f64>,
+    #[arg(long, alias = "average")]
+    ema_decay: Option<f64>,
     /// Order: slice (every slice once an epoch), patient (every patient equally often), source (sources by
     /// weight, then patients by the root of their slices) [paper: slice]
     #[arg(long, value_parser = serde_value::<Sampling>)]
     sampling: Option<Sampling>,
     /// Share of the draws that are slices without lesions [paper: 0, which leaves them out]
-    #[arg(long)]
-    empty: Option<f64>,
+    #[arg(long, alias = "empty")]
+    negatives: Option<f64>,
     /// Which side of a slice becomes 512 px: short-side, long-side; stored with the model [paper: short-side]
     #[arg(long)]
     resize: Option<Resize>,
-    /// Side of the part cut out of a slice at random, in network pixels [paper: the whole slice]
-    #[arg(long)]
-    cut: Option<usize>,
+    /// Side of the crop that is taken of a slice at random, in network pixels [paper: the whole slice]
+    #[arg(long, alias = "cut")]
+    crop: Option<usize>,
     /// Anchor sizes in pixels [paper: 2,4,8,16,32]
     #[arg(long, value_delimiter = ',')]
     anchors: Option<Vec<f32>>,
@@ -200,7 +200,7 @@ impl TrainSegmentation {
         println!("{}", dataset.report());
         let (dataset, held_out) = self.split(dataset)?;
         let with_lesions = dataset.files.iter().filter(|file| file.lesions > 0).count();
-        let dataset = if config.empty > 0.0 { dataset } else { dataset.with_lesions()? };
+        let dataset = if config.negatives > 0.0 { dataset } else { dataset.with_lesions()? };
         ensure!(with_lesions > 0, "no slice has a lesion that counts");
         println!("training on {} slices, {with_lesions} of them with lesions", dataset.files.len());
         if self.steps.is_none() && (self.epochs.is_some() || config.steps == 0) {
@@ -305,11 +305,11 @@ impl TrainSegmentation {
         set(&mut config.batch, &self.batch);
         set(&mut config.seed, &self.seed);
         set(&mut config.augmentation, &self.augment);
-        set(&mut config.average, &self.average);
+        set(&mut config.ema_decay, &self.ema_decay);
         set(&mut config.sampling, &self.sampling);
-        set(&mut config.empty, &self.empty);
+        set(&mut config.negatives, &self.negatives);
         set(&mut config.resize, &self.resize);
-        config.cut = self.cut.or(config.cut);
+        config.crop = self.crop.or(config.crop);
         set(&mut config.anchors.sizes, &self.anchors);
         set(&mut config.positive_fraction, &self.rpn_positives);
         set(&mut config.roi_positive_fraction, &self.roi_positives);
@@ -326,8 +326,8 @@ impl TrainSegmentation {
             config.roi.background <= config.roi.foreground,
             "--roi-background is above --roi-foreground"
         );
-        below_one(&[("--average", config.average), ("--empty", config.empty)])?;
-        ensure!(config.cut.is_none_or(|side| side >= 64), "--cut must be at least 64");
+        below_one(&[("--ema-decay", config.ema_decay), ("--negatives", config.negatives)])?;
+        ensure!(config.crop.is_none_or(|side| side >= 64), "--crop must be at least 64");
         ensure!(config.clip.is_none_or(positive), "--clip must be positive");
         let anchors = &config.anchors.sizes;
         ensure!(anchors.iter().all(|size| *size > 0.0), "--anchors must be positive");
