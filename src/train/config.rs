@@ -486,4 +486,23 @@ mod tests {
         let constant = LearningRate { peak: 2.0, warmup: 0, schedule: Schedule::Constant };
         assert_eq!(constant.at(77, 100), 2.0);
     }
+
+    #[test]
+    fn a_configuration_with_the_names_of_earlier_versions_is_read() {
+        let earlier = |text: String, names: &[(&str, &str)]| {
+            names.iter().fold(text, |text, (now, before)| {
+                assert!(text.contains(now), "{now}");
+                text.replace(&format!("\"{now}\""), &format!("\"{before}\""))
+            })
+        };
+        let detector = SegmentationConfig { crop: Some(96), ..SegmentationConfig::small_data() };
+        let text = serde_json::to_string(&detector).unwrap();
+        let names = [("ema_decay", "average"), ("negatives", "empty"), ("crop", "cut")];
+        let read: SegmentationConfig = serde_json::from_str(&earlier(text, &names)).unwrap();
+        assert!(read == detector);
+        let classifier = ImageClassifierTraining { ema_decay: 0.7, ..Default::default() };
+        let text = earlier(serde_json::to_string(&classifier).unwrap(), &names[..1]);
+        let read: ImageClassifierTraining = serde_json::from_str(&text).unwrap();
+        assert!(read == classifier);
+    }
 }
