@@ -49,7 +49,7 @@ tools:
 
 # Two chains at a time, for much of either keeps one core busy: this machine's programs and their tests, and the page.
 test: fmt
-	$(MAKE) -j2 --output-sync=target native page
+	$(MAKE) -j2 --output-sync=recurse native page
 	$(MAKE) browser
 
 native:

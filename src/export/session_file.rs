@@ -170,7 +170,7 @@ impl SavedSlice {
     fn is_sound(&self) -> bool {
         let sides = [self.report.width, self.report.height];
         sides.iter().all(|side| (1..=MAX_SIDE).contains(side))
-            && self.report.lesions.iter().all(|lesion| lesion.fits(&self.report))
+            && self.report.is_sound()
             && self.corrections.fit(&self.report)
     }
 }
@@ -181,8 +181,11 @@ mod tests {
     use crate::classes::{LesionKind, SliceClass};
     use crate::detection::Mask;
     use crate::detection::mask::rle::Rle;
+    use crate::image::lungs::{Lungs, Midline};
     use crate::image::{CtSlice, Refusal};
     use crate::report::corrections::{Correction, LesionId, Stroke};
+    use crate::report::lungs::LungsSlice;
+    use crate::report::regions::RankedRegion;
     use crate::report::{Lesion, ModelInfo, Origin, ReaderClass};
 
     fn session() -> SessionFile {
@@ -281,6 +284,25 @@ mod tests {
             slice.report.lesions[0].mask = Some(Rle::encode(&mask));
         });
         refused(|slice| slice.report.lesions[0].area_px += 1);
+        refused(|slice| {
+            slice.report.lesions[0].mask = None;
+            slice.report.lesions[0].area_px = usize::MAX;
+        });
+        refused(|slice| {
+            let lung = Mask::empty(4, 4);
+            let midline = Midline { column: 2, right_first: true };
+            let lungs = Lungs { right: lung.clone(), left: lung, midline };
+            slice.report.lungs = Some(LungsSlice::new(&lungs, &[]));
+        });
+        refused(|slice| {
+            let region = RankedRegion { score: 0.5, area_px: 1.0, slots: usize::MAX };
+            slice.report.regions.push(region);
+        });
+        let document = serde_json::to_string(&session()).unwrap();
+        let more_drawn = document.replace("\"drawn\":1", "\"drawn\":4294967295");
+        assert_ne!(document, more_drawn);
+        let said = SessionFile::from_bytes(&archive(more_drawn.as_bytes(), None));
+        assert!(matches!(said, Err(SessionFileError::Contradictory { .. })), "{said:?}");
         refused(|slice| slice.report.lesions[0].score = 2.0);
     }
 }

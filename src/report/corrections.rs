@@ -269,7 +269,9 @@ impl SliceCorrections {
             LesionId::Drawn(index) => *index < self.drawn,
         };
         let changed = || self.changed.iter().map(|(id, _)| id);
-        self.rejected.is_sorted_by(|one, other| one < other)
+        let drawn = changed().filter(|id| matches!(id, LesionId::Drawn(_))).count();
+        self.drawn == drawn
+            && self.rejected.is_sorted_by(|one, other| one < other)
             && changed().is_sorted_by(|one, other| rank(**one) < rank(**other))
             && [&self.rejected, &self.joined].into_iter().flatten().chain(changed()).all(is_known)
             && changed().all(is_own)

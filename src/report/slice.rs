@@ -9,7 +9,7 @@ use crate::detection::mask::connected_components::bounding_box;
 use crate::detection::mask::rle::Rle;
 use crate::detection::{BBox, Mask};
 use crate::image::{CtSlice, Refusal, Warning};
-use crate::report::lungs::LungsSlice;
+use crate::report::lungs::{LungSlice, LungsSlice};
 use crate::report::measurements::Measurement;
 use crate::report::probabilities::ClassProbabilities;
 use crate::report::regions::RankedRegion;
@@ -55,11 +55,14 @@ impl Lesion {
     /// Whether it can lie on the slice of `report`: its mask has the slice's size, and the area that is said. What comes
     /// from a file need not.
     pub fn fits(&self, report: &SliceReport) -> bool {
+        let pixels = report.width.saturating_mul(report.height);
         let is_mask = |mask: &Rle| {
             mask.size == [report.height, report.width]
                 && mask.decode().is_ok_and(|mask| mask.area() == self.area_px)
         };
-        (0.0..=1.0).contains(&self.score) && self.mask.as_ref().is_none_or(is_mask)
+        (0.0..=1.0).contains(&self.score)
+            && self.area_px <= pixels
+            && self.mask.as_ref().is_none_or(is_mask)
     }
 }
 
@@ -245,6 +248,22 @@ impl SliceReport {
             corrections: None,
             measurements: Vec::new(),
         }
+    }
+
+    /// Whether its masks have the size of the slice, and its numbers are such as a slice can have. What comes from a file
+    /// need not.
+    pub fn is_sound(&self) -> bool {
+        const MOST_REGIONS: usize = 10_000;
+        let pixels = self.width.saturating_mul(self.height);
+        let is_lung = |lung: &LungSlice| {
+            lung.mask.size == [self.height, self.width]
+                && lung.mask.decode().is_ok()
+                && lung.area_px.max(lung.affected_px) <= pixels
+        };
+        self.lesions.iter().all(|lesion| lesion.fits(self))
+            && self.lungs.iter().flat_map(LungsSlice::sides).all(is_lung)
+            && self.regions.len() <= MOST_REGIONS
+            && self.regions.iter().all(|region| region.slots <= MOST_REGIONS)
     }
 
     /// Whether verdict and lesions contradict each other. What a reader corrected is no longer the program's to judge.

@@ -63,18 +63,18 @@ fn App() -> Html {
         let (edits, shown) = (edits.clone(), shown.clone());
         Callback::from(move |files: Result<Vec<(String, File)>, InputError>| match files {
             Ok(_) if !browser::may_discard(&edits.borrow()) => (),
-            Ok(files) => {
-                let (mut models, files): (Vec<_>, Vec<_>) =
-                    files.into_iter().partition(|(name, _)| is_model(name));
-                if let Some((name, model)) = models.pop() {
-                    // What is opened with it is predicted then.
-                    let shown = shown.borrow().filter(|_| files.is_empty());
-                    session.use_own_model(shown, name, model);
-                }
-                if !files.is_empty() {
-                    session.open(files);
+            Ok(mut files) if files.iter().all(|(name, _)| is_model(name)) => {
+                match (files.pop(), files.is_empty()) {
+                    (Some((name, model)), true) => {
+                        session.use_own_model(*shown.borrow(), name, model);
+                    }
+                    _ => {
+                        let message = text!("session.one_model").to_string();
+                        dispatch.dispatch(Action::Failed(message));
+                    }
                 }
             }
+            Ok(files) => session.open(files),
             Err(error) => dispatch.dispatch(Action::Failed(error.to_string())),
         })
     };

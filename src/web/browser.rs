@@ -7,7 +7,8 @@ use wasm_bindgen::prelude::Closure;
 use wasm_bindgen::{JsCast, JsValue};
 use wasm_bindgen_futures::JsFuture;
 use web_sys::{
-    Blob, BlobPropertyBag, Element, File, HtmlAnchorElement, HtmlElement, Url, UrlSearchParams,
+    Blob, BlobPropertyBag, Element, File, FocusOptions, HtmlAnchorElement, HtmlElement, Url,
+    UrlSearchParams,
 };
 
 use crate::web::edits::Edits;
@@ -297,6 +298,13 @@ pub fn browser() -> String {
     )
 }
 
+/// The first bytes of a file; none if it cannot be read.
+pub async fn head(file: &File, length: usize) -> Vec<u8> {
+    let Ok(head) = file.slice_with_i32_and_i32(0, length as i32) else { return Vec::new() };
+    let buffer = JsFuture::from(head.array_buffer()).await;
+    buffer.map(|buffer| Uint8Array::new(&buffer).to_vec()).unwrap_or_default()
+}
+
 /// Puts text on the clipboard.
 ///
 /// # Errors
@@ -320,9 +328,11 @@ pub fn keep_focus(section: &Element) {
         active.tag_name() == "BODY" || active.matches(":disabled").unwrap_or_default()
     });
     let first = section.query_selector("button:not(:disabled)").ok().flatten();
+    let options = FocusOptions::new();
+    options.set_prevent_scroll(true);
     if let Some(button) = first.and_then(|button| button.dyn_into::<HtmlElement>().ok())
         && is_lost
-        && let Err(error) = button.focus()
+        && let Err(error) = button.focus_with_options(&options)
     {
         log::warn!("the focus is lost: {}", describe(&error));
     }

@@ -63,9 +63,12 @@ impl Edits {
         Ok(lesion)
     }
 
-    /// Corrections of a slice that come from a file: they are not undone, for what was before is not known.
+    /// Corrections of a slice that come from a file. What was before them is not known, and steps made before do not belong
+    /// to them: nothing is undone from here on.
     pub fn restore(&mut self, slice: usize, corrections: SliceCorrections) {
         self.exchange(slice, Rc::new(corrections));
+        self.undo.clear();
+        self.redo.clear();
     }
 
     /// The slice that the next step back changes.

@@ -51,16 +51,22 @@ pub fn Footer(props: &Props) -> Html {
     let on_model = {
         let (session, state) = (props.session.clone(), state.clone());
         Callback::from(move |event: Event| {
-            let name = chosen(&event).and_then(|index| state.models_of_site.get(index));
-            let other = name.filter(|name| state.chosen_model.as_ref() != Some(name));
-            let Some(name) = other else { return };
+            let known = &state.models_of_site;
+            let other = match chosen(&event) {
+                // A model of the user's was there before the site's were known.
+                Some(0) if known.is_empty() => None,
+                Some(index) if index < known.len() => Some(known[index].clone()),
+                _ => return,
+            };
+            if other.is_some() && other == state.chosen_model {
+                return;
+            }
             if browser::may_discard(&state.edits) {
-                session.choose_model(&state, name.clone());
+                session.choose_model(&state, other);
             } else if let Some(select) = event.target_dyn_into::<HtmlSelectElement>() {
-                let known = &state.models_of_site;
                 let own = known.iter().position(|name| state.chosen_model.as_ref() == Some(name));
                 // What is not of the site is the last of the list.
-                select.set_selected_index(own.unwrap_or(known.len()) as i32);
+                select.set_selected_index(own.unwrap_or(known.len().max(1)) as i32);
             }
         })
     };
@@ -74,7 +80,7 @@ pub fn Footer(props: &Props) -> Html {
             }
         })
     };
-    let is_own = |name: &&String| !state.models_of_site.contains(name);
+    let is_own = |name: &&String| !name.is_empty() && !state.models_of_site.contains(name);
     let own_model = state.chosen_model.as_ref().filter(is_own);
     html! {
         <footer>
@@ -85,6 +91,9 @@ pub fn Footer(props: &Props) -> Html {
                     <select onchange={on_model}>
                         for name in state.models_of_site.iter() {
                             <option selected={state.chosen_model.as_ref() == Some(name)}>{name}</option>
+                        }
+                        if state.models_of_site.is_empty() {
+                            <option>{text!("app.default_model")}</option>
                         }
                         if let Some(own) = own_model {
                             <option selected=true>{own}</option>

@@ -3,6 +3,7 @@
 use std::cell::Cell;
 use std::fmt;
 
+use gloo::events::{EventListener, EventListenerOptions};
 use js_sys::Reflect;
 use wasm_bindgen::JsCast;
 use wasm_bindgen_futures::spawn_local;
@@ -78,6 +79,7 @@ fn all(files: Option<FileList>) -> Vec<(String, File)> {
 #[component]
 pub fn SliceInput(props: &Props) -> Html {
     let over = use_state(|| false);
+    let is_over = *over;
     let take = {
         let on_files = props.on_files.clone();
         Callback::from(move |files: Vec<(String, File)>| {
@@ -122,13 +124,35 @@ pub fn SliceInput(props: &Props) -> Html {
             });
         })
     };
-    let hover = |value: bool| {
-        let over = over.clone();
-        Callback::from(move |event: DragEvent| {
-            event.prevent_default();
-            over.set(value);
-        })
-    };
+    // Wherever on the page it is: what the browser gets it opens, or saves.
+    use_effect_with((), move |()| {
+        let listen = |name: &'static str, on_drag: Callback<DragEvent>| {
+            let options = EventListenerOptions::enable_prevent_default();
+            web_sys::window().map(|window| {
+                EventListener::new_with_options(&window, name, options, move |event| {
+                    if let Some(event) = event.dyn_ref::<DragEvent>() {
+                        on_drag.emit(event.clone());
+                    }
+                })
+            })
+        };
+        let on_over = {
+            let over = over.clone();
+            Callback::from(move |event: DragEvent| {
+                event.prevent_default();
+                over.set(true);
+            })
+        };
+        // Not from one element of the page to another.
+        let on_leave = Callback::from(move |event: DragEvent| {
+            if event.related_target().is_none() {
+                over.set(false);
+            }
+        });
+        let listeners =
+            [listen("dragover", on_over), listen("dragleave", on_leave), listen("drop", on_drop)];
+        move || drop(listeners)
+    });
     let sample = |url: &'static str| {
         let on_files = props.on_files.clone();
         Callback::from(move |_: MouseEvent| {
@@ -147,11 +171,8 @@ pub fn SliceInput(props: &Props) -> Html {
     };
     html! {
         <section
-            class={classes!("slice-input", (*over).then_some("over"))}
+            class={classes!("slice-input", is_over.then_some("over"))}
             aria-label={text!("input.label")}
-            ondrop={on_drop}
-            ondragover={hover(true)}
-            ondragleave={hover(false)}
         >
             <div class="choose">
                 <label for="slice-file">{text!("input.files")}</label>

@@ -57,6 +57,13 @@ pub enum Request {
         /// Window that CT is shown through in pictures; `None` for the one that the network sees.
         window: Option<Window>,
     },
+    /// Read a session file, which comes beside the message.
+    OpenSession {
+        /// Number of the batch.
+        batch: u32,
+        /// Its name.
+        name: String,
+    },
     /// Write a session file.
     SaveSession {
         /// What it holds.
@@ -220,6 +227,20 @@ pub enum Event {
         contents: OpenedStudy,
         /// The session file that was among them.
         session: Option<Box<SessionFile>>,
+    },
+    /// A session file was read.
+    SessionOpened {
+        /// Number of the batch.
+        batch: u32,
+        /// What it holds.
+        session: Box<SessionFile>,
+    },
+    /// A session file cannot be used.
+    SessionRefused {
+        /// Number of the batch.
+        batch: u32,
+        /// The reason.
+        message: String,
     },
     /// A slice to look at; the buffer holds its grey values, and behind them those of CT ([`value_bytes`]).
     Shown {

@@ -166,6 +166,21 @@ impl<K: Kind> Reader<K> {
                 };
                 post(&answer, Transfer::Nothing);
             }
+            Request::OpenSession { batch, name } => {
+                let Some(file) = files.into_iter().next() else { return };
+                let head = head(&file);
+                let refused = |message: String| {
+                    let message = format!("{name}: {message}");
+                    Event::SessionRefused { batch, message }
+                };
+                let answer = match K::session(&head, &BrowserFile::<K>::new(file)) {
+                    Some(Ok(session)) => Event::SessionOpened { batch, session: Box::new(session) },
+                    Some(Err(error)) => refused(error.to_string()),
+                    None if K::TAKES_ALL => refused("this is no session file".into()),
+                    None => Event::NeedsAllFormats { batch },
+                };
+                post(&answer, Transfer::Nothing);
+            }
             Request::SaveSession { session, name } => match session.to_bytes() {
                 Ok(bytes) => {
                     let name = session_file::file_name(&name);

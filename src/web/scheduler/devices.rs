@@ -11,12 +11,15 @@ impl Scheduler {
     /// to prove faster than the CPU.
     pub fn choose(&mut self, device: Device, is_asked_for: bool) {
         self.has_chosen = true;
-        let device = match (&self.model, device) {
-            (ModelSource::File(_), Device::Gpu) => {
-                self.dispatch(Action::Notice(text!("session.own_model_on_cpu").to_string()));
+        let device = match self.model {
+            ModelSource::File(_) => {
+                self.device_of_site = Some((device, is_asked_for));
+                if device == Device::Gpu {
+                    self.dispatch(Action::Notice(text!("session.own_model_on_cpu").to_string()));
+                }
                 Device::Cpu
             }
-            _ => device,
+            ModelSource::Site(_) => device,
         };
         // In the order in which they were begun.
         for job in self.stop_workers().into_iter().rev() {
@@ -31,13 +34,21 @@ impl Scheduler {
     /// Another model computes: what was found with the one before is forgotten, and `slice` computed anew.
     pub fn choose_model(&mut self, model: ModelSource, slice: Option<usize>) {
         let device = self.workers.first().map_or(Device::Cpu, |worker| worker.device);
+        // What computed was chosen already, unless it was chosen meanwhile.
+        let (device, is_asked_for) = self.device_of_site.take().unwrap_or((device, true));
         self.forget_queue();
         self.stop_workers();
         self.models = None;
-        let (name, device) = match &model {
-            ModelSource::Site(name) => (name.clone().unwrap_or_default(), device),
-            ModelSource::File(name) => (name.clone(), Device::Cpu),
+        let (name, device, is_asked_for) = match &model {
+            ModelSource::Site(name) => (name.clone().unwrap_or_default(), device, is_asked_for),
+            ModelSource::File(name) => {
+                self.device_of_site = Some((device, is_asked_for));
+                (name.clone(), Device::Cpu, true)
+            }
         };
+        if device == Device::Gpu && !is_asked_for {
+            self.trial = DeviceTrial::begin();
+        }
         self.model = model;
         self.dispatch(Action::ModelChosen(name));
         // Before that the page starts one itself.

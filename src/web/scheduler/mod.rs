@@ -27,6 +27,7 @@ use crate::web::options::{Device, Reader};
 use crate::web::scheduler::device_trial::DeviceTrial;
 use crate::web::scheduler::pool::WorkerPool;
 use crate::web::scheduler::reading::Reading;
+use crate::web::scheduler::saved_session::Waiting;
 use crate::web::state::{Action, ModelState, State};
 use crate::web::texts::text;
 
@@ -76,6 +77,11 @@ pub enum Command {
     SendFiles {
         /// Number of the batch.
         batch: u32,
+        /// The request.
+        request: Box<reader::Request>,
+    },
+    /// Send a request to the reader, with the session file that was chosen beside it.
+    SendSession {
         /// The request.
         request: Box<reader::Request>,
     },
@@ -155,12 +161,14 @@ pub struct Scheduler {
     workers: Vec<Worker>,
     /// What workers load.
     model: ModelSource,
+    /// What the site's models compute on while one of the user's does on the CPU, and whether it was asked for.
+    device_of_site: Option<(Device, bool)>,
     pool: WorkerPool,
     trial: DeviceTrial,
     /// What the CPU worker of the trial computes with, if it is ready.
     challenger: Option<Box<ModelState>>,
     /// A session file whose findings wait for the model to be loaded.
-    saved: Option<Box<SessionFile>>,
+    saved: Option<Waiting>,
     /// Slices to be looked at whatever they show.
     forced: Vec<usize>,
     /// Slices that wait.
@@ -190,6 +198,7 @@ impl Scheduler {
             reading: Reading::default(),
             workers: Vec::new(),
             model: ModelSource::Site(model),
+            device_of_site: None,
             pool,
             trial: DeviceTrial::default(),
             challenger: None,

@@ -1,22 +1,47 @@
-//! A session file that was opened together with its images: its findings take the place of a prediction.
+//! A session file that was opened with its images, or over them: its findings take the place of a prediction.
 
 use crate::export::session_file::{SavedSlice, SessionFile};
 use crate::report::{ModelInfo, ModelsInfo};
-use crate::web::scheduler::Scheduler;
+use crate::web::messages::reader::Request;
+use crate::web::scheduler::{Command, Scheduler};
 use crate::web::state::Action;
 use crate::web::texts::text;
 
-/// Names of the networks.
+/// Digits of a hash that tell one file of weights from another.
+const DIGITS: usize = 8;
+
+/// Names of the networks with the first digits of their hashes.
 fn names(models: &ModelsInfo) -> String {
-    let names = weights(models).into_iter().flatten().map(|info| info.name.as_str());
-    let mut names: Vec<&str> = names.collect();
+    let info = [&models.segmentation, &models.classifier].into_iter().flatten();
+    let named = info.map(|ModelInfo { name, sha256 }| {
+        let digits: String = sha256.chars().take(DIGITS).collect();
+        format!("{name}, {digits}…")
+    });
+    let mut names: Vec<String> = named.collect();
     names.dedup();
-    names.join(", ")
+    names.join("; ")
 }
 
-/// What tells one model from another.
-fn weights(models: &ModelsInfo) -> [Option<&ModelInfo>; 2] {
-    [models.segmentation.as_ref(), models.classifier.as_ref()]
+/// What tells the weights of one model from those of another, whatever their files are called.
+fn weights(models: &ModelsInfo) -> [Option<&str>; 2] {
+    [&models.segmentation, &models.classifier]
+        .map(|info| info.as_ref().map(|info| info.sha256.as_str()))
+}
+
+/// A session that waits for its model.
+#[derive(Debug)]
+pub(super) struct Waiting {
+    session: Box<SessionFile>,
+    opening: SessionOpening,
+}
+
+/// How a session came.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum SessionOpening {
+    /// With its images, of which nothing is predicted yet.
+    WithImages,
+    /// Over images that were open.
+    OverImages,
 }
 
 impl Scheduler {
@@ -28,38 +53,80 @@ impl Scheduler {
         }
     }
 
+    /// Whether there are images that a session file can belong to.
+    pub fn has_images(&self) -> bool {
+        !self.is_stale() && self.contents().is_some_and(|contents| contents.slices() > 0)
+    }
+
+    /// Reads a session file that belongs to the open images. If it cannot be used, everything stays as it is.
+    pub fn open_session(&mut self, name: String) {
+        self.reading.session = Some(name);
+        self.ask_for_session();
+    }
+
+    /// Sends the session file that was chosen to a reader that has the images.
+    pub(super) fn ask_for_session(&mut self) {
+        let batch = self.batch_number().filter(|_| self.has_opened());
+        if let Some((batch, name)) = batch.zip(self.reading.session.clone()) {
+            let request = Box::new(Request::OpenSession { batch, name });
+            self.commands.push(Command::SendSession { request });
+            self.wait_for_reader();
+        }
+    }
+
+    /// The reader has read it.
+    pub(super) fn session_opened(&mut self, batch: u32, found: Result<Box<SessionFile>, String>) {
+        if self.batch_number() != Some(batch) || self.reading.session.take().is_none() {
+            return;
+        }
+        match found {
+            Ok(session) => self.resume(session, SessionOpening::OverImages),
+            Err(message) => self.dispatch(Action::Failed(message)),
+        }
+    }
+
     /// Goes on with what `session` holds, once the model that found it is loaded.
-    pub(super) fn resume(&mut self, session: Box<SessionFile>) {
+    pub(super) fn resume(&mut self, session: Box<SessionFile>, opening: SessionOpening) {
         let Some(contents) = self.contents() else { return };
         if contents.slices() == 0 {
             return self.dispatch(Action::Refused(text!("session.file.alone").to_string()));
         }
         match &self.models {
             None => {
-                let middle = contents.middle();
-                self.saved = Some(session);
-                if let Some(middle) = middle {
+                self.saved = Some(Waiting { session, opening });
+                if let Some(middle) = contents.middle()
+                    && opening == SessionOpening::WithImages
+                {
                     self.show(middle, None);
                 }
             }
             Some(models) if weights(models) != weights(&session.model) => {
                 let (own, other) = (names(models), names(&session.model));
                 let message = text!("session.file.other_model", own = own, other = other);
-                self.dispatch(Action::Refused(message.to_string()));
-                self.begin();
+                self.refuse_session(message.to_string(), opening);
             }
-            Some(_) => self.restore(*session),
+            Some(_) => self.restore(*session, opening),
         }
     }
 
     /// The same once a model is loaded.
     pub(super) fn resume_waiting(&mut self) {
-        if let Some(session) = self.saved.take() {
-            self.resume(session);
+        if let Some(Waiting { session, opening }) = self.saved.take() {
+            self.resume(session, opening);
         }
     }
 
-    fn restore(&mut self, session: SessionFile) {
+    fn refuse_session(&mut self, message: String, opening: SessionOpening) {
+        match opening {
+            SessionOpening::WithImages => {
+                self.dispatch(Action::Refused(message));
+                self.begin();
+            }
+            SessionOpening::OverImages => self.dispatch(Action::Failed(message)),
+        }
+    }
+
+    fn restore(&mut self, session: SessionFile, opening: SessionOpening) {
         let keys = self.contents().map(|contents| contents.keys()).unwrap_or_default();
         let number = |slice: &SavedSlice| keys.iter().position(|key| *key == slice.key);
         let shown = session.shown.and_then(|place| number(session.slices.get(place)?));
@@ -72,8 +139,7 @@ impl Scheduler {
         });
         let slices: Vec<(usize, SavedSlice)> = known.collect();
         let Some(first) = slices.first().map(|(number, _)| *number) else {
-            self.dispatch(Action::Refused(text!("session.file.other_images").to_string()));
-            return self.begin();
+            return self.refuse_session(text!("session.file.other_images").to_string(), opening);
         };
         let missing = of_session - slices.len();
         self.dispatch(Action::Restored { slices, threshold });

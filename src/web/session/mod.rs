@@ -47,6 +47,8 @@ struct Inner {
     /// Commands that wait for those before them, and whether these are being carried out.
     waiting: RefCell<Vec<Command>>,
     is_executing: Cell<bool>,
+    /// How often files were opened.
+    opens: Cell<u32>,
 }
 
 /// What the browser runs for the page.
@@ -58,8 +60,8 @@ struct Running {
     timers: Vec<(Timer, Watchdog)>,
     /// The files that are open, with the number of their batch.
     files: (u32, Vec<File>),
-    /// Their names or paths.
-    names: Vec<String>,
+    /// The session file that was chosen last.
+    session_file: Option<File>,
     /// The model of the user's that was chosen last.
     own_model: Option<File>,
 }
@@ -85,7 +87,8 @@ impl Session {
         let scheduler = RefCell::new(Scheduler::new(pool, options.model.clone()));
         let (running, waiting) = (RefCell::default(), RefCell::default());
         let is_executing = Cell::new(false);
-        let inner = Inner { options, dispatch, scheduler, running, waiting, is_executing };
+        let opens = Cell::new(0);
+        let inner = Inner { options, dispatch, scheduler, running, waiting, is_executing, opens };
         let session = Self { inner: Rc::new(inner) };
         session.update(|_| ());
         session.choose_device(session.inner.options.device);
@@ -118,10 +121,10 @@ impl Session {
         });
     }
 
-    /// Computes with another model of the site.
-    pub fn choose_model(&self, state: &State, model: String) {
+    /// Computes with another model of the site; `None` for its default.
+    pub fn choose_model(&self, state: &State, model: Option<String>) {
         let slice = (state.contents.slices() > 0).then_some(state.shown);
-        let model = ModelSource::Site(Some(model));
+        let model = ModelSource::Site(model);
         self.update(|scheduler| scheduler.choose_model(model, slice));
     }
 
@@ -142,22 +145,35 @@ impl Session {
     }
 
     /// Opens files instead of those that are open; a session file alone belongs to those.
-    pub fn open(&self, mut files: Vec<(String, File)>) {
-        if let [(name, _)] = files.as_slice()
-            && name.ends_with(session_file::ENDING)
-        {
-            let running = self.inner.running.borrow();
-            let open = running.names.iter().zip(&running.files.1);
-            let images = open.filter(|(name, _)| !name.ends_with(session_file::ENDING));
-            files.extend(images.map(|(name, file)| (name.clone(), file.clone())));
+    pub fn open(&self, files: Vec<(String, File)>) {
+        self.inner.opens.set(self.inner.opens.get() + 1);
+        let own = self.inner.opens.get();
+        let has_images = self.inner.scheduler.borrow().has_images();
+        let [(name, file)] = files.as_slice() else { return self.open_images(files) };
+        if !has_images {
+            return self.open_images(files);
         }
+        let (session, name, file) = (self.clone(), name.clone(), file.clone());
+        spawn_local(async move {
+            let head = browser::head(&file, session_file::HEAD).await;
+            // Others may have been opened meanwhile.
+            if session.inner.opens.get() != own {
+                return;
+            }
+            if !session_file::is_session_file(&head) {
+                return session.open_images(files);
+            }
+            session.inner.running.borrow_mut().session_file = Some(file);
+            session.update(|scheduler| scheduler.open_session(name));
+        });
+    }
+
+    fn open_images(&self, files: Vec<(String, File)>) {
         let (names, files): (Vec<String>, Vec<File>) = files.into_iter().unzip();
-        let names_of_files = names.clone();
         let sizes = files.iter().map(|file| file.size()).collect();
         self.update(|scheduler| {
             let number = scheduler.open(names, sizes);
-            let mut running = self.inner.running.borrow_mut();
-            (running.files, running.names) = ((number, files), names_of_files);
+            self.inner.running.borrow_mut().files = (number, files);
         });
     }
 
@@ -296,6 +312,14 @@ impl Session {
                 let (own, files) = &running.files;
                 if let Some(program) = running.reader.as_ref().filter(|_| *own == batch) {
                     program.send(&*request, Transfer::Files(files));
+                }
+            }
+            Command::SendSession { request } => {
+                let running = self.inner.running.borrow();
+                if let Some((program, file)) =
+                    running.reader.as_ref().zip(running.session_file.clone())
+                {
+                    program.send(&*request, Transfer::Files(&[file]));
                 }
             }
             Command::AskReader(request) => {

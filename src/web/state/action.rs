@@ -169,6 +169,14 @@ impl State {
         }
     }
 
+    /// Whether a reader corrected what a network found on a slice: that stays, whatever is predicted after it. What was
+    /// refused has nothing that a prediction could take away.
+    fn is_corrected(&self, slice: usize) -> bool {
+        let was_analysed = |report: &Rc<SliceReport>| report.refusal_reason.is_none();
+        self.edits.of(slice).is_some_and(|made| !made.is_empty())
+            && self.reports.get(&slice).is_some_and(was_analysed)
+    }
+
     /// Corrections belong to what one model found on one set of files.
     fn end_editing(&mut self) {
         (self.edits, self.editing, self.correction_error) = Default::default();
@@ -265,12 +273,7 @@ impl State {
                 state.paused = true;
             }
             Action::Settled => state.settle(),
-            // What a reader corrected stays what was corrected.
-            Action::Done { slice, .. }
-                if state.edits.of(slice).is_some() && state.reports.contains_key(&slice) =>
-            {
-                state.phase = Phase::Idle;
-            }
+            Action::Done { slice, .. } if state.is_corrected(slice) => state.phase = Phase::Idle,
             Action::Done { slice, report, scores } => {
                 Rc::make_mut(&mut state.reports).insert(slice, report);
                 Rc::make_mut(&mut state.scores).insert(slice, scores);
@@ -281,9 +284,7 @@ impl State {
                 let reports = Rc::make_mut(&mut state.reports);
                 for (slice, SavedSlice { report, corrections, .. }) in slices {
                     reports.insert(slice, Rc::new(report));
-                    if !corrections.is_empty() {
-                        edits.restore(slice, corrections);
-                    }
+                    edits.restore(slice, corrections);
                 }
                 state.threshold = threshold;
             }

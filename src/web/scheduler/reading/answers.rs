@@ -6,6 +6,7 @@ use super::{Batch, MOST_FAILURES};
 use crate::export::session_file::SessionFile;
 use crate::web::messages::reader::{Event, OpenedStudy, split_values};
 use crate::web::options::Reader;
+use crate::web::scheduler::saved_session::SessionOpening;
 use crate::web::scheduler::{Command, Scheduler, Timer};
 use crate::web::state::{Action, NotListed, RenderedSlice};
 use crate::web::texts::text;
@@ -31,6 +32,7 @@ impl Scheduler {
         if self.is_stale() {
             // Slices are known by number: with other files behind the numbers, none may be shown or saved.
             self.forget_queue();
+            self.reading.session = None;
             let message = match self.broken_files() {
                 Some(files) => text!("session.no_longer_opened", files = files).to_string(),
                 None => text!("session.changed").to_string(),
@@ -46,11 +48,12 @@ impl Scheduler {
             if !self.is_unreadable(slice) && slice < contents.slices() {
                 self.show(slice, window);
             }
+            self.ask_for_session();
             return self.schedule();
         }
         self.dispatch(Action::Opened(contents));
         match session {
-            Some(session) => self.resume(session),
+            Some(session) => self.resume(session, SessionOpening::WithImages),
             None => self.begin(),
         }
     }
@@ -119,6 +122,8 @@ impl Scheduler {
                 self.reading.opening = None;
                 self.opened(batch, contents, session);
             }
+            Event::SessionOpened { batch, session } => self.session_opened(batch, Ok(session)),
+            Event::SessionRefused { batch, message } => self.session_opened(batch, Err(message)),
             Event::Shown { batch, slice, chosen, shown } => {
                 if let Some(source) = self.name_if_open(batch, slice) {
                     let (pixels, values) = split_values(bytes, shown.width * shown.height);
@@ -206,6 +211,9 @@ impl Scheduler {
             self.not_written(reason);
         }
         self.blame(reason, was_exporting);
+        if let Some(name) = self.reading.session.take() {
+            self.dispatch(Action::Failed(format!("{name}: {reason}")));
+        }
         let unreadable = || text!("session.unreadable", reason = reason).to_string();
         self.take_back_unprepared(|scheduler, slice| {
             let name = scheduler.slice_name(slice);

@@ -69,6 +69,8 @@ pub(super) struct Reading {
     shown: (usize, Option<Window>),
     images: ImageCache,
     awaited: Awaited,
+    /// Name of the session file that it is to read.
+    pub(super) session: Option<String>,
     /// Files that it is asked to write.
     exporting: u32,
     /// Whether what it owes is not wanted any more, so that it has little time left for it.
@@ -132,7 +134,7 @@ impl Scheduler {
     }
 
     /// Treats the reader as crashed if it does not answer within the time that its task may take.
-    fn wait_for_reader(&mut self) {
+    pub(super) fn wait_for_reader(&mut self) {
         let reading = &self.reading;
         let size = |batch: &Batch| batch.sizes.get(reading.opening?).copied();
         let size = reading.batch.as_ref().and_then(size).unwrap_or_default();
@@ -154,6 +156,7 @@ impl Scheduler {
         is_opening
             || reading.awaited != Awaited::Nothing
             || reading.exporting > 0
+            || (reading.session.is_some() && reading.is_opened)
             || !self.preparing.is_empty()
     }
 
@@ -195,6 +198,7 @@ impl Scheduler {
         }
         let reading = &mut self.reading;
         reading.is_opened = false;
+        reading.session = None;
         reading.shown = (0, None);
         reading.images.clear();
         reading.awaited = Awaited::Nothing;

@@ -121,7 +121,9 @@ impl Page {
                     self.asked.clear();
                 }
                 Command::StopReader => self.asked.clear(),
-                Command::SendFiles { request, .. } | Command::AskReader(request) => {
+                Command::SendFiles { request, .. }
+                | Command::SendSession { request }
+                | Command::AskReader(request) => {
                     self.asked.push(*request);
                 }
                 Command::SetTimer(timer, milliseconds) => {

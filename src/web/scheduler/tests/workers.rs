@@ -282,4 +282,5 @@ fn a_model_of_the_users_computes_on_the_cpu_and_is_loaded_by_every_worker() {
     page.settle();
     assert_eq!(page.loaded.last(), Some(&of_site("model")));
     assert_eq!(page.ready, ["model"]);
+    assert_eq!(page.started.last(), Some(&Device::Gpu), "as was chosen");
 }
