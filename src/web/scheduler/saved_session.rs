@@ -3,6 +3,7 @@
 use crate::export::session_file::{SavedSlice, SessionFile};
 use crate::report::{ModelInfo, ModelsInfo};
 use crate::web::messages::reader::Request;
+use crate::web::options::LOWEST_SCORE;
 use crate::web::scheduler::{Command, Scheduler};
 use crate::web::state::Action;
 use crate::web::texts::text;
@@ -130,7 +131,8 @@ impl Scheduler {
         let keys = self.contents().map(|contents| contents.keys()).unwrap_or_default();
         let number = |slice: &SavedSlice| keys.iter().position(|key| *key == slice.key);
         let shown = session.shown.and_then(|place| number(session.slices.get(place)?));
-        let (of_session, threshold) = (session.slices.len(), session.threshold);
+        let (of_session, threshold) =
+            (session.slices.len(), session.threshold.clamp(LOWEST_SCORE, 1.0));
         let known = session.slices.into_iter().filter_map(|mut slice| {
             let number = number(&slice)?;
             // The file may go by another name by now.
