@@ -220,7 +220,7 @@ impl Objective for Stage<'_> {
     fn plan(&self) -> Plan {
         let ClassifierConfig { learning_rate, weight_decay, epochs, .. } = *self.config;
         let optimizer = AdamConfig::with_decay(weight_decay);
-        Plan { steps: self.batches() * epochs, learning_rate, optimizer, average: 0.0 }
+        Plan { steps: self.batches() * epochs, learning_rate, optimizer, ema_decay: 0.0 }
     }
 
     fn base(&self) -> Option<&str> {
