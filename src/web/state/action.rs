@@ -346,8 +346,6 @@ impl State {
 
 #[cfg(test)]
 mod tests {
-    use std::rc::Rc;
-
     use crate::image::Window;
     use crate::report::ModelsInfo;
     use crate::web::state::tests::page;
