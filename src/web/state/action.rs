@@ -172,7 +172,7 @@ impl State {
     /// Whether a reader corrected what a network found on a slice: that stays, whatever is predicted after it. What was
     /// refused has nothing that a prediction could take away.
     fn is_corrected(&self, slice: usize) -> bool {
-        let was_analysed = |report: &Rc<SliceReport>| report.refusal_reason.is_none();
+        let was_analysed = |report: &Rc<SliceReport>| report.segmented || report.refusal.is_none();
         self.edits.of(slice).is_some_and(|made| !made.is_empty())
             && self.reports.get(&slice).is_some_and(was_analysed)
     }

@@ -175,7 +175,7 @@ fn a_session_over_open_images_goes_on_and_one_that_is_refused_changes_nothing() 
     page.act(|scheduler, _| scheduler.open_session("a session".into()));
     answer_session(&mut page, others);
     assert!(page.state.error.as_ref().is_some_and(|error| error.contains("other images")));
-    assert_eq!((done(&page), page.state.shown), (vec![0, 2], 0));
+    assert_eq!((done(&page), page.state.shown), (vec![0, 2], 2));
 
     page.act(|scheduler, _| scheduler.open_session("a session".into()));
     answer_session(&mut page, saved());
