@@ -59,37 +59,26 @@ pub fn Corrections(props: &Props) -> Html {
     let measurements = measurements.unwrap_or_default();
     let section = use_node_ref();
     let edits_before = use_mut_ref(|| state.edits.clone());
-    let had_focus = use_mut_ref(|| false);
+    let was_pressed = use_mut_ref(|| false);
     {
-        let (section, had_focus) = (section.clone(), had_focus.clone());
+        let (section, was_pressed) = (section.clone(), was_pressed.clone());
         use_effect_with(state.edits.clone(), move |edits| {
             let before = edits_before.replace(edits.clone());
             if let Some(section) = section.cast::<Element>()
                 && before != *edits
-                && *had_focus.borrow()
+                && was_pressed.replace(false)
             {
                 browser::keep_focus(&section);
             }
         });
     }
-    // What is removed or disabled while it has the focus did not give it away.
-    let focus = |comes: bool| {
-        let had_focus = had_focus.clone();
-        Callback::from(move |event: FocusEvent| {
-            let target = event.target_dyn_into::<Element>();
-            let gave = |element: Element| {
-                element.is_connected() && !element.matches(":disabled").unwrap_or_default()
-            };
-            if comes || target.is_some_and(gave) {
-                had_focus.replace(comes);
-            }
-        })
-    };
+    let on_press = Callback::from(move |_: MouseEvent| {
+        was_pressed.replace(true);
+    });
     html! {
         <section
             ref={section}
-            onfocusin={focus(true)}
-            onfocusout={focus(false)}
+            onclick={on_press}
             class="corrections" aria-label={text!("correct.title")}>
             <div class="tools">
                 <button

@@ -66,6 +66,8 @@ pub enum Request {
     },
     /// Write a session file.
     SaveSession {
+        /// Number of the batch.
+        batch: u32,
         /// What it holds.
         session: Box<SessionFile>,
         /// Name to be called after.

@@ -20,6 +20,11 @@ pub trait Kind: Formats + 'static {
         identity: Identity,
     ) -> Result<Vec<u8>, ExportError>;
 
+    /// A session file; `None` if it is left to the reader of every format, for most visits save none.
+    fn session_file(_session: &SessionFile) -> Option<std::io::Result<Vec<u8>>> {
+        None
+    }
+
     /// The session in a file that begins with `head`, if it is a session file.
     fn session(
         _head: &[u8],
@@ -41,6 +46,10 @@ impl Kind for AllFormats {
             with_sources.push((*slice, place.dicom_source()?));
         }
         dicom::write(format, &with_sources, models, identity)
+    }
+
+    fn session_file(session: &SessionFile) -> Option<std::io::Result<Vec<u8>>> {
+        Some(session.to_bytes())
     }
 
     fn session(

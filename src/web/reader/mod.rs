@@ -181,13 +181,14 @@ impl<K: Kind> Reader<K> {
                 };
                 post(&answer, Transfer::Nothing);
             }
-            Request::SaveSession { session, name } => match session.to_bytes() {
-                Ok(bytes) => {
+            Request::SaveSession { batch, session, name } => match K::session_file(&session) {
+                None => post(&Event::NeedsAllFormats { batch }, Transfer::Nothing),
+                Some(Ok(bytes)) => {
                     let name = session_file::file_name(&name);
                     let media_type = session_file::MEDIA_TYPE.into();
                     post(&Event::Exported { name, media_type }, Transfer::Bytes(&bytes));
                 }
-                Err(error) => {
+                Some(Err(error)) => {
                     let message = error.to_string();
                     post(&Event::NotExported { message }, Transfer::Nothing);
                 }

@@ -284,8 +284,7 @@ impl Scheduler {
         card: Option<String>,
         window: Option<Window>,
     ) {
-        let can_write = self.has_opened() || (self.is_stale() && self.has_reader());
-        let Some(batch) = self.batch_number().filter(|_| can_write) else {
+        let Some(batch) = self.batch_number().filter(|_| self.can_write()) else {
             self.start_reader_if_there_is_none();
             return self.dispatch(Action::Failed(text!("session.opening_again").to_string()));
         };
@@ -298,6 +297,11 @@ impl Scheduler {
         self.ask_reader(request);
     }
 
+    /// Whether the reader can be asked for a file.
+    fn can_write(&self) -> bool {
+        self.has_opened() || (self.is_stale() && self.has_reader())
+    }
+
     /// Predicts a slice although it is plainly no axial chest CT.
     pub fn force(&mut self, slice: usize) {
         self.forced.push(slice);
@@ -306,15 +310,6 @@ impl Scheduler {
         }
         // What waits continues after it.
         self.put_first(slice);
-    }
-
-    /// Asks for a session file, called after the slice or series `name`.
-    pub fn save_session(&mut self, session: SessionFile, name: String) {
-        if !self.has_reader() {
-            self.start_reader_if_there_is_none();
-            return self.dispatch(Action::Failed(text!("session.opening_again").to_string()));
-        }
-        self.ask_reader(reader::Request::SaveSession { session: Box::new(session), name });
     }
 
     fn dispatch(&mut self, action: Action) {

@@ -75,6 +75,23 @@ impl Scheduler {
         }
     }
 
+    /// Asks for a session file, called after the slice or series `name`.
+    pub fn save_session(&mut self, session: SessionFile, name: String) {
+        self.reading.saving = Some((Box::new(session), name));
+        if !self.can_write() {
+            self.start_reader_if_there_is_none();
+        }
+        self.ask_to_save();
+    }
+
+    /// Asks a reader that can write for the session file that is to be saved.
+    pub(super) fn ask_to_save(&mut self) {
+        let batch = self.batch_number().filter(|_| self.can_write());
+        if let Some((batch, (session, name))) = batch.zip(self.reading.saving.clone()) {
+            self.ask_reader(Request::SaveSession { batch, session, name });
+        }
+    }
+
     /// The reader has read it.
     pub(super) fn session_opened(&mut self, batch: u32, found: Result<Box<SessionFile>, String>) {
         if self.batch_number() != Some(batch) || self.reading.session.take().is_none() {

@@ -3,7 +3,7 @@
 use std::rc::Rc;
 
 use super::{Batch, MOST_FAILURES};
-use crate::export::session_file::SessionFile;
+use crate::export::session_file::{self, SessionFile};
 use crate::web::messages::reader::{Event, OpenedStudy, split_values};
 use crate::web::options::Reader;
 use crate::web::scheduler::saved_session::SessionOpening;
@@ -49,6 +49,7 @@ impl Scheduler {
                 self.show(slice, window);
             }
             self.ask_for_session();
+            self.ask_to_save();
             return self.schedule();
         }
         self.dispatch(Action::Opened(contents));
@@ -102,10 +103,17 @@ impl Scheduler {
                 self.reading.has_started = true;
                 self.reading.unstarted = 0;
                 self.send_files();
+                if self.is_stale() {
+                    self.ask_to_save();
+                }
             }
             Event::NeedsAllFormats { batch } => {
                 if self.batch_number() == Some(batch) {
                     self.reading.reader = Reader::AllFormats;
+                    if self.reading.saving.is_some() {
+                        // The next reader writes it.
+                        self.reading.exporting = self.reading.exporting.saturating_sub(1);
+                    }
                     self.start_reader();
                 }
             }
@@ -174,10 +182,14 @@ impl Scheduler {
                 }
             }
             Event::Exported { name, media_type } => {
+                if name.ends_with(session_file::ENDING) {
+                    self.reading.saving = None;
+                }
                 self.reading.exporting = self.reading.exporting.saturating_sub(1);
                 self.commands.push(Command::Save { name, media_type, bytes });
             }
             Event::NotExported { message } => {
+                self.reading.saving = None;
                 self.reading.exporting = self.reading.exporting.saturating_sub(1);
                 self.dispatch(Action::Failed(message));
             }
@@ -208,6 +220,7 @@ impl Scheduler {
         }
         let was_exporting = std::mem::take(&mut self.reading.exporting) > 0;
         if was_exporting {
+            self.reading.saving = None;
             self.not_written(reason);
         }
         self.blame(reason, was_exporting);

@@ -5,6 +5,7 @@ mod answers;
 use std::collections::{BTreeMap, VecDeque};
 use std::rc::Rc;
 
+use crate::export::session_file::SessionFile;
 use crate::image::Window;
 use crate::image::decode::limits::MAX_FILE;
 use crate::web::image_cache::ImageCache;
@@ -71,6 +72,8 @@ pub(super) struct Reading {
     awaited: Awaited,
     /// Name of the session file that it is to read.
     pub(super) session: Option<String>,
+    /// The session file that it is to write, and what to call it after.
+    pub(super) saving: Option<(Box<SessionFile>, String)>,
     /// Files that it is asked to write.
     exporting: u32,
     /// Whether what it owes is not wanted any more, so that it has little time left for it.
@@ -199,6 +202,7 @@ impl Scheduler {
         let reading = &mut self.reading;
         reading.is_opened = false;
         reading.session = None;
+        reading.saving = None;
         reading.shown = (0, None);
         reading.images.clear();
         reading.awaited = Awaited::Nothing;

@@ -219,3 +219,30 @@ fn the_same_weights_under_another_name_are_the_same_model() {
     page.settle();
     assert_restored(&page);
 }
+
+#[test]
+fn a_reader_that_writes_no_sessions_gives_way_to_one_that_does() {
+    let session = saved();
+    let mut page = Page::new();
+    page.open(4);
+    page.settle();
+    page.act(|scheduler, _| scheduler.save_session(session.clone(), "series".into()));
+    let batch = page.batch();
+    page.read(Read::NeedsAllFormats { batch });
+    assert!(page.state.error.is_none(), "nothing was lost");
+    page.read(Read::Started);
+    page.asked.clear();
+    page.read(Read::Opened { batch, contents: series(4), session: None });
+    let asked = page.asked.iter().filter(|ask| matches!(ask, Ask::SaveSession { .. })).count();
+    assert_eq!(asked, 1);
+    page.read(Read::Exported { name: "series_session.zip".into(), media_type: String::new() });
+    assert_eq!((page.saved.len(), page.timeout(Timer::Reader)), (1, None));
+    // A reader that breaks at it is not asked again.
+    page.act(|scheduler, _| scheduler.save_session(session, "series".into()));
+    page.act(|scheduler, _| scheduler.timer(Timer::Reader));
+    page.read(Read::Started);
+    page.asked.clear();
+    page.read(Read::Opened { batch, contents: series(4), session: None });
+    assert!(!page.asked.iter().any(|ask| matches!(ask, Ask::SaveSession { .. })));
+    assert!(page.state.error.is_some());
+}
