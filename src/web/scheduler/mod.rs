@@ -17,7 +17,6 @@ use std::collections::{BTreeMap, VecDeque};
 
 use crate::export::Format;
 use crate::export::dicom::Identity;
-use crate::export::session_file::SessionFile;
 use crate::image::{CtSlice, Window};
 use crate::inference::Stage;
 use crate::report::{ModelsInfo, Report};

@@ -5,6 +5,7 @@ mod saved_sessions;
 mod workers;
 
 use super::*;
+use crate::export::session_file::SessionFile;
 use crate::image::Refusal;
 use crate::report::{FileError, SliceReport};
 use crate::web::messages::reader::{Event as Read, Request as Ask};
