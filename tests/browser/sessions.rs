@@ -67,7 +67,24 @@ pub async fn saved_and_resumed() {
     assert_eq!(report(&visitor).await.slices.len(), 2);
     visitor.leave().await;
 
+    of_a_picture(&site, folder.path()).await;
     unusable(&site, &session, folder.path()).await;
+}
+
+/// The reader of pictures leaves sessions to that of every format.
+async fn of_a_picture(site: &Site, folder: &std::path::Path) {
+    let visitor = ready_on_cpu(site).await;
+    visitor.press("COVID-19 phantom").await;
+    visitor.wait_for("Done:", SOON).await;
+    let before = timeless(report(&visitor).await);
+    visitor.press("Session (ZIP)").await;
+    let session = folder.join("picture_session.zip");
+    fs::write(&session, visitor.saved("_session.zip").await).expect("a file");
+    visitor.choose(&session).await;
+    visitor.wait_for("Done:", SOON).await;
+    assert_eq!(visitor.alert().await, None);
+    assert_eq!(timeless(report(&visitor).await), before);
+    visitor.leave().await;
 }
 
 /// Sessions that are cut off, changed, of other images, or without any.
