@@ -271,13 +271,13 @@ fn a_listed_model_with_another_hash_is_refused() {
     let folder = tempfile::tempdir().unwrap();
     let models = Path::new(env!("CARGO_MANIFEST_DIR")).join("models");
     fs::copy(models.join("manifest.json"), folder.path().join("manifest.json")).unwrap();
-    let mut weights = fs::read(models.join("resnet18t1.bpk")).unwrap();
+    let mut weights = fs::read(models.join("resnet18t2.bpk")).unwrap();
     let last = weights.len() - 1;
     weights[last] ^= 1;
-    fs::write(folder.path().join("resnet18t1.bpk"), weights).unwrap();
+    fs::write(folder.path().join("resnet18t2.bpk"), weights).unwrap();
     let models = folder.path().display().to_string();
     let message = fail(&["predict", &sample("control"), "--models", &models]);
-    assert!(message.contains("resnet18t1.bpk") && message.contains("SHA-256"), "{message}");
+    assert!(message.contains("resnet18t2.bpk") && message.contains("SHA-256"), "{message}");
     let message = fail(&["predict", &sample("control"), "--model", "resnet99"]);
     assert!(message.contains("resnet99") && message.contains("resnet18t1"), "{message}");
 }

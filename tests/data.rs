@@ -72,7 +72,7 @@ fn exported_weights_are_a_backbone_and_come_back_to_the_bit() {
     let options =
         ["--backbone", &safetensors, "--steps", "1", "--learning-rate", "0", "--seed", "9"];
     let shown = succeed(&train(&data, &second, &options));
-    assert!(shown.contains("75 parameters of the body"), "{shown}");
+    assert!(shown.contains("75 parameters; 0 blocks"), "{shown}");
     let begun = state(&format!("{second}/model.bpk"));
     for (name, parameter) in &begun.tensors {
         let same = exported.tensors.get(name) == Some(parameter);

@@ -131,12 +131,31 @@ pub fn load_backbone(
     Ok(Taken { parameters: from_file.len(), identity_blocks })
 }
 
+/// Writes the detector in `file`, which may have fewer residual blocks, over the detector in `state`: its backbone
+/// as [`load_backbone`] does, everything else as it is. What `state` then computes is what `file` computes.
+///
+/// # Errors
+/// If the backbone does not fit, or if a parameter outside it is missing or has another shape.
+pub fn load_detector(
+    state: &mut StateDict,
+    variant: Variant,
+    file: &StateDict,
+) -> Result<Taken, BackboneError> {
+    let mut taken = load_backbone(state, BODY, variant, file)?;
+    for (name, own) in state.tensors.iter_mut().filter(|(name, _)| !name.starts_with(BODY)) {
+        *own = file.parameter(name, &own.shape)?.clone();
+        taken.parameters += 1;
+    }
+    Ok(taken)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
     use crate::classes::LesionClasses;
+    use crate::network::batch_norm::Statistics;
     use crate::network::{Architecture, MaskRcnnConfig, Task};
-    use burn::tensor::Device;
+    use burn::tensor::{Device, Distribution, Tensor};
 
     fn fresh(variant: &str) -> (Variant, StateDict) {
         let variant: Variant = variant.parse().unwrap();
@@ -177,6 +196,30 @@ mod tests {
         let scale = &state.tensors["backbone.body.layer2.3.bn2.weight"];
         assert!(scale.values.iter().all(|value| *value == 0.0));
         assert_eq!(state.tensors["backbone.body.layer2.1.bn2.weight"].values[0], 1.0);
+    }
+
+    #[test]
+    fn a_deeper_detector_begins_as_the_shallower_one() {
+        let (shallow, deep) = (fresh("resnet18t2").1, "resnet34t2".parse().unwrap());
+        let mut state = fresh("resnet34t2").1;
+        let taken = load_detector(&mut state, deep, &shallow).unwrap();
+        assert_eq!((taken.parameters, taken.identity_blocks), (shallow.tensors.len(), 3));
+        let device = Device::flex();
+        let image = Tensor::<4>::random([1, 3, 64, 64], Distribution::Normal(0.0, 1.0), &device);
+        let features = |state: &StateDict| {
+            let architecture = Architecture::infer(state).unwrap();
+            let network = MaskRcnnConfig::new(architecture).init_with(state, &device).unwrap();
+            network.with_statistics(Statistics::Running).features(image.clone()).remove(0)
+        };
+        features(&state).into_data().assert_eq(&features(&shallow).into_data(), true);
+    }
+
+    #[test]
+    fn a_detector_of_another_stride_begins_none() {
+        let (shallow, deep) = (fresh("resnet18t1").1, "resnet34t2".parse().unwrap());
+        let mut state = fresh("resnet34t2").1;
+        let error = load_detector(&mut state, deep, &shallow).unwrap_err().to_string();
+        assert!(error.contains("fpn"), "{error}");
     }
 
     #[test]

@@ -10,7 +10,7 @@ use burn::tensor::Device;
 use crate::dataset::DatasetError;
 use crate::dataset::lesions::LesionDataset;
 use crate::inference::model::RESIZE;
-use crate::network::pretrained::{BODY, BackboneError, Taken, load_backbone};
+use crate::network::pretrained::{BODY, BackboneError, Taken, load_backbone, load_detector};
 use crate::network::{Architecture, MaskRcnn, MaskRcnnConfig, StateDict, Task, WeightsError};
 use crate::train::adam::Adam;
 use crate::train::config::SegmentationConfig;
@@ -44,6 +44,20 @@ pub fn state_with_backbone(
 ) -> Result<(StateDict, Taken), BackboneError> {
     let mut state = fresh_state(&architecture(config), config.seed);
     let taken = load_backbone(&mut state, BODY, config.variant, backbone)?;
+    Ok((state, taken))
+}
+
+/// The detector for `config` that computes what `shallower` does, whose backbone has fewer blocks.
+///
+/// # Errors
+/// If its parameters do not fit those of the variant.
+pub fn state_with_detector(
+    config: &SegmentationConfig,
+    shallower: &StateDict,
+) -> Result<(StateDict, Taken), BackboneError> {
+    let mut state = fresh_state(&architecture(config), config.seed);
+    let taken = load_detector(&mut state, config.variant, shallower)?;
+    state.metadata = shallower.metadata.clone();
     Ok((state, taken))
 }
 

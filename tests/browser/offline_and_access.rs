@@ -182,7 +182,7 @@ pub async fn package() {
     let site = Site::serve(BTreeMap::new());
     let visitor = Visitor::new(WebGpu::Off).await;
     visitor.open(&site.url("package/example.html")).await;
-    visitor.wait_for("Ready: resnet18t1", SOON).await;
+    visitor.wait_for("Ready: resnet18t2", SOON).await;
     visitor.press("Find lesions").await;
     let expected = native(&repository().join("www/samples/phantom-covid19.png"));
     visitor.wait_for(&format!("lesions: {}, ", expected.lesions.len()), SOON).await;

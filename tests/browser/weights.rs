@@ -48,20 +48,20 @@ pub async fn another_model() {
     let visitor = ready_on_cpu(&site).await;
     visitor.press("COVID-19 phantom").await;
     visitor.wait_for("Done:", SOON).await;
-    assert_eq!(visitor.chosen("Model").await, "resnet18t1");
-    visitor.select("Model", "resnet18t2").await;
-    visitor.wait_for(", model resnet18t2", SOON).await;
+    assert_eq!(visitor.chosen("Model").await, "resnet18t2");
+    visitor.select("Model", "resnet18t1").await;
+    visitor.wait_for(", model resnet18t1", SOON).await;
     visitor.wait_for("Done:", SOON).await;
     let sample = repository().join("www/samples/phantom-covid19.png");
-    let found = native_with(Some("resnet18t2"), &sample);
+    let found = native_with(Some("resnet18t1"), &sample);
     assert_ne!(found.lesions.len(), 0);
     assert_shows(&visitor, &found).await;
-    visitor.unfold("Model card: resnet18t2").await;
-    visitor.wait_for("Model card: resnet18t2", SOON).await;
+    visitor.unfold("Model card: resnet18t1").await;
+    visitor.wait_for("Model card: resnet18t1", SOON).await;
     visitor.press("Report (JSON)").await;
     let report: Report = serde_json::from_slice(&visitor.saved("report.json").await).expect("JSON");
     let model = report.model.segmentation.expect("a model");
-    assert_eq!(model.sha256, file_hash("resnet18t2"));
+    assert_eq!(model.sha256, file_hash("resnet18t1"));
     visitor.picture("another-model").await;
 
     visitor.select("Compute on", "graphics card (WebGPU)").await;
@@ -75,7 +75,7 @@ pub async fn another_model() {
 pub async fn an_own_model() {
     let folder = tempfile::tempdir().expect("a folder");
     let (own, damaged) = (folder.path().join("own.bpk"), folder.path().join("damaged.bpk"));
-    let weights = std::fs::read(repository().join("models/resnet18t2.bpk")).expect("weights");
+    let weights = std::fs::read(repository().join("models/resnet18t1.bpk")).expect("weights");
     std::fs::write(&own, &weights).expect("a file");
     std::fs::write(&damaged, &weights[..weights.len() / 2]).expect("a file");
     let site = Site::serve(BTreeMap::new());
@@ -87,21 +87,21 @@ pub async fn an_own_model() {
     visitor.wait_for(", model own.bpk", SOON).await;
     visitor.wait_for("Done:", SOON).await;
     let sample = repository().join("www/samples/phantom-covid19.png");
-    assert_shows(&visitor, &native_with(Some("resnet18t2"), &sample)).await;
+    assert_shows(&visitor, &native_with(Some("resnet18t1"), &sample)).await;
     assert_eq!(visitor.chosen("Model").await, "own.bpk");
     assert_eq!(site.requests(".bpk"), requests, "nothing is fetched");
     visitor.press("Report (JSON)").await;
     let report: Report = serde_json::from_slice(&visitor.saved("report.json").await).expect("JSON");
     let model = report.model.segmentation.expect("a model");
-    assert_eq!((model.name.as_str(), model.sha256), ("own.bpk", file_hash("resnet18t2")));
+    assert_eq!((model.name.as_str(), model.sha256), ("own.bpk", file_hash("resnet18t1")));
 
     visitor.unfold("Diagnostics").await;
     visitor.wait_for("model: a file of the user's", SOON).await;
 
     visitor.choose(&damaged).await;
     visitor.wait_for("damaged.bpk: ", SOON).await;
-    visitor.select("Model", "resnet18t1").await;
-    visitor.wait_for(", model resnet18t1", SOON).await;
+    visitor.select("Model", "resnet18t2").await;
+    visitor.wait_for(", model resnet18t2", SOON).await;
     visitor.wait_for("Done:", SOON).await;
     assert_shows(&visitor, &native(&sample)).await;
     visitor.leave().await;

@@ -91,7 +91,7 @@ fn a_models_folder_of_a_stranger_does_not_answer() {
     let output = command.args(["a.png"]).output().unwrap();
     // The program of this checkout lies below its models.
     code(&output, 0);
-    assert!(said(&output).contains("model resnet18t1 (SHA-256 "), "{}", said(&output));
+    assert!(said(&output).contains("model resnet18t2 (SHA-256 "), "{}", said(&output));
     let output = run(folder.path(), &["a.png", "--models", "models"]);
     code(&output, 1);
 }

@@ -1,6 +1,6 @@
 //! `groundglass train segmentation`.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use anyhow::{Context, Result, ensure};
@@ -16,11 +16,12 @@ use crate::dataset::source::DataSource;
 use crate::evaluate::segmentation;
 use crate::image::preprocess::Resize;
 use crate::inference::{CpuBackend, LoadedModel, ModelFile, Predictor, Settings};
+use crate::network::pretrained::Taken;
 use crate::network::{StateDict, Variant};
 use crate::train::config::{Freeze, Norm, Sampling, Schedule};
 use crate::train::folds::Origin;
 use crate::train::mask_rcnn_losses::LOSS_NAMES;
-use crate::train::segmentation::{state_with_backbone, train_segmentation};
+use crate::train::segmentation::{state_with_backbone, state_with_detector, train_segmentation};
 use crate::train::{Augmentation, SegmentationConfig};
 
 /// Slices of a patient that validation looks at.
@@ -56,7 +57,8 @@ pub struct TrainSegmentation {
     /// (.txt), of which the healthy slices are taken
     #[arg(long, required = true, num_args = 1..)]
     data: Vec<DataSource>,
-    /// Weights to start from (.bpk, .pth, .safetensors), with their anchors. Default: fresh ones
+    /// Weights to start from (.bpk, .pth, .safetensors), with their anchors. A detector on a ResNet18 may begin one on
+    /// a ResNet34 that is cut alike: name its --variant. Default: fresh ones
     #[arg(long, conflicts_with = "backbone")]
     from: Option<PathBuf>,
     /// A ResNet18 or 34 to begin the body with (.safetensors or .pth, as torchvision and timm name it); batch
@@ -252,30 +254,28 @@ impl TrainSegmentation {
             let (state, hash) = read_state(path)?;
             let (state, taken) = state_with_backbone(config, &state)
                 .with_context(|| format!("{}", path.display()))?;
-            println!(
-                "{}: {} parameters of the body; {} blocks that it does not have start as the identity",
-                path.display(),
-                taken.parameters,
-                taken.identity_blocks
-            );
-            ensure!(
-                taken.identity_blocks == 0
-                    || (config.norm != Norm::Frozen && config.freeze != Freeze::Layer1),
-                "{}: blocks that start as the identity must be able to learn; use --norm running and --freeze stem or none",
-                path.display()
-            );
+            announce(path, taken, config)?;
             config.backbone = Some(hash);
             return Ok(Some(state));
         }
         let Some(path) = &self.from else { return Ok(None) };
         let from = read_weights(path)?;
         let detector = from.detector().with_context(|| format!("{}", path.display()))?;
-        config.variant = detector.variant;
+        let chosen = self.variant.is_some() || self.config.is_some();
+        if !chosen {
+            config.variant = detector.variant;
+        }
         config.anchors = detector.anchors.clone();
         config.from = Some(from.info.sha256.clone());
         let (masks, wanted) = (detector.masks, config.classes.lesion_classes());
         ensure!(masks == wanted, "--from has other classes ({masks}) than --masks");
-        Ok(Some(from.state))
+        if config.variant == detector.variant {
+            return Ok(Some(from.state));
+        }
+        let (state, taken) = state_with_detector(config, &from.state)
+            .with_context(|| format!("{} cannot begin a {}", path.display(), config.variant))?;
+        announce(path, taken, config)?;
+        Ok(Some(state))
     }
 
     /// The preset, or what a run has `stored`, with the options that are given on top.
@@ -338,6 +338,26 @@ impl TrainSegmentation {
         ])?;
         Ok(config)
     }
+}
+
+/// Says what was taken from `path`.
+///
+/// # Errors
+/// If it lacks blocks that `config` would not let learn.
+fn announce(path: &Path, taken: Taken, config: &SegmentationConfig) -> Result<()> {
+    println!(
+        "{}: {} parameters; {} blocks that it does not have start as the identity",
+        path.display(),
+        taken.parameters,
+        taken.identity_blocks
+    );
+    ensure!(
+        taken.identity_blocks == 0
+            || (config.norm != Norm::Frozen && config.freeze != Freeze::Layer1),
+        "{}: blocks that start as the identity must be able to learn; use --norm running and --freeze stem or none",
+        path.display()
+    );
+    Ok(())
 }
 
 /// Average precision on held-out slices; the first value decides which weights are best.
