@@ -8,10 +8,12 @@ pub mod plane;
 pub mod plausibility;
 pub mod preprocess;
 pub mod refusal;
+pub mod sections;
 pub mod series;
 pub mod series_slice;
 pub mod slice;
 pub mod study;
+pub mod volume;
 pub mod warning;
 pub mod window;
 

@@ -49,6 +49,12 @@ impl Plane {
             .map(letters)
     }
 
+    /// What lies beyond the first and the last of slices that are sorted along the normal.
+    pub fn ends(&self) -> [String; 2] {
+        let normal = self.normal();
+        [normal.map(|part| -part), normal].map(letters)
+    }
+
     /// Whether two slices are parallel and turned alike.
     pub fn is_parallel_to(&self, other: &Self) -> bool {
         let alike = |a, b| dot(a, b) > 0.9999;

@@ -12,7 +12,8 @@ use crate::image::Window;
 use crate::web::browser;
 use crate::web::components::{
     About, Bench, Corrections, Exports, FileHeader, Footer, InputError, LesionList, Lungs,
-    Probabilities, Problems, Regions, SeriesFindings, SeriesPanel, SliceCanvas, SliceInput, Status,
+    Probabilities, Problems, Regions, Sections, SeriesFindings, SeriesPanel, SliceCanvas,
+    SliceInput, Status,
 };
 use crate::web::editing::Editing;
 use crate::web::edits::Edits;
@@ -167,7 +168,7 @@ fn App() -> Html {
                     <Bench state={state.clone()} session={(*session).clone()} />
                 }
                 </div>
-                { viewer(&state, on_display, on_window, on_step) }
+                { viewer(&state, &session, on_display, on_window, on_step) }
                 if state.contents.slices() > 1 {
                     <SeriesPanel state={state.clone()} session={(*session).clone()} />
                 }
@@ -233,6 +234,7 @@ fn use_undo_keys(state: &UseReducerHandle<State>, session: &Rc<Session>) {
 /// The shown slice.
 fn viewer(
     state: &UseReducerHandle<State>,
+    session: &Session,
     on_display: Callback<Display>,
     on_window: Callback<Option<Window>>,
     on_step: Callback<Step>,
@@ -246,6 +248,10 @@ fn viewer(
     let on_correct = {
         let dispatch = state.dispatcher();
         Callback::from(move |correction| dispatch.dispatch(Action::Correct(correction)))
+    };
+    let on_cross = {
+        let session = session.clone();
+        Callback::from(move |at| session.reslice(Some(at)))
     };
     html! {
         <SliceCanvas
@@ -261,7 +267,13 @@ fn viewer(
             window={state.window}
             {on_window}
             {on_step}
-        />
+            cross={state.reslice.as_ref().filter(|it| it.error.is_none()).map(|it| it.at)}
+            {on_cross}
+        >
+            if state.reslice.is_some() {
+                <Sections state={state.clone()} session={session.clone()} />
+            }
+        </SliceCanvas>
     }
 }
 

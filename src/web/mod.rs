@@ -18,6 +18,7 @@ pub mod read_out;
 pub mod refusals;
 pub mod scale_bar;
 pub mod scheduler;
+pub mod sections;
 pub mod sentences;
 pub mod state;
 pub mod texts;

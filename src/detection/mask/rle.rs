@@ -1,5 +1,7 @@
 //! COCO run-length encoding: column-major runs, packed into a printable string.
 
+use std::ops::Range;
+
 use serde::{Deserialize, Serialize};
 use thiserror::Error;
 
@@ -84,6 +86,49 @@ impl Rle {
     /// If the string is malformed or does not fit the size.
     pub fn decode(&self) -> Result<Mask, RleError> {
         let [height, width] = self.size;
+        let mut mask = Mask::empty(width, height);
+        for run in self.runs_inside()? {
+            for p in run {
+                mask.pixels[p % height * width + p / height] = true;
+            }
+        }
+        Ok(mask)
+    }
+
+    /// One row of the mask, without decoding the others.
+    ///
+    /// # Errors
+    /// If the string is malformed or does not fit the size.
+    pub fn row(&self, row: usize) -> Result<Vec<bool>, RleError> {
+        let [height, width] = self.size;
+        let mut pixels = vec![false; width];
+        for run in self.runs_inside()?.into_iter().filter(|_| row < height) {
+            let first = run.start.saturating_sub(row).div_ceil(height);
+            let end = run.end.saturating_sub(row).div_ceil(height);
+            pixels[first..end.min(width)].fill(true);
+        }
+        Ok(pixels)
+    }
+
+    /// One column of the mask, without decoding the others.
+    ///
+    /// # Errors
+    /// If the string is malformed or does not fit the size.
+    pub fn column(&self, column: usize) -> Result<Vec<bool>, RleError> {
+        let [height, _] = self.size;
+        let mut pixels = vec![false; height];
+        let begin = column.saturating_mul(height);
+        for run in self.runs_inside()? {
+            let [first, end] =
+                [run.start, run.end].map(|place| place.saturating_sub(begin).min(height));
+            pixels[first..end].fill(true);
+        }
+        Ok(pixels)
+    }
+
+    /// Where the mask is, counted down its columns.
+    fn runs_inside(&self) -> Result<Vec<Range<usize>>, RleError> {
+        let [height, width] = self.size;
         let mut runs: Vec<i64> = Vec::new();
         let (mut value, mut shift) = (0i64, 0u32);
         for byte in self.counts.bytes() {
@@ -112,15 +157,13 @@ impl Rle {
             let pixels = height.saturating_mul(width);
             return Err(RleError::Length { runs: covered, pixels });
         }
-        let mut mask = Mask::empty(width, height);
         let mut position = 0;
-        for (i, run) in runs.iter().enumerate() {
-            for p in position..position + *run as usize {
-                mask.pixels[p % height * width + p / height] = i % 2 == 1;
-            }
-            position += *run as usize;
-        }
-        Ok(mask)
+        let ranges = runs.iter().map(|run| {
+            let range = position..position + *run as usize;
+            position = range.end;
+            range
+        });
+        Ok(ranges.skip(1).step_by(2).filter(|range| !range.is_empty()).collect())
     }
 }
 
@@ -160,12 +203,26 @@ mod tests {
         fn decoding_undoes_encoding(width in 1usize..40, height in 1usize..40, seed: u64) {
             let pixels = (0..width * height).map(|i| (seed.rotate_left(i as u32 * 7) ^ (i as u64 / 5)) & 3 == 0);
             let mask = Mask { width, height, pixels: pixels.collect() };
-            prop_assert_eq!(Rle::encode(&mask).decode(), Ok(mask));
+            let encoded = Rle::encode(&mask);
+            for row in 0..height {
+                let pixels = mask.pixels[row * width..][..width].to_vec();
+                prop_assert_eq!(encoded.row(row), Ok(pixels));
+            }
+            for column in 0..width {
+                let pixels = mask.pixels.iter().skip(column).step_by(width).copied().collect();
+                prop_assert_eq!(encoded.column(column), Ok(pixels));
+            }
+            prop_assert_eq!(encoded.row(height), Ok(vec![false; width]));
+            prop_assert_eq!(encoded.column(width), Ok(vec![false; height]));
+            prop_assert_eq!(encoded.decode(), Ok(mask));
         }
 
         #[test]
         fn no_string_makes_decoding_fail_hard(counts in ".{0,40}") {
-            let _ = Rle { size: [7, 9], counts }.decode();
+            let encoded = Rle { size: [7, 9], counts };
+            let is_sound = encoded.decode().is_ok();
+            prop_assert_eq!(encoded.row(3).is_ok(), is_sound);
+            prop_assert_eq!(encoded.column(3).is_ok(), is_sound);
         }
     }
 }

@@ -58,6 +58,13 @@ pub fn SeriesPanel(props: &Props) -> Html {
         let session = props.session.clone();
         Callback::from(move |_: MouseEvent| session.run(open.clone()))
     };
+    let is_resliced = state.reslice.is_some();
+    let on_reslice = {
+        let (session, state) = (props.session.clone(), state.clone());
+        Callback::from(move |_: MouseEvent| {
+            session.reslice((!is_resliced).then(|| state.middle_of_findings()));
+        })
+    };
     let position = state.shown - first + 1;
     html! {
         <section class="series" aria-label={text!("series.label")}>
@@ -98,6 +105,9 @@ pub fn SeriesPanel(props: &Props) -> Html {
                         }
                     </button>
                 }
+                <button type="button" aria-pressed={is_resliced.to_string()} onclick={on_reslice}>
+                    {text!("sections.show")}
+                </button>
                 <span>{text!("series.done", done = count - left, count = count)}</span>
             </div>
         </section>

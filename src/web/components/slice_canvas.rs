@@ -50,7 +50,16 @@ pub struct Props {
     pub on_editing: Callback<Editing>,
     /// Called with what was drawn or measured.
     pub on_correct: Callback<Correction>,
+    /// Column and row where planes across the series lie, if they are shown.
+    pub cross: Option<(usize, usize)>,
+    /// Called to move them.
+    pub on_cross: Callback<(usize, usize)>,
+    /// What lies beside it.
+    pub children: Html,
 }
+
+/// Pixels of the window by which a pointer may move and still only points.
+const POINTS: f64 = 4.0;
 
 fn summary(props: &Props) -> AttrValue {
     let source = &props.picture.source;
@@ -231,7 +240,10 @@ pub fn SliceCanvas(props: &Props) -> Html {
             move || drop(listener)
         });
     }
+    let pressed = use_mut_ref(|| None::<(f64, f64)>);
     let on_pointer = {
+        let (pressed, on_cross) = (pressed.clone(), props.on_cross.clone());
+        let has_cross = props.cross.is_some() && editing.is_none();
         let (pointer_tracker, apply, canvas) =
             (pointer_tracker.clone(), apply.clone(), canvas.clone());
         let has_window = props.picture.shown.window.is_some();
@@ -246,6 +258,14 @@ pub fn SliceCanvas(props: &Props) -> Html {
             if pointer.action == PointerAction::Down {
                 // Without capture the drag only ends at the edge.
                 element.set_pointer_capture(pointer.id).ok();
+                pressed.replace((pointer.buttons == 1).then_some(pointer.at));
+            }
+            if let (PointerAction::Up, Some(from)) = (pointer.action, *pressed.borrow())
+                && has_cross
+                && (pointer.at.0 - from.0).hypot(pointer.at.1 - from.1) < POINTS
+            {
+                let (column, row) = brush::place(display.view, bounds.share(pointer.at), size);
+                on_cross.emit((column.max(0.0) as usize, row.max(0.0) as usize));
             }
             let gesture =
                 pointer_tracker.borrow_mut().follow(&pointer, &bounds, has_window, is_whole);
@@ -338,6 +358,7 @@ pub fn SliceCanvas(props: &Props) -> Html {
     };
     html! {
         <figure class="slice">
+            <div class="views">
             <div
                 class="viewer"
                 tabindex="0"
@@ -363,6 +384,9 @@ pub fn SliceCanvas(props: &Props) -> Html {
                 if let Some((editing, at)) = editing.zip(*point) {
                     { tool_outline(editing, *anchor, display.view, at, size) }
                 }
+                if let Some(at) = props.cross {
+                    { cross(at, display.view, size) }
+                }
                 if has_scores {
                     <canvas
                         ref={score_map}
@@ -371,6 +395,8 @@ pub fn SliceCanvas(props: &Props) -> Html {
                         aria-label={text!("slice.scores")}
                     />
                 }
+            </div>
+            { props.children.clone() }
             </div>
             <ViewTools
                 picture={props.picture.clone()}
@@ -383,6 +409,20 @@ pub fn SliceCanvas(props: &Props) -> Html {
                 on_gesture={Callback::from(move |gesture| apply(gesture))}
             />
         </figure>
+    }
+}
+
+/// Where the planes across the series cross the slice.
+fn cross(at: (usize, usize), view: View, (width, height): (usize, usize)) -> Html {
+    let middle = |place: usize, count: usize| place.min(count.saturating_sub(1)) as f64 + 0.5;
+    let (column, row) = (middle(at.0, width).to_string(), middle(at.1, height).to_string());
+    let (width, height) = (width as f64, height as f64);
+    let seen = [view.left * width, view.top * height, width / view.zoom, height / view.zoom];
+    html! {
+        <svg class="cross" viewBox={seen.map(|edge| edge.to_string()).join(" ")} aria-hidden="true">
+            <line x1={column.clone()} x2={column} y1="0" y2={height.to_string()} />
+            <line x1="0" x2={width.to_string()} y1={row.clone()} y2={row} />
+        </svg>
     }
 }
 

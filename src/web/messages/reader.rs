@@ -6,6 +6,7 @@ use crate::export::Format;
 use crate::export::dicom::Identity;
 use crate::export::session_file::{SessionFile, SliceKey};
 use crate::image::decode::HeaderElement;
+use crate::image::sections::Sections;
 use crate::image::slice::Values;
 use crate::image::{CtSlice, Plane, Warning, Window};
 use crate::report::{FileError, Report};
@@ -28,6 +29,17 @@ pub enum Request {
         batch: u32,
         /// Which, counted through all series.
         slice: usize,
+        /// Window for Hounsfield units; `None` for the one that the network sees.
+        window: Option<Window>,
+    },
+    /// Send the planes across the series of a slice.
+    Reslice {
+        /// Number of the batch.
+        batch: u32,
+        /// The slice, counted through all series.
+        slice: usize,
+        /// Column and row of its pixels where the planes lie.
+        at: (usize, usize),
         /// Window for Hounsfield units; `None` for the one that the network sees.
         window: Option<Window>,
     },
@@ -261,6 +273,23 @@ pub enum Event {
         batch: u32,
         /// Number of the slice, counted through all series.
         slice: usize,
+        /// The reason.
+        message: String,
+    },
+    /// Planes across a series; the buffer holds the grey values of the one through a row, and behind them those of the
+    /// one through a column.
+    Resliced {
+        /// Number of the batch.
+        batch: u32,
+        /// Number of the series' first slice, counted through all series.
+        first: usize,
+        /// Where they lie.
+        sections: Sections,
+    },
+    /// A series is not cut.
+    NotResliced {
+        /// Number of the batch.
+        batch: u32,
         /// The reason.
         message: String,
     },

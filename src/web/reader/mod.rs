@@ -15,7 +15,8 @@ use crate::export::Options;
 use crate::export::session_file::{self, SessionFile, SessionFileError};
 use crate::image::slice::RawSlice;
 use crate::image::study::Opening;
-use crate::image::{ImageError, SeriesSlice, Study, Window};
+use crate::image::volume::{Volume, VolumeError};
+use crate::image::{ImageError, Series, SeriesSlice, Study, Window};
 use crate::report::FileError;
 use crate::web::messages::reader::{
     Event, OpenedSeries, OpenedStudy, Request, ShownSlice, value_bytes,
@@ -52,6 +53,16 @@ impl<K: Kind> OpenBatch<K> {
         slices.nth(number).filter(|_| self.batch == batch)
     }
 
+    /// The series of a slice, and the number of its first slice.
+    fn series_of(&self, batch: u32, number: usize) -> Option<(usize, &Series<BrowserFile<K>>)> {
+        let mut first = 0;
+        self.study.series.iter().filter(|_| self.batch == batch).find_map(|series| {
+            let begin = first;
+            first += series.slices.len();
+            (number < first).then_some((begin, series))
+        })
+    }
+
     fn contents(&self) -> OpenedStudy {
         let series = self.study.series.iter().map(|series| OpenedSeries {
             name: series.name.clone(),
@@ -76,6 +87,15 @@ enum ListError {
     NoSlice,
     #[error("{name}: {error}")]
     File { name: String, error: ImageError },
+}
+
+/// Why a series is not cut.
+#[derive(Debug, Error)]
+enum ResliceError {
+    #[error("{NO_SLICE}")]
+    NoSlice,
+    #[error(transparent)]
+    Volume(#[from] VolumeError),
 }
 
 /// Said where a slice is asked for that is not there: every question has an answer.
@@ -109,11 +129,17 @@ struct Reader<K: Kind> {
     opened: RefCell<OpenBatch<K>>,
     /// The slice shown last, with the number of its batch and its own.
     last_shown: RefCell<Option<((u32, usize), RawSlice)>>,
+    /// The series cut last, with the number of its first slice.
+    volume: RefCell<Option<(usize, Volume)>>,
 }
 
 impl<K: Kind> Default for Reader<K> {
     fn default() -> Self {
-        Self { opened: RefCell::default(), last_shown: RefCell::default() }
+        Self {
+            opened: RefCell::default(),
+            last_shown: RefCell::default(),
+            volume: RefCell::default(),
+        }
     }
 }
 
@@ -148,6 +174,17 @@ impl<K: Kind> Reader<K> {
                 contents.refused.extend(refused_sessions);
                 post(&Event::Opened { batch, contents, session }, Transfer::Nothing);
                 *self.opened.borrow_mut() = opened;
+                *self.volume.borrow_mut() = None;
+            }
+            Request::Reslice { batch, slice, at, window } => {
+                if !K::TAKES_ALL {
+                    // Pictures have no place in a patient.
+                    return post(&Event::NeedsAllFormats { batch }, Transfer::Nothing);
+                }
+                if let Err(error) = self.reslice(batch, slice, at, window) {
+                    let message = error.to_string();
+                    post(&Event::NotResliced { batch, message }, Transfer::Nothing);
+                }
             }
             Request::Show { batch, slice, window } => self.show(batch, slice, window),
             Request::Prepare { batch, slice } => self.prepare(batch, slice),
@@ -278,6 +315,29 @@ impl<K: Kind> Reader<K> {
                 post(&Event::NotShown { batch, slice, message }, Transfer::Nothing);
             }
         }
+    }
+
+    /// Cuts the series of a slice, which is read as a whole unless it was the last one.
+    fn reslice(
+        &self,
+        batch: u32,
+        slice: usize,
+        at: (usize, usize),
+        window: Option<Window>,
+    ) -> Result<(), ResliceError> {
+        let opened = self.opened.borrow();
+        let (first, series) = opened.series_of(batch, slice).ok_or(ResliceError::NoSlice)?;
+        let mut kept = self.volume.borrow_mut();
+        let volume = match kept.take() {
+            Some((known, volume)) if known == first => volume,
+            // The one before has made room.
+            _ => Volume::read(series, || post(&Event::Busy, Transfer::Nothing))?,
+        };
+        let sections = volume.sections(at);
+        let bytes = sections.cuts().map(|cut| volume.picture(cut, window)).concat();
+        post(&Event::Resliced { batch, first, sections }, Transfer::Bytes(&bytes));
+        *kept = Some((first, volume));
+        Ok(())
     }
 
     /// Decodes a slice, unless it is the last one shown: windows change many times a second.

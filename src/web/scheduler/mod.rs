@@ -254,6 +254,7 @@ impl Scheduler {
     pub fn show(&mut self, slice: usize, window: Option<Window>) {
         self.dispatch(Action::Show { slice, window });
         self.ask_for_picture(slice, window);
+        self.ask_for_sections();
         self.list_elements_of_kept();
     }
 

@@ -226,6 +226,11 @@ impl Session {
         self.update(|scheduler| scheduler.show_header(is_open));
     }
 
+    /// Shows the planes through a column and a row of the shown series, or none.
+    pub fn reslice(&self, at: Option<(usize, usize)>) {
+        self.update(|scheduler| scheduler.reslice(at));
+    }
+
     /// Asks for a file with what a report says; see [`Scheduler::export`].
     pub fn export(
         &self,

@@ -10,7 +10,9 @@ use crate::report::corrections::Correction;
 use crate::web::editing::Editing;
 use crate::web::messages::reader::OpenedStudy;
 use crate::web::options::Device;
-use crate::web::state::{Display, ModelState, NotListed, Phase, RenderedSlice, State};
+use crate::web::state::{
+    Display, ModelState, NotListed, Phase, RenderedSections, RenderedSlice, Reslice, State,
+};
 use crate::web::texts::counted;
 use crate::web::view::View;
 
@@ -48,6 +50,12 @@ pub enum Action {
     },
     /// Its picture is there.
     Shown(RenderedSlice),
+    /// The planes through a column and a row of the shown series are looked at, or none.
+    Reslice(Option<(usize, usize)>),
+    /// They are there.
+    Resliced(RenderedSections),
+    /// There are none, for a reason.
+    NotResliced(String),
     /// Slices were chosen to be predicted.
     Queued,
     /// A slice is done.
@@ -229,7 +237,7 @@ impl State {
                 }
                 state.problems = Rc::default();
                 state.contents = Rc::default();
-                state.picture = None;
+                (state.picture, state.reslice) = (None, None);
                 state.reports = Rc::default();
                 state.scores = Rc::default();
                 state.end_editing();
@@ -266,6 +274,25 @@ impl State {
                 state.window = window;
             }
             Action::Shown(picture) => state.picture = Some(picture),
+            Action::Reslice(at) => {
+                let known = state.reslice.take();
+                state.reslice = at.map(|at| Reslice {
+                    at,
+                    rendered: known.and_then(|known| known.rendered),
+                    error: None,
+                });
+            }
+            Action::Resliced(rendered) => {
+                if let Some(reslice) = &mut state.reslice {
+                    reslice.rendered = Some(rendered);
+                    reslice.error = None;
+                }
+            }
+            Action::NotResliced(message) => {
+                if let Some(reslice) = &mut state.reslice {
+                    (reslice.rendered, reslice.error) = (None, Some(message));
+                }
+            }
             Action::Queued => (state.cancelled, state.paused) = (false, false),
             Action::Paused => {
                 // What runs on says so again.

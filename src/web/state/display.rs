@@ -2,6 +2,7 @@
 
 use std::rc::Rc;
 
+use crate::image::sections::Sections;
 use crate::web::messages::reader::ShownSlice;
 use crate::web::view::View;
 
@@ -18,6 +19,28 @@ pub struct RenderedSlice {
     pub values: Option<Rc<Vec<i16>>>,
     /// Size, windows, spacing.
     pub shown: ShownSlice,
+}
+
+/// Planes across a series, as the reader cut them.
+#[derive(Clone, Debug, PartialEq)]
+pub struct RenderedSections {
+    /// Number of the series' first slice, counted through all series.
+    pub first: usize,
+    /// Where they lie.
+    pub sections: Sections,
+    /// Grey values of each, in the order of [`Sections::cuts`], row-major.
+    pub pixels: [Rc<Vec<u8>>; 2],
+}
+
+/// Planes across the shown series that are looked at.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Reslice {
+    /// Column and row of the slices where they lie.
+    pub at: (usize, usize),
+    /// Those that came last, perhaps of another place.
+    pub rendered: Option<RenderedSections>,
+    /// Why there are none.
+    pub error: Option<String>,
 }
 
 /// How a slice is shown.

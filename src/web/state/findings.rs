@@ -2,6 +2,7 @@
 
 use std::rc::Rc;
 
+use crate::detection::BBox;
 use crate::export::session_file::{SavedSlice, SessionFile};
 use crate::report::corrections::{Corrected, SliceCorrections};
 use crate::report::{Lesion, ModelsInfo, Report, SeriesReport, SliceReport};
@@ -28,6 +29,17 @@ impl State {
         })
     }
 
+    /// Column and row in the middle of the largest lesion of the shown slice, or of the slice if there is none.
+    pub fn middle_of_findings(&self) -> (usize, usize) {
+        let lesions = self.shown_report.iter().flat_map(|report| &report.lesions);
+        if let Some(largest) = lesions.max_by_key(|lesion| lesion.area_px) {
+            let BBox { x1, y1, x2, y2 } = largest.bbox;
+            return (((x1 + x2) / 2.0).max(0.0) as usize, ((y1 + y2) / 2.0).max(0.0) as usize);
+        }
+        let size = self.picture.as_ref().map(|it| (it.shown.width / 2, it.shown.height / 2));
+        size.unwrap_or_default()
+    }
+
     /// The place of the lesion that is corrected among those of the shown slice.
     pub fn chosen_lesion(&self) -> Option<usize> {
         let chosen = self.editing?.lesion?;
@@ -39,12 +51,19 @@ impl State {
         self.shown_report.clone()
     }
 
+    /// What was found on the slices of the shown series that are done, over the threshold and as corrected, with their
+    /// numbers.
+    pub fn reports_of_series(&self) -> Vec<(usize, SliceReport)> {
+        let Some((series, first)) = self.contents.series_of(self.shown) else { return Vec::new() };
+        let reports = self.reports.range(first..first + series.slices.len());
+        reports.map(|(number, slice)| (*number, self.corrected(*number, slice).report)).collect()
+    }
+
     /// The sum of the shown series over the threshold, once all of its slices are done.
     pub fn series_report(&self) -> Option<SeriesReport> {
         let (series, first) = self.contents.series_of(self.shown)?;
-        let reports = self.reports.range(first..first + series.slices.len());
         let found: Vec<SliceReport> =
-            reports.map(|(number, slice)| self.corrected(*number, slice).report).collect();
+            self.reports_of_series().into_iter().map(|(_, report)| report).collect();
         let (name, warnings) = (series.name.clone(), series.warnings.clone());
         let is_done = found.len() == series.slices.len();
         is_done.then(|| SeriesReport::new(name, first, &found, series.distance_mm, warnings))

@@ -23,7 +23,7 @@ use crate::web::options::Device;
 use crate::web::texts;
 
 pub use self::action::Action;
-pub use self::display::{Display, RenderedSlice, Step};
+pub use self::display::{Display, RenderedSections, RenderedSlice, Reslice, Step};
 
 /// What the page is doing.
 #[derive(Clone, Debug, PartialEq)]
@@ -116,6 +116,8 @@ pub struct State {
     pub window: Option<Window>,
     /// Its picture, once decoded.
     pub picture: Option<RenderedSlice>,
+    /// The planes across its series; `None` if they are not looked at.
+    pub reslice: Option<Reslice>,
     /// What was found, by slice, at every score.
     pub reports: Rc<BTreeMap<usize, Rc<SliceReport>>>,
     /// What was found on the shown slice over the threshold, as corrected; kept: the page asks for it at every movement.

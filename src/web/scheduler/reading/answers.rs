@@ -152,6 +152,16 @@ impl Scheduler {
                     self.dispatch(Action::Failed(format!("{source}: {message}")));
                 }
             }
+            Event::Resliced { batch, first, sections } => {
+                if self.batch_number() == Some(batch) {
+                    self.resliced(first, sections, bytes);
+                }
+            }
+            Event::NotResliced { batch, message } => {
+                if self.batch_number() == Some(batch) {
+                    self.not_resliced(message);
+                }
+            }
             Event::Prepared { batch, slice, prepared } => {
                 if self.batch_number() == Some(batch) {
                     self.take_prepared(slice, prepared, bytes);
@@ -223,7 +233,8 @@ impl Scheduler {
             self.reading.saving = None;
             self.not_written(reason);
         }
-        self.blame(reason, was_exporting);
+        let was_reslicing = self.give_up_sections(reason);
+        self.blame(reason, was_exporting || was_reslicing);
         if let Some(name) = self.reading.session.take() {
             self.dispatch(Action::Failed(format!("{name}: {reason}")));
         }
@@ -252,12 +263,12 @@ impl Scheduler {
     }
 
     /// Remembers what a reader that broke was at: a slice, a file, or neither.
-    fn blame(&mut self, reason: &str, was_exporting: bool) {
+    fn blame(&mut self, reason: &str, was_elsewhere: bool) {
         let reading = &mut self.reading;
         if reading.is_opened {
-            // It answers in order, so it was at the first that has no answer, unless it wrote a file.
+            // It answers in order, so it was at the first that has no answer, unless it wrote a file or cut the series.
             let blamed = reading.asked.front().copied();
-            if let Some(slice) = blamed.filter(|_| !reading.is_cancelled && !was_exporting) {
+            if let Some(slice) = blamed.filter(|_| !reading.is_cancelled && !was_elsewhere) {
                 *reading.failures_of.entry(slice).or_default() += 1;
             }
         } else if let (Some(file), Some(batch)) = (reading.opening.take(), reading.batch.as_mut()) {

@@ -1,10 +1,12 @@
 //! What is asked of the reader: files, pictures, slices for the network, exports.
 
 mod answers;
+mod sections;
 
 use std::collections::{BTreeMap, VecDeque};
 use std::rc::Rc;
 
+use self::sections::Reslicing;
 use crate::export::session_file::SessionFile;
 use crate::image::Window;
 use crate::image::decode::limits::MAX_FILE;
@@ -70,6 +72,8 @@ pub(super) struct Reading {
     shown: (usize, Option<Window>),
     images: ImageCache,
     awaited: Awaited,
+    /// The planes across the series that are looked at.
+    reslicing: Reslicing,
     /// Name of the session file that it is to read.
     pub(super) session: Option<String>,
     /// The session file that it is to write, and what to call it after.
@@ -99,6 +103,7 @@ impl Scheduler {
         reading.is_opened = false;
         reading.opening = None;
         reading.awaited = Awaited::Nothing;
+        reading.reslicing.restart();
         reading.asked.clear();
         reading.is_cancelled = false;
         reading.is_there = true;
@@ -158,6 +163,7 @@ impl Scheduler {
             && !reading.is_opened;
         is_opening
             || reading.awaited != Awaited::Nothing
+            || reading.reslicing.awaited != Awaited::Nothing
             || reading.exporting > 0
             || (reading.session.is_some() && reading.is_opened)
             || !self.preparing.is_empty()
@@ -206,6 +212,7 @@ impl Scheduler {
         reading.shown = (0, None);
         reading.images.clear();
         reading.awaited = Awaited::Nothing;
+        reading.reslicing = Reslicing::default();
         reading.failures = 0;
         reading.failures_of.clear();
         reading.failures_at.clear();

@@ -2,6 +2,7 @@
 
 mod readers;
 mod saved_sessions;
+mod sections;
 mod workers;
 
 use super::*;
@@ -157,7 +158,12 @@ impl Page {
     }
 
     fn read(&mut self, event: Read) {
-        self.scheduler.reader_event(event, vec![7]);
+        self.read_with(event, vec![7]);
+    }
+
+    /// The reader says something, with bytes beside it.
+    fn read_with(&mut self, event: Read, bytes: Vec<u8>) {
+        self.scheduler.reader_event(event, bytes);
         self.carry_out();
     }
 
@@ -205,6 +211,11 @@ impl Page {
 
     /// The same, and a session file with it.
     fn open_with(&mut self, slices: usize, session: Option<SessionFile>) {
+        self.open_study(series(slices), session);
+    }
+
+    /// Opens what is in a file.
+    fn open_study(&mut self, contents: OpenedStudy, session: Option<SessionFile>) {
         self.act(|scheduler, _| {
             scheduler.open(vec!["a file".into()], vec![1000.0]);
         });
@@ -212,7 +223,7 @@ impl Page {
         self.asked.clear();
         self.read(Read::Opening { batch, file: 0 });
         let session = session.map(Box::new);
-        self.read(Read::Opened { batch, contents: series(slices), session });
+        self.read(Read::Opened { batch, contents, session });
     }
 
     /// The reader answers everything that it was asked for.
