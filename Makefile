@@ -83,7 +83,7 @@ deny:
 	  else echo "SKIPPED: the list of known weaknesses was not reached"; test -z "$$GITHUB_ACTIONS"; fi
 
 unit:
-	cargo test --locked --profile checks --features webgpu --lib --bins --test cli --test golden --test parity --test training --test data --test documents --test exports --test malformed_input --test outputs --test reference_files --test structure --test texts --test webgpu
+	cargo test --locked --profile checks --features webgpu --lib --bins --test cli --test golden --test parity --test planes --test training --test data --test documents --test exports --test malformed_input --test outputs --test reference_files --test structure --test texts --test webgpu
 	cargo test --locked --profile checks --features webgpu --doc
 
 # Needs dist/, Chromium and ChromeDriver; names what it skips. Screenshots go to artifacts/.

@@ -68,6 +68,8 @@ fn main() -> ExitCode {
         trial("an_own_picture_is_read_and_stays_here", an_own_picture),
         trial("a_dicom_slice_is_read_with_its_spacing", a_dicom_slice),
         trial("a_series_is_sorted_run_and_exported", studies::a_series),
+        trial("planes_across_a_series_lead_to_its_slices", studies::planes),
+        trial("a_series_with_gaps_has_no_planes_and_says_why", studies::no_planes),
         trial("a_zip_is_opened_and_a_change_of_threshold_acts_at_once", studies::a_zip),
         trial("findings_are_corrected_by_hand_and_files_say_so", corrections::by_hand),
         trial("corrections_of_a_series_are_undone_where_they_were_made", corrections::in_a_series),

@@ -7,7 +7,11 @@ use groundglass::image::Study;
 use groundglass::image::slice::Values;
 use groundglass::report::Report;
 
-use super::common::{self, dicom::write_series, files::zip_of};
+use super::common::{
+    self,
+    dicom::{write_phantom, write_series},
+    files::zip_of,
+};
 use super::site::Site;
 use super::visitor::Visitor;
 use super::{SOON, assert_shows, native, ready_on_cpu, with_opened};
@@ -106,6 +110,59 @@ pub async fn a_zip() {
     visitor.slide("Score threshold", "0.95").await;
     assert!(visitor.lesions().await.len() <= strict);
     visitor.picture("zip").await;
+    visitor.leave().await;
+}
+
+/// The planes across a series lie where one points, and lead to the slice that is pointed at.
+pub async fn planes() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let write = |index: u64| {
+        let path = folder.path().join(format!("slice{index}.dcm"));
+        write_phantom(&path, 21 + index, 25.0 * index as f64);
+        path
+    };
+    let files: Vec<PathBuf> = (0..5).map(write).collect();
+    let site = Site::serve(BTreeMap::new());
+    let visitor = with_opened(&site, &files).await;
+    visitor.wait_for("3 of 5", SOON).await;
+    visitor.press("Coronal and sagittal").await;
+    let drawn = ".plane canvas";
+    visitor.until("both planes", SOON, || async { visitor.count(drawn).await == 2 }).await;
+    let label = visitor.attribute(drawn, "aria-label").await;
+    assert_eq!(label, "Coronal; left edge R, right L, top H, bottom F");
+    // One pixel a column and a slice; what is shown is no emptiness.
+    assert_eq!(visitor.attribute(drawn, "height").await, "5");
+    visitor.until("a picture", SOON, || async { visitor.brightness(drawn).await > 20.0 }).await;
+    let before = visitor.brightness(drawn).await;
+    visitor.slide("Coronal", "40").await;
+    visitor
+        .until("another plane", SOON, || async {
+            (visitor.brightness(drawn).await - before).abs() > 1.0
+        })
+        .await;
+    assert_eq!(visitor.attribute(".plane input", "aria-valuetext").await, "row 40 of 512");
+    // The uppermost fifth of a plane is the slice nearest to the head, the last.
+    visitor.point_at(drawn, (0.25, 0.05)).await;
+    visitor.wait_for("5 of 5", SOON).await;
+    let column = visitor.attribute(".plane + .plane input", "value").await;
+    let column: i32 = column.parse().expect("a number");
+    assert!((column - 128).abs() <= 3, "{column}");
+    visitor.wait_for("Done:", SOON).await;
+    visitor.picture("planes").await;
+    visitor.press("Coronal and sagittal").await;
+    visitor.until("no planes", SOON, || async { visitor.count(drawn).await == 0 }).await;
+    visitor.leave().await;
+}
+
+/// Why a series has no planes is said.
+pub async fn no_planes() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let mut files = write_series(folder.path(), 4, 21);
+    files.remove(1);
+    let site = Site::serve(BTreeMap::new());
+    let visitor = with_opened(&site, &files).await;
+    visitor.press("Coronal and sagittal").await;
+    visitor.wait_for("No other planes:", SOON).await;
     visitor.leave().await;
 }
 

@@ -215,6 +215,34 @@ impl Visitor {
         sum.as_f64().map(|sum| sum as u64).expect("a number")
     }
 
+    /// How many elements there are.
+    pub async fn count(&self, css: &str) -> usize {
+        self.client.find_all(Locator::Css(css)).await.expect("elements").len()
+    }
+
+    /// Mean grey value of a canvas.
+    pub async fn brightness(&self, css: &str) -> f64 {
+        let script = "const canvas = document.querySelector(arguments[0]);
+            const { data } = canvas.getContext('2d').getImageData(0, 0, canvas.width, canvas.height);
+            let sum = 0;
+            for (let i = 0; i < data.length; i += 4) sum += data[i];
+            return sum / data.length * 4;";
+        let mean = self.client.execute(script, vec![json!(css)]).await.expect("the pixels");
+        mean.as_f64().expect("a number")
+    }
+
+    /// Presses the mouse on an element, at a place in shares of its width and height.
+    pub async fn point_at(&self, css: &str, (across, down): (f64, f64)) {
+        let script = "const element = document.querySelector(arguments[0]);
+            const { left, top, width, height } = element.getBoundingClientRect();
+            const at = { pointerId: 1, pointerType: 'mouse', buttons: 1, bubbles: true,
+                clientX: left + arguments[1] * width, clientY: top + arguments[2] * height };
+            element.dispatchEvent(new PointerEvent('pointerdown', at));
+            element.dispatchEvent(new PointerEvent('pointerup', { ...at, buttons: 0 }));";
+        let arguments = vec![json!(css), json!(across), json!(down)];
+        self.client.execute(script, arguments).await.expect("the element");
+    }
+
     /// The chosen option of the labelled list.
     pub async fn chosen(&self, label: &str) -> String {
         let script = "return [...document.querySelectorAll('label')]
