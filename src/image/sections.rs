@@ -65,19 +65,33 @@ impl Sections {
         width as f64 * spacing / (height as f64 * self.distance_mm)
     }
 
-    /// What the plane is nearest to.
+    /// What the plane is nearest to; the two are never called the same.
     pub fn anatomical(&self, cut: Cut) -> Anatomical {
+        let [row, column, _] = self.closest_axes();
         let across = match cut {
-            Cut::Row(_) => self.plane.along_column,
-            Cut::Column(_) => self.plane.along_row,
+            Cut::Row(_) => column,
+            Cut::Column(_) => row,
         };
-        [Anatomical::Sagittal, Anatomical::Coronal, Anatomical::Axial][longest(across)]
+        [Anatomical::Sagittal, Anatomical::Coronal, Anatomical::Axial][across]
+    }
+
+    /// The patient's axes that rows, columns and the normal are nearest to, each another.
+    fn closest_axes(&self) -> [usize; 3] {
+        const ORDERS: [[usize; 3]; 6] =
+            [[0, 1, 2], [0, 2, 1], [1, 0, 2], [1, 2, 0], [2, 0, 1], [2, 1, 0]];
+        let vectors = [self.plane.along_row, self.plane.along_column, self.plane.normal()];
+        let along = |order: &[usize; 3]| -> f64 {
+            vectors.iter().zip(order).map(|(vector, axis)| vector[*axis].abs()).sum()
+        };
+        let better =
+            |best: [usize; 3], order| if along(&order) > along(&best) { order } else { best };
+        ORDERS.into_iter().fold(ORDERS[0], better)
     }
 
     /// Whether the last slice is the uppermost of the picture: heads are shown above, as are fronts.
     pub fn is_last_on_top(&self) -> bool {
         let normal = self.plane.normal();
-        match longest(normal) {
+        match self.closest_axes()[2] {
             2 => normal[2] > 0.0,
             axis => normal[axis] < 0.0,
         }
@@ -105,11 +119,6 @@ impl Sections {
             Cut::Column(_) => [upper, lower, above, below],
         }
     }
-}
-
-/// The axis that a vector points along most.
-fn longest(vector: [f64; 3]) -> usize {
-    (1..3).fold(0, |best, axis| if vector[axis].abs() > vector[best].abs() { axis } else { best })
 }
 
 #[cfg(test)]
@@ -150,6 +159,17 @@ mod tests {
         let [coronal, _] = prone.cuts();
         assert_eq!(prone.edges(coronal), ["R", "L", "H", "F"]);
         assert_eq!(prone.flipped(0), 0);
+    }
+
+    #[test]
+    fn planes_of_slices_turned_by_half_a_right_angle_have_two_names() {
+        let part = std::f64::consts::FRAC_1_SQRT_2;
+        for turn in [1.0, 0.999, 1.001] {
+            let turned = sections([part * turn, part, 0.0], [-part, part * turn, 0.0]);
+            let [one, other] = turned.cuts().map(|cut| turned.anatomical(cut));
+            assert_ne!(one, other);
+            assert!(turned.is_last_on_top());
+        }
     }
 
     #[test]

@@ -56,6 +56,18 @@ pub enum Warning {
 }
 
 impl Warning {
+    /// Whether it says that the slices of a series are no volume.
+    pub fn is_of_distances(&self) -> bool {
+        matches!(
+            self,
+            Self::NotParallel
+                | Self::DifferentPixelSizes
+                | Self::Shifted
+                | Self::SamePlace(_)
+                | Self::UnevenDistances { .. }
+        )
+    }
+
     /// The sentences of `warnings`.
     pub fn sentences(warnings: &[Self]) -> Vec<String> {
         warnings.iter().map(Self::to_string).collect()

@@ -267,7 +267,7 @@ fn viewer(
             window={state.window}
             {on_window}
             {on_step}
-            cross={state.reslice.as_ref().filter(|it| it.error.is_none()).map(|it| it.at)}
+            cross={state.cross()}
             {on_cross}
         >
             if state.reslice.is_some() {

@@ -238,6 +238,48 @@ pub fn help() -> [(Text, Text); 17] {
     ]
 }
 
+/// Pixels of the window by which a pointer may move and still only points.
+const POINTS: f64 = 4.0;
+
+/// A pointer that is pressed and hardly moved, and no other with it.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Tap {
+    /// Pointers that are pressed.
+    pressed: Vec<i32>,
+    /// Where the only one began, as long as it may be a tap.
+    from: Option<(f64, f64)>,
+}
+
+impl Tap {
+    /// Follows a pointer; says whether a tap ended here.
+    pub fn follow(&mut self, pointer: &Pointer) -> bool {
+        let is_near =
+            |from: (f64, f64)| (pointer.at.0 - from.0).hypot(pointer.at.1 - from.1) < POINTS;
+        match pointer.action {
+            PointerAction::Down => {
+                self.pressed.retain(|id| *id != pointer.id);
+                self.pressed.push(pointer.id);
+                let is_alone = self.pressed.len() == 1 && pointer.buttons == 1 && !pointer.shift;
+                self.from = Some(pointer.at).filter(|_| is_alone);
+                false
+            }
+            PointerAction::Move => {
+                self.from = self.from.filter(|from| is_near(*from));
+                false
+            }
+            PointerAction::Up => {
+                self.pressed.retain(|id| *id != pointer.id);
+                self.from.take().is_some_and(is_near)
+            }
+            PointerAction::Cancel => {
+                self.pressed.retain(|id| *id != pointer.id);
+                self.from = None;
+                false
+            }
+        }
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -261,6 +303,28 @@ mod tests {
         assert_eq!(follow(PointerAction::Up, (170.0, 130.0)), None);
         assert_eq!(follow(PointerAction::Move, (180.0, 130.0)), None, "it is up");
         found
+    }
+
+    #[test]
+    fn a_tap_is_one_pointer_that_hardly_moves() {
+        let taps = |steps: &[(i32, PointerAction, (f64, f64))]| {
+            let mut tap = Tap::default();
+            let follow = |(id, action, at): &(i32, PointerAction, (f64, f64))| {
+                tap.follow(&pointer(*id, *action, *at, 1))
+            };
+            steps.iter().map(follow).filter(|is_tap| *is_tap).count()
+        };
+        use PointerAction::{Cancel, Down, Move, Up};
+        let (here, near, far) = ((50.0, 50.0), (52.0, 51.0), (90.0, 50.0));
+        assert_eq!(taps(&[(1, Down, here), (1, Move, near), (1, Up, near)]), 1);
+        assert_eq!(taps(&[(1, Down, here), (1, Up, here), (1, Down, far), (1, Up, far)]), 2);
+        assert_eq!(taps(&[(1, Down, here), (1, Move, far), (1, Move, here), (1, Up, here)]), 0);
+        assert_eq!(taps(&[(1, Down, here), (1, Up, far)]), 0);
+        assert_eq!(taps(&[(1, Down, here), (1, Cancel, here), (1, Up, here)]), 0);
+        let pinch =
+            [(1, Down, here), (2, Down, far), (2, Move, here), (2, Up, here), (1, Up, here)];
+        assert_eq!(taps(&pinch), 0);
+        assert_eq!(taps(&[(1, Up, here)]), 0);
     }
 
     #[test]

@@ -33,6 +33,7 @@ import numpy
 HERE = pathlib.Path(__file__).resolve().parent
 ROOT = HERE.parent.parent
 SLICE = ROOT / "www/samples/phantom-covid19.png"
+MODEL = "resnet18t1"
 STAGES = ["features", "boxes", "masks", "classification"]
 
 sys.path += [str(HERE), str(ROOT / "tests/peers")]
@@ -72,7 +73,7 @@ class Recorded:
 
 def export(program, folder):
     """The graphs, their inputs for the slice, and what ONNX Runtime finds with them."""
-    run(program, "export", ROOT / "models/resnet18t1.bpk", "--format", "onnx", "--out", folder)
+    run(program, "export", ROOT / f"models/{MODEL}.bpk", "--format", "onnx", "--out", folder)
     onnx_predict.onnxruntime.ORIGINAL = onnx_predict.onnxruntime.InferenceSession
     onnx_predict.onnxruntime.InferenceSession = Recorded
     about = json.loads((folder / "groundglass.json").read_text())
@@ -97,7 +98,7 @@ def export(program, folder):
 
 
 def same_lesions(program, theirs):
-    report = json.loads(run(program, "predict", SLICE, "--json", "-"))
+    report = json.loads(run(program, "predict", SLICE, "--model", MODEL, "--json", "-"))
     ours = report["slices"][0]["lesions"]
     assert len(ours) == len(theirs), f"{len(ours)} lesions here, {len(theirs)} there"
     for own in ours:
@@ -118,7 +119,7 @@ def timed(calls, runs):
 
 
 def ours(program, runs):
-    found = json.loads(run(program, "bench", "--slice", SLICE, "--runs", runs, "--json", "--site", "none"))
+    found = json.loads(run(program, "bench", "--model", MODEL, "--slice", SLICE, "--runs", runs, "--json", "--site", "none"))
     return found["median_milliseconds"]
 
 
@@ -157,7 +158,7 @@ def page(address, query, flags):
     with Browser(flags) as browser:
         # What is kept for later visits would be counted, too.
         browser.before("delete Navigator.prototype.serviceWorker")
-        browser.open(f"{address}/?{query}&bench=1&lang=en")
+        browser.open(f"{address}/?{query}&model={MODEL}&bench=1&lang=en")
         cells = "return [...document.querySelectorAll('[data-stage]')].map((e) => [e.dataset.stage, parseFloat(e.textContent)])"
         rows = browser.wait(f"const r = (() => {{ {cells} }})(); return r.length > 0 && r")
         first = browser.wait("return document.querySelector('[data-first-result]').dataset.firstResult")

@@ -41,7 +41,7 @@ def torch_round(model, image):
 
 
 def our_round(program):
-    output = subprocess.run([program, "bench", "--runs", str(RUNS), "--json", "--site", "none"], check=True, capture_output=True)
+    output = subprocess.run([program, "bench", "--model", "resnet18t1", "--runs", str(RUNS), "--json", "--site", "none"], check=True, capture_output=True)
     return json.loads(output.stdout)["median_milliseconds"]["total"]
 
 

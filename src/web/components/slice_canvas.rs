@@ -16,7 +16,7 @@ use crate::web::brush::{self, BrushKey, StrokeTracker, Stroking};
 use crate::web::components::view_tools::ViewTools;
 use crate::web::drawing::{Outlines, draw, draw_scores, draw_stroke};
 use crate::web::editing::{Editing, Tool};
-use crate::web::gestures::{Bounds, Gesture, Pointer, PointerAction, PointerTracker};
+use crate::web::gestures::{Bounds, Gesture, Pointer, PointerAction, PointerTracker, Tap};
 use crate::web::read_out::{ReadOut, measure};
 use crate::web::scale_bar::ScaleBar;
 use crate::web::state::{Display, RenderedSlice, Step};
@@ -57,9 +57,6 @@ pub struct Props {
     /// What lies beside it.
     pub children: Html,
 }
-
-/// Pixels of the window by which a pointer may move and still only points.
-const POINTS: f64 = 4.0;
 
 fn summary(props: &Props) -> AttrValue {
     let source = &props.picture.source;
@@ -240,9 +237,9 @@ pub fn SliceCanvas(props: &Props) -> Html {
             move || drop(listener)
         });
     }
-    let pressed = use_mut_ref(|| None::<(f64, f64)>);
+    let tap = use_mut_ref(Tap::default);
     let on_pointer = {
-        let (pressed, on_cross) = (pressed.clone(), props.on_cross.clone());
+        let (tap, on_cross) = (tap.clone(), props.on_cross.clone());
         let has_cross = props.cross.is_some() && editing.is_none();
         let (pointer_tracker, apply, canvas) =
             (pointer_tracker.clone(), apply.clone(), canvas.clone());
@@ -258,12 +255,8 @@ pub fn SliceCanvas(props: &Props) -> Html {
             if pointer.action == PointerAction::Down {
                 // Without capture the drag only ends at the edge.
                 element.set_pointer_capture(pointer.id).ok();
-                pressed.replace((pointer.buttons == 1).then_some(pointer.at));
             }
-            if let (PointerAction::Up, Some(from)) = (pointer.action, *pressed.borrow())
-                && has_cross
-                && (pointer.at.0 - from.0).hypot(pointer.at.1 - from.1) < POINTS
-            {
+            if tap.borrow_mut().follow(&pointer) && has_cross {
                 let (column, row) = brush::place(display.view, bounds.share(pointer.at), size);
                 on_cross.emit((column.max(0.0) as usize, row.max(0.0) as usize));
             }

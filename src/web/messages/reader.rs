@@ -32,7 +32,7 @@ pub enum Request {
         /// Window for Hounsfield units; `None` for the one that the network sees.
         window: Option<Window>,
     },
-    /// Send the planes across the series of a slice.
+    /// Send the planes across the series of a slice, with as many of its slices as can be read at once.
     Reslice {
         /// Number of the batch.
         batch: u32,
@@ -43,6 +43,8 @@ pub enum Request {
         /// Window for Hounsfield units; `None` for the one that the network sees.
         window: Option<Window>,
     },
+    /// No planes are looked at any more: what was read for them is not needed.
+    EndReslicing,
     /// Send a slice as the network sees it.
     Prepare {
         /// Number of the batch.
@@ -277,12 +279,14 @@ pub enum Event {
         message: String,
     },
     /// Planes across a series; the buffer holds the grey values of the one through a row, and behind them those of the
-    /// one through a column.
+    /// one through a column. While slices are missing, the next question adds some.
     Resliced {
         /// Number of the batch.
         batch: u32,
         /// Number of the series' first slice, counted through all series.
         first: usize,
+        /// How many of its slices are in them.
+        read: usize,
         /// Where they lie.
         sections: Sections,
     },
@@ -290,6 +294,8 @@ pub enum Event {
     NotResliced {
         /// Number of the batch.
         batch: u32,
+        /// Number of the series' first slice, counted through all series.
+        first: usize,
         /// The reason.
         message: String,
     },

@@ -7,6 +7,7 @@ mod kind;
 use std::cell::RefCell;
 
 use thiserror::Error;
+use web_time::{Duration, Instant};
 
 pub use kind::Kind;
 
@@ -34,6 +35,9 @@ pub fn run<K: Kind>() {
 fn post(event: &Event, transfer: Transfer<'_>) {
     worker_scope::post(event, transfer);
 }
+
+/// How long slices are read for planes before others may ask.
+const MOMENT: Duration = Duration::from_millis(150);
 
 /// Files that were opened.
 struct OpenBatch<K: Kind> {
@@ -89,15 +93,6 @@ enum ListError {
     File { name: String, error: ImageError },
 }
 
-/// Why a series is not cut.
-#[derive(Debug, Error)]
-enum ResliceError {
-    #[error("{NO_SLICE}")]
-    NoSlice,
-    #[error(transparent)]
-    Volume(#[from] VolumeError),
-}
-
 /// Said where a slice is asked for that is not there: every question has an answer.
 const NO_SLICE: &str = "there is no such slice any more";
 
@@ -125,6 +120,19 @@ fn refused_session(source: String, found: Result<SessionFile, SessionFileError>)
     FileError { source, message }
 }
 
+/// Reads slices into a volume for a moment, one at least; says how many it has.
+fn read_on<K: Kind>(
+    mut volume: Volume,
+    series: &Series<BrowserFile<K>>,
+) -> Result<(Volume, usize), VolumeError> {
+    let begun = Instant::now();
+    let mut read = volume.read_next(series)?;
+    while !volume.is_complete() && begun.elapsed() < MOMENT {
+        read = volume.read_next(series)?;
+    }
+    Ok((volume, read))
+}
+
 struct Reader<K: Kind> {
     opened: RefCell<OpenBatch<K>>,
     /// The slice shown last, with the number of its batch and its own.
@@ -150,6 +158,7 @@ impl<K: Kind> Reader<K> {
                 if !K::TAKES_ALL && !all_are_taken::<K>(batch, &files, &refused) {
                     return post(&Event::NeedsAllFormats { batch }, Transfer::Nothing);
                 }
+                *self.volume.borrow_mut() = None;
                 let count = files.len();
                 let mut opening = Opening::default();
                 let (mut session, mut refused_sessions) = (None, Vec::new());
@@ -174,18 +183,15 @@ impl<K: Kind> Reader<K> {
                 contents.refused.extend(refused_sessions);
                 post(&Event::Opened { batch, contents, session }, Transfer::Nothing);
                 *self.opened.borrow_mut() = opened;
-                *self.volume.borrow_mut() = None;
             }
             Request::Reslice { batch, slice, at, window } => {
                 if !K::TAKES_ALL {
                     // Pictures have no place in a patient.
                     return post(&Event::NeedsAllFormats { batch }, Transfer::Nothing);
                 }
-                if let Err(error) = self.reslice(batch, slice, at, window) {
-                    let message = error.to_string();
-                    post(&Event::NotResliced { batch, message }, Transfer::Nothing);
-                }
+                self.reslice(batch, slice, at, window);
             }
+            Request::EndReslicing => *self.volume.borrow_mut() = None,
             Request::Show { batch, slice, window } => self.show(batch, slice, window),
             Request::Prepare { batch, slice } => self.prepare(batch, slice),
             Request::Identify { batch, slice } => {
@@ -317,27 +323,37 @@ impl<K: Kind> Reader<K> {
         }
     }
 
-    /// Cuts the series of a slice, which is read as a whole unless it was the last one.
-    fn reslice(
-        &self,
-        batch: u32,
-        slice: usize,
-        at: (usize, usize),
-        window: Option<Window>,
-    ) -> Result<(), ResliceError> {
+    /// Cuts the series of a slice. Others may ask between two parts of a long one.
+    fn reslice(&self, batch: u32, slice: usize, at: (usize, usize), window: Option<Window>) {
         let opened = self.opened.borrow();
-        let (first, series) = opened.series_of(batch, slice).ok_or(ResliceError::NoSlice)?;
-        let mut kept = self.volume.borrow_mut();
-        let volume = match kept.take() {
-            Some((known, volume)) if known == first => volume,
-            // The one before has made room.
-            _ => Volume::read(series, || post(&Event::Busy, Transfer::Nothing))?,
+        let Some((first, series)) = opened.series_of(batch, slice) else {
+            let (first, message) = (slice, NO_SLICE.into());
+            return post(&Event::NotResliced { batch, first, message }, Transfer::Nothing);
         };
-        let sections = volume.sections(at);
-        let bytes = sections.cuts().map(|cut| volume.picture(cut, window)).concat();
-        post(&Event::Resliced { batch, first, sections }, Transfer::Bytes(&bytes));
-        *kept = Some((first, volume));
-        Ok(())
+        let mut kept = self.volume.borrow_mut();
+        // One of another series makes room first.
+        *kept = kept.take().filter(|(known, _)| *known == first);
+        let volume = match kept.take() {
+            Some((_, volume)) => Ok(volume),
+            None => Volume::of(series),
+        };
+        match volume.and_then(|volume| read_on(volume, series)) {
+            Ok((volume, read)) => {
+                // The window of the slice that is looked at, not of the first.
+                let last_shown = self.last_shown.borrow();
+                let shown = last_shown.as_ref().filter(|(key, _)| *key == (batch, slice));
+                let window = window.or_else(|| shown.and_then(|(_, raw)| raw.default_window()));
+                let sections = volume.sections(at);
+                let bytes = sections.cuts().map(|cut| volume.picture(cut, window)).concat();
+                let event = Event::Resliced { batch, first, read, sections };
+                post(&event, Transfer::Bytes(&bytes));
+                *kept = Some((first, volume));
+            }
+            Err(error) => {
+                let message = error.to_string();
+                post(&Event::NotResliced { batch, first, message }, Transfer::Nothing);
+            }
+        }
     }
 
     /// Decodes a slice, unless it is the last one shown: windows change many times a second.

@@ -54,8 +54,13 @@ pub enum Action {
     Reslice(Option<(usize, usize)>),
     /// They are there.
     Resliced(RenderedSections),
-    /// There are none, for a reason.
-    NotResliced(String),
+    /// There are none.
+    NotResliced {
+        /// First slice of the series.
+        first: usize,
+        /// The reason.
+        message: String,
+    },
     /// Slices were chosen to be predicted.
     Queued,
     /// A slice is done.
@@ -288,9 +293,9 @@ impl State {
                     reslice.error = None;
                 }
             }
-            Action::NotResliced(message) => {
+            Action::NotResliced { first, message } => {
                 if let Some(reslice) = &mut state.reslice {
-                    (reslice.rendered, reslice.error) = (None, Some(message));
+                    (reslice.rendered, reslice.error) = (None, Some((first, message)));
                 }
             }
             Action::Queued => (state.cancelled, state.paused) = (false, false),

@@ -26,6 +26,8 @@ pub struct RenderedSlice {
 pub struct RenderedSections {
     /// Number of the series' first slice, counted through all series.
     pub first: usize,
+    /// How many of its slices are in them; the others are black.
+    pub read: usize,
     /// Where they lie.
     pub sections: Sections,
     /// Grey values of each, in the order of [`Sections::cuts`], row-major.
@@ -39,8 +41,8 @@ pub struct Reslice {
     pub at: (usize, usize),
     /// Those that came last, perhaps of another place.
     pub rendered: Option<RenderedSections>,
-    /// Why there are none.
-    pub error: Option<String>,
+    /// First slice of a series that has none, and why.
+    pub error: Option<(usize, String)>,
 }
 
 /// How a slice is shown.

@@ -29,6 +29,14 @@ impl State {
         })
     }
 
+    /// Column and row where planes cross the shown slice, if its series has any and they are looked at.
+    pub fn cross(&self) -> Option<(usize, usize)> {
+        let (series, first) = self.contents.series_of(self.shown)?;
+        let reslice = self.reslice.as_ref().filter(|_| series.distance_mm.is_some())?;
+        let has_failed = reslice.error.as_ref().is_some_and(|(failed, _)| *failed == first);
+        (!has_failed).then_some(reslice.at)
+    }
+
     /// Column and row in the middle of the largest lesion of the shown slice, or of the slice if there is none.
     pub fn middle_of_findings(&self) -> (usize, usize) {
         let lesions = self.shown_report.iter().flat_map(|report| &report.lesions);

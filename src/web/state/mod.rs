@@ -173,6 +173,7 @@ impl Default for State {
             shown: 0,
             window: None,
             picture: None,
+            reslice: None,
             reports: Rc::default(),
             shown_report: None,
             lesion_ids: Rc::default(),

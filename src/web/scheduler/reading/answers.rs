@@ -2,7 +2,8 @@
 
 use std::rc::Rc;
 
-use super::{Batch, MOST_FAILURES};
+use super::sections::Reslicing;
+use super::{Asked, Batch, MOST_FAILURES};
 use crate::export::session_file::{self, SessionFile};
 use crate::web::messages::reader::{Event, OpenedStudy, split_values};
 use crate::web::options::Reader;
@@ -33,6 +34,8 @@ impl Scheduler {
             // Slices are known by number: with other files behind the numbers, none may be shown or saved.
             self.forget_queue();
             self.reading.session = None;
+            self.dispatch(Action::Reslice(None));
+            self.reading.reslicing = Reslicing::default();
             let message = match self.broken_files() {
                 Some(files) => text!("session.no_longer_opened", files = files).to_string(),
                 None => text!("session.changed").to_string(),
@@ -75,13 +78,17 @@ impl Scheduler {
 
     /// The reader says something, with bytes beside it.
     pub fn reader_event(&mut self, event: Event, bytes: Vec<u8>) {
-        if let Event::Shown { slice, .. }
-        | Event::NotShown { slice, .. }
-        | Event::Prepared { slice, .. }
-        | Event::NotPrepared { slice, .. } = &event
-        {
+        let answered = match &event {
+            Event::Shown { slice, .. }
+            | Event::NotShown { slice, .. }
+            | Event::Prepared { slice, .. }
+            | Event::NotPrepared { slice, .. } => Some(Asked::Slice(*slice)),
+            Event::Resliced { .. } | Event::NotResliced { .. } => Some(Asked::Planes),
+            _ => None,
+        };
+        if let Some(answered) = answered {
             let asked = &mut self.reading.asked;
-            if let Some(place) = asked.iter().position(|known| known == slice) {
+            if let Some(place) = asked.iter().position(|known| *known == answered) {
                 asked.remove(place);
             }
             // What was cancelled has come: what follows has all its time.
@@ -152,14 +159,14 @@ impl Scheduler {
                     self.dispatch(Action::Failed(format!("{source}: {message}")));
                 }
             }
-            Event::Resliced { batch, first, sections } => {
+            Event::Resliced { batch, first, read, sections } => {
                 if self.batch_number() == Some(batch) {
-                    self.resliced(first, sections, bytes);
+                    self.resliced(first, read, sections, bytes);
                 }
             }
-            Event::NotResliced { batch, message } => {
+            Event::NotResliced { batch, first, message } => {
                 if self.batch_number() == Some(batch) {
-                    self.not_resliced(message);
+                    self.not_resliced(first, message);
                 }
             }
             Event::Prepared { batch, slice, prepared } => {
@@ -233,8 +240,7 @@ impl Scheduler {
             self.reading.saving = None;
             self.not_written(reason);
         }
-        let was_reslicing = self.give_up_sections(reason);
-        self.blame(reason, was_exporting || was_reslicing);
+        self.blame(reason, was_exporting);
         if let Some(name) = self.reading.session.take() {
             self.dispatch(Action::Failed(format!("{name}: {reason}")));
         }
@@ -263,12 +269,17 @@ impl Scheduler {
     }
 
     /// Remembers what a reader that broke was at: a slice, a file, or neither.
-    fn blame(&mut self, reason: &str, was_elsewhere: bool) {
+    fn blame(&mut self, reason: &str, was_exporting: bool) {
+        if self.reading.is_opened && !was_exporting {
+            self.blame_sections(reason);
+        }
         let reading = &mut self.reading;
         if reading.is_opened {
-            // It answers in order, so it was at the first that has no answer, unless it wrote a file or cut the series.
+            // It answers in order, so it was at the first that has no answer, unless it wrote a file.
             let blamed = reading.asked.front().copied();
-            if let Some(slice) = blamed.filter(|_| !reading.is_cancelled && !was_elsewhere) {
+            if let Some(Asked::Slice(slice)) =
+                blamed.filter(|_| !reading.is_cancelled && !was_exporting)
+            {
                 *reading.failures_of.entry(slice).or_default() += 1;
             }
         } else if let (Some(file), Some(batch)) = (reading.opening.take(), reading.batch.as_mut()) {

@@ -55,6 +55,15 @@ enum Awaited {
     Outdated,
 }
 
+/// A question whose answer may break the reader.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Asked {
+    /// For a slice, to be shown or predicted.
+    Slice(usize),
+    /// For planes across a series.
+    Planes,
+}
+
 /// The reader and what it was asked for.
 #[derive(Debug, Default)]
 pub(super) struct Reading {
@@ -90,8 +99,8 @@ pub(super) struct Reading {
     failures_of: BTreeMap<usize, u32>,
     /// Readers that broke at a file that had been opened before, by its place.
     failures_at: BTreeMap<usize, u32>,
-    /// Slices that it was asked for, in order, and has not answered.
-    asked: VecDeque<usize>,
+    /// What it was asked for, in order, and has not answered.
+    asked: VecDeque<Asked>,
     /// Batch and slice whose lists of elements were asked for.
     listed: Option<(u32, usize)>,
 }
@@ -133,8 +142,9 @@ impl Scheduler {
         match &request {
             Request::Export { .. } | Request::SaveSession { .. } => self.reading.exporting += 1,
             Request::Show { slice, .. } | Request::Prepare { slice, .. } => {
-                self.reading.asked.push_back(*slice);
+                self.reading.asked.push_back(Asked::Slice(*slice));
             }
+            Request::Reslice { .. } => self.reading.asked.push_back(Asked::Planes),
             _ => {}
         }
         self.commands.push(Command::AskReader(Box::new(request)));

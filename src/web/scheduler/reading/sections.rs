@@ -2,7 +2,7 @@
 
 use std::rc::Rc;
 
-use super::Awaited;
+use super::{Asked, Awaited};
 use crate::image::Window;
 use crate::image::sections::Sections;
 use crate::web::messages::reader::Request;
@@ -19,7 +19,9 @@ pub(super) struct Reslicing {
     at: Option<(usize, usize)>,
     /// What the reader was asked last.
     asked: Option<Question>,
-    /// Whether it owes the answer.
+    /// The first slice of a series that cannot be cut.
+    failed: Option<usize>,
+    /// Whether the reader owes an answer.
     pub(super) awaited: Awaited,
 }
 
@@ -34,12 +36,19 @@ impl Scheduler {
     /// Shows the planes through a column and a row of the shown series, or none.
     pub fn reslice(&mut self, at: Option<(usize, usize)>) {
         self.dispatch(Action::Reslice(at));
-        self.reading.reslicing.at = at;
+        let reslicing = &mut self.reading.reslicing;
+        (reslicing.at, reslicing.failed) = (at, None);
+        if at.is_none() {
+            reslicing.asked = None;
+            if self.has_opened() {
+                self.ask_reader(Request::EndReslicing);
+            }
+        }
         self.ask_for_sections();
     }
 
     /// Asks for the planes that are looked at, unless the reader was asked for them.
-    pub(super) fn ask_for_sections(&mut self) {
+    pub(in crate::web::scheduler) fn ask_for_sections(&mut self) {
         let (slice, window) = self.reading.shown;
         let contents = self.contents();
         let cut = contents.as_ref().and_then(|contents| contents.series_of(slice));
@@ -49,7 +58,7 @@ impl Scheduler {
         let question = Some((first, at, window));
         let reslicing = &mut self.reading.reslicing;
         match reslicing.awaited {
-            _ if reslicing.asked == question => {}
+            _ if reslicing.asked == question || reslicing.failed == Some(first) => {}
             Awaited::Nothing => {
                 (reslicing.asked, reslicing.awaited) = (question, Awaited::Shown);
                 self.ask_reader(Request::Reslice { batch, slice, at, window });
@@ -58,37 +67,45 @@ impl Scheduler {
         }
     }
 
-    /// The planes have come; if others are wanted since, these are asked for.
-    pub(super) fn resliced(&mut self, first: usize, sections: Sections, bytes: Vec<u8>) {
+    /// The planes have come; if slices are missing, or others are wanted since, the reader is asked again.
+    pub(super) fn resliced(
+        &mut self,
+        first: usize,
+        read: usize,
+        sections: Sections,
+        bytes: Vec<u8>,
+    ) {
         let [through_row, through_column] = sections.cuts().map(|cut| sections.picture_size(cut));
         let (mut row, middle) = (bytes, through_row.0 * through_row.1);
         if row.len() == middle + through_column.0 * through_column.1 {
             let column = row.split_off(middle);
             let pixels = [Rc::new(row), Rc::new(column)];
-            self.dispatch(Action::Resliced(RenderedSections { first, sections, pixels }));
+            self.dispatch(Action::Resliced(RenderedSections { first, read, sections, pixels }));
+        }
+        if read < sections.slices {
+            self.reading.reslicing.asked = None;
         }
         self.sections_have_come();
     }
 
-    /// The series is not cut, for a reason.
-    pub(super) fn not_resliced(&mut self, message: String) {
-        self.dispatch(Action::NotResliced(message));
+    /// The series that begins with slice `first` is not cut, for a reason.
+    pub(super) fn not_resliced(&mut self, first: usize, message: String) {
+        self.reading.reslicing.failed = Some(first);
+        self.dispatch(Action::NotResliced { first, message });
         self.sections_have_come();
     }
 
     fn sections_have_come(&mut self) {
-        std::mem::take(&mut self.reading.reslicing.awaited);
+        self.reading.reslicing.awaited = Awaited::Nothing;
         self.ask_for_sections();
     }
 
-    /// The reader broke while it owed planes: they are looked at no longer, for the next would break as well. Says
-    /// whether it owed any.
-    pub(super) fn give_up_sections(&mut self, reason: &str) -> bool {
-        let owed = self.reading.reslicing.awaited != Awaited::Nothing;
-        if owed {
-            self.reading.reslicing = Reslicing::default();
-            self.dispatch(Action::NotResliced(reason.to_owned()));
+    /// The reader broke: if it was at the planes, their series is not cut again unless a user asks for it.
+    pub(super) fn blame_sections(&mut self, reason: &str) {
+        let asked = self.reading.reslicing.asked.map(|(first, ..)| first);
+        if let Some(first) = asked.filter(|_| self.reading.asked.front() == Some(&Asked::Planes)) {
+            self.reading.reslicing.failed = Some(first);
+            self.dispatch(Action::NotResliced { first, message: reason.to_owned() });
         }
-        owed
     }
 }

@@ -39,7 +39,7 @@ fn planes_are_asked_for_one_question_at_a_time_and_the_last_place_is_shown() {
     assert!(page.timeout(Timer::Reader).is_some(), "a silent reader is noticed");
     page.asked.clear();
     let (first, bytes) = sections((1, 1));
-    page.read_with(Read::Resliced { batch, first: 0, sections: first }, bytes);
+    page.read_with(Read::Resliced { batch, first: 0, read: 5, sections: first }, bytes);
     assert_eq!(asked_planes(&page), [(page.state.shown, (3, 2))]);
     let reslice = page.state.reslice.clone().expect("planes are looked at");
     assert_eq!(reslice.rendered.expect("they came").sections.at, (1, 1));
@@ -47,13 +47,93 @@ fn planes_are_asked_for_one_question_at_a_time_and_the_last_place_is_shown() {
     // Other slices of the series are crossed by the same planes, another window shows others.
     page.asked.clear();
     let (last, bytes) = sections((3, 2));
-    page.read_with(Read::Resliced { batch, first: 0, sections: last }, bytes);
+    page.read_with(Read::Resliced { batch, first: 0, read: 5, sections: last }, bytes);
     let shown = page.state.shown;
     page.act(|scheduler, _| scheduler.show((shown + 1) % 5, None));
     assert!(asked_planes(&page).is_empty());
     page.act(|scheduler, _| scheduler.show(shown, Some(Window::LUNG)));
     assert_eq!(asked_planes(&page), [(shown, (3, 2))]);
     page.act(|scheduler, _| scheduler.reslice(None));
+    assert_eq!(page.state.reslice, None);
+    assert!(matches!(page.asked.last(), Some(Ask::EndReslicing)), "{:?}", page.asked);
+    // The answer that was still owed is not shown, and where they lay they can be opened again.
+    let (last, bytes) = sections((3, 2));
+    page.read_with(Read::Resliced { batch, first: 0, read: 5, sections: last }, bytes);
+    assert_eq!(page.state.reslice, None);
+    page.asked.clear();
+    page.act(|scheduler, _| scheduler.reslice(Some((3, 2))));
+    assert_eq!(asked_planes(&page).len(), 1);
+}
+
+#[test]
+fn a_long_series_is_read_in_parts_and_what_has_come_is_shown() {
+    let mut page = Page::new();
+    page.open_study(even_series(5), None);
+    page.settle();
+    let batch = page.batch();
+    page.act(|scheduler, _| scheduler.reslice(Some((1, 1))));
+    for read in [2, 4] {
+        assert_eq!(asked_planes(&page).len(), 1);
+        page.asked.clear();
+        let (part, bytes) = sections((1, 1));
+        page.read_with(Read::Resliced { batch, first: 0, read, sections: part }, bytes);
+        let reslice = page.state.reslice.clone().expect("planes are looked at");
+        assert_eq!(reslice.rendered.expect("a part came").read, read);
+    }
+    page.act(|scheduler, _| scheduler.reslice(None));
+    page.asked.clear();
+    let (part, bytes) = sections((1, 1));
+    page.read_with(Read::Resliced { batch, first: 0, read: 4, sections: part }, bytes);
+    assert!(asked_planes(&page).is_empty(), "nobody looks any more");
+    assert_eq!(page.timeout(Timer::Reader), None, "the reader owes nothing");
+}
+
+#[test]
+fn a_series_with_a_damaged_slice_says_so_once_and_another_can_be_cut() {
+    let mut contents = even_series(5);
+    contents.series.extend(even_series(5).series);
+    let mut page = Page::new();
+    page.open_study(contents, None);
+    page.settle();
+    let (batch, shown) = (page.batch(), page.state.shown);
+    page.act(|scheduler, _| scheduler.reslice(Some((1, 1))));
+    page.asked.clear();
+    page.read(Read::NotResliced { batch, first: 0, message: "slice 3: damaged".into() });
+    let error = page.state.reslice.as_ref().and_then(|reslice| reslice.error.clone());
+    assert_eq!(error, Some((0, "slice 3: damaged".into())));
+    assert_eq!(page.state.cross(), None);
+    page.act(|scheduler, _| scheduler.show(shown, Some(Window::LUNG)));
+    assert!(asked_planes(&page).is_empty(), "it is not read again for another window");
+    page.act(|scheduler, _| scheduler.show(7, None));
+    assert_eq!(asked_planes(&page), [(7, (1, 1))]);
+    assert_eq!(page.state.cross(), Some((1, 1)));
+}
+
+#[test]
+fn a_slice_that_breaks_the_reader_before_the_planes_come_is_blamed_itself() {
+    let mut page = Page::new();
+    page.open_study(even_series(5), None);
+    page.settle();
+    page.act(|scheduler, _| scheduler.show(4, None));
+    page.act(|scheduler, _| scheduler.reslice(Some((1, 1))));
+    page.act(|scheduler, _| scheduler.reader_failed("it broke"));
+    page.read(Read::Started);
+    let batch = page.batch();
+    page.asked.clear();
+    page.read(Read::Opened { batch, contents: even_series(5), session: None });
+    assert_eq!(asked_planes(&page).len(), 1, "the planes are asked for again: {:?}", page.asked);
+}
+
+#[test]
+fn files_that_changed_meanwhile_have_no_planes() {
+    let mut page = Page::new();
+    page.open_study(even_series(5), None);
+    page.settle();
+    page.act(|scheduler, _| scheduler.reslice(Some((1, 1))));
+    page.act(|scheduler, _| scheduler.reader_failed("gone"));
+    page.read(Read::Started);
+    let batch = page.batch();
+    page.read(Read::Opened { batch, contents: even_series(3), session: None });
     assert_eq!(page.state.reslice, None);
 }
 
@@ -68,10 +148,10 @@ fn a_series_that_breaks_the_reader_when_it_is_cut_stays_open_and_is_not_cut_agai
     let batch = page.batch();
     page.asked.clear();
     page.read(Read::Opened { batch, contents: even_series(5), session: None });
-    page.settle();
     assert!(asked_planes(&page).is_empty());
+    page.settle();
     let error = page.state.reslice.as_ref().and_then(|reslice| reslice.error.clone());
-    assert_eq!(error.as_deref(), Some("no memory"));
+    assert_eq!(error, Some((0, "no memory".into())));
     assert_eq!(page.state.picture.as_ref().map(|picture| picture.slice), Some(page.state.shown));
     page.act(|scheduler, _| scheduler.reslice(Some((2, 2))));
     assert_eq!(asked_planes(&page).len(), 1, "a reader may ask again");
