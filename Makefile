@@ -13,8 +13,8 @@ FUZZ_SECONDS ?= 120
 TOOLS := $(CURDIR)/target/tools
 RACE := $(CURDIR)/target/race
 BASE ?= HEAD~1
-# Where they are built: once for what they share, without what a debugger would need.
-INSTALL := CARGO_PROFILE_DEV_DEBUG=false cargo install --locked --root $(TOOLS) --target-dir $(TOOLS)/build
+# Where they are built: once for what they share, without what a debugger would need or a crash would unwind.
+INSTALL := CARGO_PROFILE_DEV_DEBUG=false CARGO_PROFILE_DEV_PANIC=abort CARGO_PROFILE_DEV_DEBUG_ASSERTIONS=false cargo install --locked --root $(TOOLS) --target-dir $(TOOLS)/build
 export PATH := $(TOOLS)/bin:$(TOOLS)/node_modules/.bin:$(HOME)/.cargo/bin:$(PATH)
 
 # Of make's two jobs each may use all cores: cargo would take them for a limit of its own.
