@@ -84,6 +84,17 @@ pub async fn many_slices() {
     visitor.choose_all(&files).await;
     visitor.wait_for("Done:", 2 * SOON).await;
     let opened = visitor.memory();
+    let begun = Instant::now();
+    visitor.press("Coronal and sagittal").await;
+    visitor.until("both planes", SOON, || async { visitor.count(".plane").await == 2 }).await;
+    let first_seen = begun.elapsed().as_secs_f64();
+    let is_read = || async { visitor.text(".sections > p").await.as_deref() == Some("") };
+    visitor.until("all slices in the planes", 2 * SOON, is_read).await;
+    let whole = begun.elapsed().as_secs_f64();
+    let planes = visitor.memory();
+    visitor.picture("three-hundred-planes").await;
+    println!("planes: seen after {first_seen:.1} s, whole after {whole:.1} s, {planes} MiB then");
+    visitor.press("Coronal and sagittal").await;
     visitor.press("Run the other 299 slices").await;
     visitor.wait_for("30 of 300 done", 4 * SOON).await;
     let early = visitor.memory();
