@@ -37,6 +37,9 @@
 //! ```
 #![cfg_attr(test, allow(clippy::unwrap_used, clippy::expect_used, clippy::panic))]
 
+#[cfg(all(not(feature = "network"), not(target_arch = "wasm32")))]
+compile_error!("only the page's programs are built without the feature `network`");
+
 pub mod classes;
 #[cfg(not(target_arch = "wasm32"))]
 pub mod cli;
@@ -50,9 +53,11 @@ pub mod export;
 pub mod figures;
 pub mod image;
 pub mod inference;
+#[cfg(feature = "network")]
 pub mod kernels;
 #[cfg(not(target_arch = "wasm32"))]
 pub mod logistic_regression;
+#[cfg(feature = "network")]
 pub mod network;
 pub mod report;
 pub mod sha256;

@@ -16,7 +16,8 @@ pub const BOX_POOL: usize = 7;
 /// Side of the pooled region for the mask head.
 pub const MASK_POOL: usize = 14;
 /// Side of the mask head's output.
-pub const MASK_SIDE: usize = 2 * MASK_POOL;
+pub const MASK_SIDE: usize = crate::detection::mask::MASK_SIDE;
+const _: () = assert!(MASK_SIDE == 2 * MASK_POOL);
 /// Cells of a mask.
 pub const MASK_CELLS: usize = MASK_SIDE * MASK_SIDE;
 /// Features of the box head.

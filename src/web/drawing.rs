@@ -3,11 +3,11 @@
 use wasm_bindgen::{Clamped, JsCast, JsValue};
 use web_sys::{CanvasRenderingContext2d, HtmlCanvasElement, HtmlElement, ImageData, Path2d};
 
+use crate::detection::mask::MASK_SIDE;
 use crate::detection::mask::contour::{Polygon, contours};
 use crate::detection::mask::paste::paste_highest;
 use crate::detection::mask::rle::Rle;
 use crate::export::overlay::score_colour;
-use crate::network::heads::MASK_SIDE;
 use crate::report::measurements::{Shape, ellipse_outline};
 use crate::report::{Origin, SliceReport};
 use crate::web::brush;

@@ -43,9 +43,9 @@ pub mod fetch;
 pub mod reader;
 #[cfg(target_arch = "wasm32")]
 mod session;
-#[cfg(target_arch = "wasm32")]
+#[cfg(all(feature = "network", target_arch = "wasm32"))]
 pub mod weights;
-#[cfg(target_arch = "wasm32")]
+#[cfg(all(feature = "network", target_arch = "wasm32"))]
 pub mod worker;
 #[cfg(target_arch = "wasm32")]
 mod worker_scope;

@@ -7,6 +7,9 @@ pub mod holes;
 pub mod paste;
 pub mod rle;
 
+/// Side of the mask that Mask R-CNN's mask head gives for a box.
+pub const MASK_SIDE: usize = 28;
+
 /// Side that areas and distances in pixels refer to, so that they do not depend on the size in which a slice was stored.
 const REFERENCE_SIDE: f64 = 512.0;
 
