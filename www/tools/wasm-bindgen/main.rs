@@ -17,6 +17,8 @@ fn main() -> Result<()> {
         "no-modules" => bindgen.no_modules(true)?,
         other => bail!("--target {other} is not known here; it is web or no-modules"),
     };
+    // As the command does, unlike the library.
+    bindgen.omit_default_module_path(false);
     bindgen.typescript(!arguments.contains("--no-typescript"));
     bindgen.out_name(&arguments.value_from_str::<_, String>("--out-name")?);
     let folder: String = arguments.value_from_str("--out-dir")?;
