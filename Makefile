@@ -41,7 +41,7 @@ package: tools
 tools:
 	@rustup target list --installed | grep -q wasm32-unknown-unknown || rustup target add wasm32-unknown-unknown
 	@trunk --version 2>/dev/null | grep -q . || $(INSTALL) trunk --debug --version $(TRUNK_VERSION) --no-default-features
-	@wasm-bindgen --version 2>/dev/null | grep -qF "$(BINDGEN_VERSION)" || $(INSTALL) --path www/tools/wasm-bindgen --force
+	@wasm-bindgen --version 2>/dev/null | grep -qF "$(BINDGEN_VERSION)" || $(INSTALL) --debug --path www/tools/wasm-bindgen --force
 	@{ wasm-opt --version && esbuild --version && cmp -s www/tools/package-lock.json $(TOOLS)/package-lock.json; } >/dev/null 2>&1 \
 	  || { mkdir -p $(TOOLS) && cp www/tools/package.json www/tools/package-lock.json $(TOOLS) && npm ci --ignore-scripts --prefix $(TOOLS); } \
 	  || echo "wasm-opt, esbuild and axe-core were not found; skipping them"
