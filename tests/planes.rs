@@ -11,7 +11,8 @@ use groundglass::image::volume::{Volume, VolumeError};
 use groundglass::image::{Plane, Study, Window};
 use proptest::prelude::*;
 
-const SIZE: [i16; 3] = [40, 36, 5];
+// Any axis may become a side of slices, which have 32 pixels at least.
+const SIZE: [i16; 3] = [40, 36, 33];
 const SPACING: [f32; 3] = [2.0, 3.0, 5.0];
 
 /// Directions of a volume's axes in the patient, as DICOM counts: along the patient's own, either way.
@@ -87,7 +88,7 @@ proptest! {
         prop_assert_eq!(sections.at, at);
         let Plane { along_row, along_column, .. } = sections.plane;
         // As wide as all values.
-        let window = Window { center: 0.0, width: 1020.0 };
+        let window = Window { center: 0.0, width: 1530.0 };
         for cut in sections.cuts() {
             let picture = volume.picture(cut, Some(window));
             let (width, height) = sections.picture_size(cut);
