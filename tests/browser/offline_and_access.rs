@@ -260,7 +260,7 @@ pub async fn sizes() {
     // scale and the file's header 8, of which matrix products without `gemm` gave 6 back, refusals with numbers, lungs and
     // lesions through slices, which page, reader and worker each read or write, 32; warnings as codes in three languages, the
     // choice of model and device 13; corrections with undo, brush, ruler and ellipse 43; sessions, own models and files dropped
-    // anywhere 14.
-    assert!(cpu.max(cpu_without_fma) < 751_000, "{cpu}, {cpu_without_fma}");
-    assert!(gpu < 792_000, "{gpu}");
+    // anywhere 14; planes across a series 12.
+    assert!(cpu.max(cpu_without_fma) < 764_000, "{cpu}, {cpu_without_fma}");
+    assert!(gpu < 805_000, "{gpu}");
 }
