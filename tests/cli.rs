@@ -13,6 +13,7 @@ use groundglass::classes::LesionClasses;
 use groundglass::detection::mask::rle::Rle;
 use groundglass::network::{Architecture, MaskRcnnConfig, StateDict, Task, Variant};
 use groundglass::report::Report;
+use groundglass::report::verdict::Finding;
 use serde_json::Value;
 
 fn groundglass(arguments: &[&str]) -> Output {
@@ -367,6 +368,43 @@ fn every_variant_and_class_setting_runs() {
             }
         }
     }
+}
+
+#[test]
+fn models_are_averaged_and_other_networks_are_refused() {
+    let folder = tempfile::tempdir().unwrap();
+    let shift = |state: &mut StateDict, change: f32| {
+        let bias = state.tensors.get_mut("image_classifier.fc.bias").unwrap();
+        bias.values.iter_mut().for_each(|value| *value += change);
+    };
+    let changed = |name: &str, change: f32| {
+        let file = small_weights(folder.path(), |state| shift(state, change));
+        let own = path(&folder, name);
+        fs::rename(file, &own).unwrap();
+        own
+    };
+    let (low, high, mean) =
+        (changed("low.bpk", -1.0), changed("high.bpk", 3.0), path(&folder, "mean.bpk"));
+    let shown = succeed(&["average", &low, &high, "--out", &mean]);
+    assert!(shown.contains("2 models") && shown.contains("Research use only"), "{shown}");
+    let read = |file: &str| StateDict::from_bytes(&fs::read(file).unwrap()).unwrap();
+    let (mean, low) = (read(&mean), read(&low));
+    let bias = |state: &StateDict| state.tensors["image_classifier.fc.bias"].values.clone();
+    for (mean, low) in bias(&mean).into_iter().zip(bias(&low)) {
+        assert!((mean - low - 2.0).abs() < 1e-5, "{mean} {low}");
+    }
+    assert_eq!(mean.tensors["rpn.head.conv.weight"], low.tensors["rpn.head.conv.weight"]);
+    // What the probabilities of the mean are worth is not known.
+    let file = path(&folder, "mean.bpk");
+    let report = succeed(&["predict", &sample("covid19"), "--classifier", &file, "--json", "-"]);
+    let report: Report = serde_json::from_str(&report).unwrap();
+    let verdict = report.slices[0].verdict.as_ref().unwrap();
+    assert_eq!(verdict.finding, Finding::Uncertain);
+
+    let (merged, other) = (LesionClasses::Merge, "resnet18t2".parse().unwrap());
+    let other = random_weights(folder.path(), other, Task::Segmentation, merged);
+    let message = fail(&["average", &high, &other.display().to_string(), "--out", &file]);
+    assert!(message.contains("different networks"), "{message}");
 }
 
 #[test]

@@ -1,6 +1,7 @@
 //! The command line: one file per subcommand.
 
 mod analyse;
+mod average;
 mod bench;
 mod calibrate;
 mod class_pictures;
@@ -53,6 +54,8 @@ enum Command {
     Train(Box<train::Train>),
     /// Average the batch norm statistics of a trained network over many slices.
     Recalibrate(recalibrate::Recalibrate),
+    /// Average the weights of models that began with the same ones.
+    Average(average::Average),
     /// Calibrate a classifier on held-out slices.
     Calibrate(calibrate::Calibrate),
     /// Measure a network against true masks or classes.
@@ -85,6 +88,7 @@ pub fn run() -> ExitCode {
         Command::Phantom(command) => command.run(),
         Command::Train(command) => command.run(),
         Command::Recalibrate(command) => command.run(),
+        Command::Average(command) => command.run(),
         Command::Calibrate(command) => command.run(),
         Command::Evaluate(command) => command.run(),
         Command::Analyse(command) => command.run(),

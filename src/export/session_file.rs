@@ -183,7 +183,7 @@ mod tests {
     use crate::detection::mask::rle::Rle;
     use crate::image::lungs::{Lungs, Midline};
     use crate::image::{CtSlice, Refusal};
-    use crate::report::corrections::{Correction, LesionId, Stroke};
+    use crate::report::correction::{Correction, LesionId, Stroke};
     use crate::report::lungs::LungsSlice;
     use crate::report::regions::RankedRegion;
     use crate::report::{Lesion, ModelInfo, Origin, ReaderClass};

@@ -20,6 +20,8 @@ pub mod manifest;
 #[cfg(feature = "network")]
 pub mod model;
 #[cfg(feature = "network")]
+mod outline;
+#[cfg(feature = "network")]
 mod predictor;
 pub mod progress;
 #[cfg(feature = "network")]
@@ -29,6 +31,8 @@ pub mod settings;
 pub mod slice_classifier;
 #[cfg(feature = "network")]
 pub mod slice_features;
+#[cfg(feature = "network")]
+mod stage_times;
 #[cfg(feature = "webgpu")]
 pub mod webgpu;
 

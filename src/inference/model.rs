@@ -117,9 +117,7 @@ impl ModelFile {
         }
         let temperature = text(TEMPERATURE).and_then(|text| text.parse().ok());
         let temperature = temperature.filter(|value: &f32| *value > 0.0).unwrap_or(1.0);
-        // What was never measured says nothing: no probability is high enough.
-        let silent = Calibration { signs_from: 1.0, class_from: 1.0, ..Calibration::default() };
-        Ok(Calibration { temperature, ..silent })
+        Ok(Calibration { temperature, ..Calibration::untested(None) })
     }
 }
 

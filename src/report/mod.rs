@@ -1,5 +1,6 @@
 //! What was found: on a slice, in a series, in all files; and the verdict on a slice's class.
 
+pub mod correction;
 pub mod corrections;
 pub mod joined_lesions;
 pub mod lung_volume;

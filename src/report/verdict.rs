@@ -90,16 +90,21 @@ pub struct InputRange {
 }
 
 impl InputRange {
+    /// What lies in either or between both.
+    pub fn joined(self, other: Self) -> Self {
+        let wider =
+            |[low, high]: [f32; 2], other: [f32; 2]| [low.min(other[0]), high.max(other[1])];
+        Self {
+            mean: wider(self.mean, other.mean),
+            deviation: wider(self.deviation, other.deviation),
+        }
+    }
+
     /// The range of slices, given their means and deviations.
     pub fn of(values: impl IntoIterator<Item = [f32; 2]>) -> Option<Self> {
-        let mut range: Option<Self> = None;
-        for [mean, deviation] in values {
-            let known = range.unwrap_or(Self { mean: [mean; 2], deviation: [deviation; 2] });
-            let wider = |[low, high]: [f32; 2], value: f32| [low.min(value), high.max(value)];
-            let (mean, deviation) = (wider(known.mean, mean), wider(known.deviation, deviation));
-            range = Some(Self { mean, deviation });
-        }
-        range
+        let alone =
+            |[mean, deviation]: [f32; 2]| Self { mean: [mean; 2], deviation: [deviation; 2] };
+        values.into_iter().map(alone).reduce(Self::joined)
     }
 
     /// How a slice is unlike those of the range; none if it is not.
@@ -196,6 +201,11 @@ pub enum CalibrationError {
 }
 
 impl Calibration {
+    /// That of a classifier whose verdicts were never measured: no probability is high enough to say anything.
+    pub fn untested(inputs: Option<InputRange>) -> Self {
+        Self { inputs, signs_from: 1.0, class_from: 1.0, ..Self::default() }
+    }
+
     /// That it can be used, as untrusted files may say anything.
     ///
     /// # Errors

@@ -20,6 +20,7 @@ pub mod joint;
 pub mod loader;
 pub mod losses;
 pub mod mask_rcnn_losses;
+pub mod model_soup;
 pub mod provenance;
 pub mod recalibration;
 pub mod rng;

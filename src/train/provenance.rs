@@ -46,11 +46,6 @@ pub fn provenance(own: &serde_json::Value, from: Option<&StateDict>) -> BTreeMap
 pub fn untested(dataset: &ClassDataset) -> Result<String, DatasetError> {
     let looks = dataset.files.par_iter().map(|file| Ok(intensities(&dataset.read(file)?)));
     let looks: Vec<[f32; 2]> = looks.collect::<Result<_, DatasetError>>()?;
-    let calibration = Calibration {
-        inputs: InputRange::of(looks),
-        signs_from: 1.0,
-        class_from: 1.0,
-        ..Calibration::default()
-    };
+    let calibration = Calibration::untested(InputRange::of(looks));
     Ok(serde_json::to_string(&calibration).unwrap_or_default())
 }

@@ -1,7 +1,7 @@
 //! How findings are corrected: with which tool, of what size, on which lesion.
 
 use crate::classes::LesionKind;
-use crate::report::corrections::LesionId;
+use crate::report::correction::LesionId;
 use crate::report::measurements::Shape;
 
 /// Smallest and largest radius of the brush, in pixels of the slice.

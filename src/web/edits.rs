@@ -3,7 +3,8 @@
 use std::rc::Rc;
 
 use crate::report::SliceReport;
-use crate::report::corrections::{Correction, CorrectionError, LesionId, SliceCorrections};
+use crate::report::correction::{Correction, CorrectionError, LesionId};
+use crate::report::corrections::SliceCorrections;
 
 /// The corrections, and the way to them.
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -110,7 +111,7 @@ mod tests {
     use super::*;
     use crate::classes::LesionKind;
     use crate::image::{CtSlice, Refusal};
-    use crate::report::corrections::Stroke;
+    use crate::report::correction::Stroke;
 
     fn report() -> SliceReport {
         let slice = CtSlice::new("slice", (64, 20), Vec::new());

@@ -1,6 +1,7 @@
 //! What a reader corrects by pointer and keys, and that files say so.
 
 use std::collections::BTreeMap;
+use std::path::PathBuf;
 use std::time::Duration;
 
 use dicom_dictionary_std::tags;
@@ -18,7 +19,7 @@ use super::visitor::Visitor;
 use super::{SOON, assert_shows, native, ready_on_cpu, repository, with_opened};
 
 /// Draws from one place of the slice to another, in widths and heights of what is seen.
-pub async fn draw(visitor: &Visitor, from: (f64, f64), to: (f64, f64)) {
+async fn draw(visitor: &Visitor, from: (f64, f64), to: (f64, f64)) {
     let canvas = visitor.client.find(Locator::Css(".slice canvas")).await.expect("the canvas");
     let (_, _, width, height) = canvas.rectangle().await.expect("its place");
     let step = |(x, y): (f64, f64)| PointerAction::MoveToElement {
@@ -173,12 +174,9 @@ pub async fn by_hand() {
     visitor.leave().await;
 }
 
-/// A DICOM series: undoing leads to the slice, and the segmentation says that a hand had a part in it.
-pub async fn in_a_series() {
-    let folder = tempfile::tempdir().expect("a folder");
-    let files = write_series(folder.path(), 2, 60);
-    let site = Site::serve(BTreeMap::new());
-    let visitor = with_opened(&site, &files).await;
+/// A visitor who has run a series of two slices and drawn a lesion on the first.
+pub async fn with_a_drawn_lesion(site: &Site, files: &[PathBuf]) -> Visitor {
+    let visitor = with_opened(site, files).await;
     visitor.press("Run the other slice").await;
     visitor.wait_for("of 2 slices have lesions.", SOON).await;
     visitor.press("Correct").await;
@@ -186,6 +184,15 @@ pub async fn in_a_series() {
     visitor.press("New lesion").await;
     draw(&visitor, (0.05, 0.9), (0.15, 0.9)).await;
     visitor.wait_for("drawn by you", SOON).await;
+    visitor
+}
+
+/// A DICOM series: undoing leads to the slice, and the segmentation says that a hand had a part in it.
+pub async fn in_a_series() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let files = write_series(folder.path(), 2, 60);
+    let site = Site::serve(BTreeMap::new());
+    let visitor = with_a_drawn_lesion(&site, &files).await;
     visitor.press("Masks of this series (DICOM SEG)").await;
     let bytes = visitor.saved("seg.dcm").await;
     let segmentation = dicom_object::from_reader(&bytes[..]).expect("a DICOM object");

@@ -6,7 +6,7 @@ use std::fs;
 use groundglass::report::Report;
 
 use super::common::dicom::write_series;
-use super::corrections::{draw, report};
+use super::corrections::{report, with_a_drawn_lesion};
 use super::site::Site;
 use super::{SOON, ready_on_cpu, with_opened};
 
@@ -23,14 +23,7 @@ pub async fn saved_and_resumed() {
     let folder = tempfile::tempdir().expect("a folder");
     let mut files = write_series(folder.path(), 2, 60);
     let site = Site::serve(BTreeMap::new());
-    let visitor = with_opened(&site, &files).await;
-    visitor.press("Run the other slice").await;
-    visitor.wait_for("of 2 slices have lesions.", SOON).await;
-    visitor.press("Correct").await;
-    visitor.wait_for("Choose a lesion in the list above", SOON).await;
-    visitor.press("New lesion").await;
-    draw(&visitor, (0.05, 0.9), (0.15, 0.9)).await;
-    visitor.wait_for("drawn by you", SOON).await;
+    let visitor = with_a_drawn_lesion(&site, &files).await;
     let before = timeless(report(&visitor).await);
     assert!(before.is_corrected());
     visitor.press("Session (ZIP)").await;

@@ -1,6 +1,7 @@
 //! A trial in a browser, begun anew if the browser itself ended.
 
 use std::future::Future;
+use std::time::Instant;
 
 use libtest_mimic::Trial;
 
@@ -9,7 +10,9 @@ const MOST_CRASHES: usize = 3;
 
 /// A trial by its name.
 pub fn trial<F: Future<Output = ()> + Send + 'static>(name: &str, body: fn() -> F) -> Trial {
+    let title = name.to_owned();
     Trial::test(name, move || {
+        let started = Instant::now();
         for crashes in 1.. {
             let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
             let Err(panic) = std::panic::catch_unwind(|| runtime.block_on(body())) else { break };
@@ -21,6 +24,7 @@ pub fn trial<F: Future<Output = ()> + Send + 'static>(name: &str, body: fn() -> 
                 "Chromium ended by itself (seen where a service worker is replaced); once more"
             );
         }
+        println!("{title} took {:.0} s", started.elapsed().as_secs_f64());
         Ok(())
     })
 }

@@ -5,7 +5,7 @@ use yew::prelude::*;
 
 use crate::classes::{LesionKind, SliceClass};
 use crate::report::ReaderClass;
-use crate::report::corrections::{Correction, CorrectionError, LesionId};
+use crate::report::correction::{Correction, CorrectionError, LesionId};
 use crate::web::browser;
 use crate::web::components::lesion_list::kind;
 use crate::web::editing::{Editing, RADII, Tool};

@@ -9,7 +9,7 @@ use yew::prelude::*;
 
 use crate::image::Window;
 use crate::report::SliceReport;
-use crate::report::corrections::{Correction, Stroke};
+use crate::report::correction::{Correction, Stroke};
 use crate::report::measurements::{Shape, axes};
 use crate::web::browser;
 use crate::web::brush::{self, BrushKey, StrokeTracker, Stroking};

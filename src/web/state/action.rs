@@ -6,7 +6,7 @@ use crate::export::session_file::SavedSlice;
 use crate::image::Window;
 use crate::image::decode::HeaderElement;
 use crate::report::SliceReport;
-use crate::report::corrections::Correction;
+use crate::report::correction::Correction;
 use crate::web::editing::Editing;
 use crate::web::messages::reader::OpenedStudy;
 use crate::web::options::Device;

@@ -126,7 +126,7 @@ mod tests {
 
     use crate::classes::LesionKind;
     use crate::report::SliceReport;
-    use crate::report::corrections::{Correction, CorrectionError, Stroke};
+    use crate::report::correction::{Correction, CorrectionError, Stroke};
     use crate::web::editing::Editing;
     use crate::web::state::tests::{page, report};
     use crate::web::state::{Action, Display};

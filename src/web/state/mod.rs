@@ -12,7 +12,7 @@ use thiserror::Error;
 use crate::image::Window;
 use crate::image::decode::HeaderElement;
 use crate::inference::{Settings, Stage};
-use crate::report::corrections::{CorrectionError, LesionId};
+use crate::report::correction::{CorrectionError, LesionId};
 use crate::report::regions::RegionReference;
 use crate::report::{Lesion, ModelsInfo, SliceReport};
 use crate::web::editing::Editing;

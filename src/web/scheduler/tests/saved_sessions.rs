@@ -3,7 +3,7 @@
 use super::*;
 use crate::classes::LesionKind;
 use crate::detection::Mask;
-use crate::report::corrections::{Correction, LesionId, Stroke};
+use crate::report::correction::{Correction, LesionId, Stroke};
 use crate::report::measurements::{Measurement, Shape, Unit};
 use crate::report::{Lesion, Origin};
 use crate::web::editing::Editing;
