@@ -47,19 +47,20 @@ tools:
 	  || echo "wasm-opt, esbuild and axe-core were not found; skipping them"
 	@cargo fetch --locked
 
-# Two chains at a time, for much of either keeps one core busy: this machine's programs and their tests, and the page.
+# Two chains at a time, for much of either keeps one core busy: this machine's programs and their tests, and the page
+# with those that drive it. A browser waits for seconds, a test that trains for minutes: the first goes before.
 test: fmt
 	$(MAKE) -j2 --output-sync=recurse native page
-	$(MAKE) browser
 
 native:
-	$(MAKE) lint-native
+	nice -n 10 $(MAKE) lint-native
 	$(MAKE) deny
-	$(MAKE) unit
+	nice -n 10 $(MAKE) unit
 
 page:
 	$(MAKE) lint-page
 	$(MAKE) dist
+	$(MAKE) browser
 
 fmt:
 	cargo fmt --check

@@ -401,6 +401,17 @@ fn models_are_averaged_and_other_networks_are_refused() {
     let verdict = report.slices[0].verdict.as_ref().unwrap();
     assert_eq!(verdict.finding, Finding::Uncertain);
 
+    let before = fs::read(&file).unwrap();
+    for words in [
+        vec!["average", &high, &file, "--out", &file],
+        vec!["import", &file, "--out", &file],
+        vec!["export", &file, "--format", "safetensors", "--out", &file],
+    ] {
+        let message = fail(&words);
+        assert!(message.contains("this is an input"), "{message}");
+    }
+    assert!(fs::read(&file).unwrap() == before);
+
     let (merged, other) = (LesionClasses::Merge, "resnet18t2".parse().unwrap());
     let other = random_weights(folder.path(), other, Task::Segmentation, merged);
     let message = fail(&["average", &high, &other.display().to_string(), "--out", &file]);

@@ -288,6 +288,16 @@ fn a_classifier_that_sees_the_slice_learns_is_calibrated_and_joins_a_detector() 
         tables.push(format!("{out}/held_out.csv"));
     }
     let (raw, calibrated) = (at(&folder, "fold0/model.bpk"), at(&folder, "calibrated.bpk"));
+    let twice = at(&folder, "twice.csv");
+    let rows = fs::read_to_string(&tables[0]).unwrap();
+    let doubled: String =
+        rows.lines().chain(rows.lines().skip(1)).map(|row| format!("{row}\n")).collect();
+    fs::write(&twice, doubled).unwrap();
+    let said = fail(&["calibrate", "--predictions", &twice]);
+    assert!(said.contains("in the tables twice"), "{said}");
+    let said =
+        fail(&["calibrate", "--predictions", &tables[0], "--model", &raw, "--out", &tables[0]]);
+    assert!(said.contains("this is an input"), "{said}");
     let shown = succeed(&[
         "calibrate",
         "--predictions",
@@ -322,6 +332,17 @@ fn a_classifier_that_sees_the_slice_learns_is_calibrated_and_joins_a_detector() 
     let shown =
         succeed(&["evaluate", "classifier", "--model", &joined, "--data", &data, "--list", &list]);
     assert!(shown.contains("pneumonia or not"), "{shown}");
+    assert!(shown.contains("said, at the model's thresholds"), "{shown}");
+    let detector = format!("{detector}/model.bpk");
+    let tables = [&tables[0], &tables[1]].map(String::as_str);
+    let words = ["calibrate", "--model", &detector, "--out", &calibrated, "--predictions"];
+    let said = fail(&[&words[..], &tables[..]].concat());
+    assert!(said.contains("no classifier to calibrate"), "{said}");
+    let probabilities = at(&folder, "probabilities.csv");
+    let words = ["evaluate", "classifier", "--model", &joined, "--data", &data, "--list", &list];
+    succeed(&[&words[..], &["--predictions", &probabilities]].concat());
+    let said = fail(&["calibrate", "--predictions", &probabilities]);
+    assert!(said.contains("these are probabilities"), "{said}");
 }
 
 #[test]

@@ -414,6 +414,18 @@ fn bad_data_is_named_before_training_begins() {
     assert!(classifier("").contains("the list is empty"));
     assert!(classifier("CP_1_1_1.png 7").contains("line 1"));
     assert!(classifier("CP_1_1_1.png 1").contains("CP_1_1_1.png"));
+    let said = classifier("CP_1_1_1.png 1\nCP_1_1_1.png 2");
+    assert!(said.contains("as Common Pneumonia and as COVID-19"), "{said}");
+    for (index, expected) in [
+        ("file,source,patient\na.png,one,1\na.png,one,2\n", "a.png has two sources or patients"),
+        ("file,source,patient\na.png,one,1\n", "it names none of the pictures"),
+        ("a,b\n", "it has no rows"),
+    ] {
+        fs::write(format!("{classes}/index.csv"), index).unwrap();
+        let said = classifier("CP_1_1_1.png 1");
+        assert!(said.contains("index.csv") && said.contains(expected), "{said}");
+    }
+    fs::remove_file(format!("{classes}/index.csv")).unwrap();
     let said = fail(&["evaluate", "segmentation", "--model", &list, "--data", &train]);
     assert!(said.contains("list.txt"), "{said}");
 }
@@ -424,4 +436,52 @@ fn a_folder_that_cannot_be_written_to_is_named_before_training_begins() {
     let train = at(&folder, "data/lesions/train");
     let said = fail(&borrowed(&train_segmentation(&train, "/proc/groundglass", &["--steps", "1"])));
     assert!(said.contains("/proc/groundglass"), "{said}");
+}
+
+#[test]
+fn what_a_configuration_names_and_is_not_given_again_is_asked_for() {
+    let folder = phantoms("30");
+    let train = at(&folder, "data/lesions/train");
+    let (run, again) = (at(&folder, "run"), at(&folder, "again"));
+    let folds = ["--folds", "2", "--fold", "0", "--steps", "1"];
+    succeed(&borrowed(&train_segmentation(&train, &run, &folds)));
+    let config = format!("{run}/config.json");
+    let words = ["train", "segmentation", "--data", &train, "--out", &again, "--config", &config];
+    let said = fail(&words);
+    assert!(said.contains("held out part 0 of 2: give --folds"), "{said}");
+
+    let classes = at(&folder, "data/classes");
+    let words = ["train", "image-classifier", "--data", &classes, "--out", &again];
+    let said = fail(&[&words[..], &["--norm", "frozen"]].concat());
+    assert!(said.contains("train with --norm batch"), "{said}");
+    let said = fail(&[&words[..], &["--learning-rate=-1"]].concat());
+    assert!(said.contains("--learning-rate must be 0 or more"), "{said}");
+    let said = fail(&borrowed(&train_segmentation(&train, &again, &["--copy-paste", "0.5"])));
+    assert!(said.contains("--copy-paste copies lesions into slices without any"), "{said}");
+}
+
+#[test]
+fn a_slice_under_two_names_is_not_learnt_from_while_it_is_held_out() {
+    let folder = phantoms("30");
+    let train = at(&folder, "data/lesions/train");
+    let copy = at(&folder, "copy");
+    for part in ["imgs", "masks"] {
+        fs::create_dir_all(format!("{copy}/{part}")).unwrap();
+        for entry in fs::read_dir(format!("{train}/{part}")).unwrap() {
+            let entry = entry.unwrap();
+            let name = entry.file_name().into_string().unwrap();
+            fs::copy(entry.path(), format!("{copy}/{part}/9{name}")).unwrap();
+        }
+    }
+    let out = at(&folder, "run");
+    // Of two parts each, one of the copies of a patient is likely to lie on either side.
+    let attempt = |fold: &str| {
+        let options = ["--data", &train, &copy, "--out", &out, "--steps", "1"];
+        let fold = ["--folds", "3", "--fold", fold, "--fold-by", "name"];
+        command(&[&["train", "segmentation"], &options[..], &fold[..]].concat()).output().unwrap()
+    };
+    let said: Vec<String> = ["0", "1", "2"]
+        .map(|fold| String::from_utf8_lossy(&attempt(fold).stderr).into_owned())
+        .into();
+    assert!(said.iter().any(|said| said.contains("to the byte")), "{said:?}");
 }

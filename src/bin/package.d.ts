@@ -46,6 +46,7 @@ export type Refusal =
   | { small_body: number }
   | "no_lung"
   | "little_lung"
+  | "black_lungs"
   | { unlike_mean: Unlike }
   | { unlike_contrast: Unlike };
 

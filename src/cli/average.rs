@@ -8,6 +8,7 @@ use clap::Args;
 
 use crate::cli::files;
 use crate::cli::model::read_state;
+use crate::cli::outputs::Paths;
 use crate::inference::ModelFile;
 use crate::network::StateDict;
 use crate::report::NOTICE;
@@ -27,6 +28,7 @@ pub struct Average {
 impl Average {
     /// Runs the command.
     pub fn run(self) -> Result<ExitCode> {
+        Paths::of_inputs(self.models.iter().map(PathBuf::as_path)).claim(&self.out)?;
         let read = |path: &PathBuf| Ok(read_state(path)?.0);
         let models: Vec<StateDict> = self.models.iter().map(read).collect::<Result<_>>()?;
         let mean = average(&models)?;

@@ -1,18 +1,21 @@
 //! `groundglass calibrate`.
 
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
-use anyhow::{Context, Result, ensure};
+use anyhow::{Context, Result, bail, ensure};
 use clap::{Args, ValueEnum};
 
 use crate::classes::SliceClass;
 use crate::cli::files;
-use crate::cli::model::read_state;
+use crate::cli::model::read_weights;
+use crate::cli::outputs::Paths;
 use crate::evaluate::calibration::{self, Prior};
-use crate::evaluate::class_tables::read_logits;
+use crate::evaluate::class_tables::{are_probabilities, read_logits};
 use crate::evaluate::classification::{Classified, brier_score, calibration_error};
 use crate::inference::model::CALIBRATION;
+use crate::network::StateDict;
 use crate::report::NOTICE;
 use crate::report::verdict::Calibration;
 
@@ -53,9 +56,14 @@ enum PriorArgument {
 impl Calibrate {
     /// Runs the command.
     pub fn run(self) -> Result<ExitCode> {
-        let only = self.only.as_ref().map(std::fs::read_to_string).transpose();
-        let only = only.with_context(|| format!("{:?}", self.only))?;
-        let names: Option<std::collections::BTreeSet<&str>> = only
+        let inputs = self.predictions.iter().chain(&self.only).chain(&self.model);
+        let mut paths = Paths::of_inputs(inputs.map(PathBuf::as_path));
+        self.out.as_ref().map(|out| paths.claim(out)).transpose()?;
+        let model = self.model.as_ref().map(|path| classifier(path)).transpose()?;
+        let only =
+            self.only.as_ref().map(|path| files::read(path, files::MAX_TABLE)).transpose()?;
+        let only = only.map(|bytes| String::from_utf8_lossy(&bytes).into_owned());
+        let names: Option<BTreeSet<&str>> = only
             .as_ref()
             .map(|text| text.lines().filter_map(|line| line.split_whitespace().next()).collect());
         let mut folds = Vec::new();
@@ -64,10 +72,11 @@ impl Calibrate {
             if let Some(names) = &names {
                 slices.retain(|slice| names.contains(slice.name.as_str()));
             }
-            ensure!(!slices.is_empty(), "{}: no slice of the list", path.display());
+            let of_list = if self.only.is_some() { " of the list" } else { "" };
+            ensure!(!slices.is_empty(), "{}: no slice{of_list}", path.display());
             folds.push(slices);
         }
-        let mut owners = std::collections::BTreeMap::new();
+        let mut owners = BTreeMap::new();
         for (number, slice) in
             folds.iter().enumerate().flat_map(|(n, f)| f.iter().map(move |s| (n, s)))
         {
@@ -79,10 +88,25 @@ impl Calibrate {
             );
         }
         let all: Vec<Classified> = folds.into_iter().flatten().collect();
-        for class in SliceClass::ALL {
-            let occurs = all.iter().any(|slice| slice.class == class);
-            ensure!(occurs, "no slice has class {} ({})", class.index(), class.name());
+        let mut known = BTreeSet::new();
+        if let Some(slice) = all.iter().find(|slice| !known.insert((&slice.source, &slice.name))) {
+            bail!("{}: the slice is in the tables twice", slice.name);
         }
+        for class in SliceClass::ALL {
+            let own = all.iter().filter(|slice| slice.class == class);
+            let patients = own.map(|slice| &slice.patient).collect::<BTreeSet<_>>().len();
+            let (index, name) = (class.index(), class.name());
+            ensure!(patients > 0, "no slice has class {index} ({name})");
+            ensure!(
+                patients > 1,
+                "one patient has class {index} ({name}): what is measured must not be what was fitted, which takes two"
+            );
+        }
+        ensure!(
+            owners.len() >= CROSS_FIT,
+            "{} patients: the calibration is measured in {CROSS_FIT} groups of them, so it takes at least as many",
+            owners.len()
+        );
         let prior = match self.prior {
             PriorArgument::Given => Prior::Given,
             PriorArgument::Equal => Prior::Equal,
@@ -114,8 +138,7 @@ impl Calibrate {
             calibration_error(judged.iter()).unwrap_or(f64::NAN),
             brier_score(judged.iter()).unwrap_or(f64::NAN)
         );
-        if let (Some(model), Some(out)) = (&self.model, &self.out) {
-            let (mut state, _) = read_state(model)?;
+        if let Some((mut state, out)) = model.zip(self.out.as_ref()) {
             let before = state.metadata.get(CALIBRATION);
             let before = before.and_then(|text| serde_json::from_str::<Calibration>(text).ok());
             found.inputs = before.and_then(|known| known.inputs);
@@ -134,6 +157,19 @@ fn applied(mut slice: Classified, calibration: &Calibration) -> Classified {
 }
 
 fn read(path: &Path) -> Result<Vec<Classified>> {
-    read_logits(&files::read(path, files::MAX_TABLE)?)
-        .with_context(|| format!("{}", path.display()))
+    let table = read_logits(&files::read(path, files::MAX_TABLE)?);
+    let table = table.with_context(|| format!("{}", path.display()))?;
+    ensure!(
+        !are_probabilities(&table),
+        "{}: these are probabilities; take the logits that a run with --folds writes (held_out.csv)",
+        path.display()
+    );
+    Ok(table)
+}
+
+/// The weights of a model that judges slices.
+fn classifier(path: &Path) -> Result<StateDict> {
+    let file = read_weights(path)?;
+    ensure!(file.classifies(), "{}: the model has no classifier to calibrate", path.display());
+    Ok(file.state)
 }

@@ -10,6 +10,7 @@ use serde_json::{Value, json};
 use crate::classes::SliceClass;
 use crate::cli::files;
 use crate::cli::model::{read_state, read_weights};
+use crate::cli::outputs::Paths;
 use crate::detection::boxes::MAX_LOG_SCALE;
 use crate::detection::proposals::{self, ProposalCounts};
 use crate::image::preprocess::{DEVIATION, LONG_SIDE, MEAN, MULTIPLE, SHORT_SIDE};
@@ -42,6 +43,7 @@ enum Format {
 impl ExportWeights {
     /// Runs the command.
     pub fn run(self) -> Result<ExitCode> {
+        Paths::of_inputs([self.model.as_path()]).claim(&self.out)?;
         match self.format {
             Format::Safetensors => {
                 let (state, _) = read_state(&self.model)?;

@@ -8,6 +8,7 @@ use clap::Args;
 
 use crate::cli::files;
 use crate::cli::model::read_weights;
+use crate::cli::outputs::Paths;
 use crate::inference::cpu::CpuMaskRcnn;
 use crate::inference::model::CLASSIFIER_METADATA;
 use crate::inference::{LoadedModel, ModelFile, Predictor};
@@ -29,6 +30,7 @@ pub struct Import {
 impl Import {
     /// Runs the command.
     pub fn run(self) -> Result<ExitCode> {
+        Paths::of_inputs(self.checkpoints.iter().map(PathBuf::as_path)).claim(&self.out)?;
         let mut files = self.checkpoints.iter().map(|path| read_weights(path));
         let mut merged = files.next().context("a checkpoint is needed")??.state;
         for other in files {

@@ -36,7 +36,7 @@ impl Paths {
     ///
     /// # Errors
     /// If it is an input or an output already.
-    fn claim(&mut self, path: &Path) -> Result<()> {
+    pub fn claim(&mut self, path: &Path) -> Result<()> {
         let place = resolved(path);
         ensure!(
             !self.inputs.contains(&place),

@@ -9,6 +9,7 @@ use indicatif::ProgressBar;
 
 use crate::cli::files;
 use crate::cli::model::read_weights;
+use crate::cli::outputs::Paths;
 use crate::dataset::instances::{LesionRules, LesionTargets};
 use crate::dataset::lesions::LesionDataset;
 use crate::dataset::source::DataSource;
@@ -42,6 +43,7 @@ impl Recalibrate {
     /// Runs the command.
     pub fn run(self) -> Result<ExitCode> {
         ensure!(self.slices > 0, "--slices must be at least 1");
+        Paths::of_inputs([self.model.as_path()]).claim(&self.out)?;
         let model = read_weights(&self.model)?;
         let rules = LesionRules::paper(LesionTargets::Merge);
         let dataset = LesionDataset::open(&self.data, rules)?.with_lesions()?;

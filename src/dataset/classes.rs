@@ -64,11 +64,37 @@ fn read_index(folder: &Path) -> Result<BTreeMap<String, (String, String)>, Datas
         path: path.clone(),
         what: format!("{error}; expected the columns file, source, patient"),
     };
+    let contents = |what: String| DatasetError::Contents { path: path.clone(), what };
     let mut reader = csv::Reader::from_path(&path).map_err(wrong)?;
-    let rows = reader.deserialize::<IndexRow>();
-    rows.map(|row| row.map(|row| (row.file, (row.source, row.patient))))
-        .collect::<Result<_, _>>()
-        .map_err(wrong)
+    let mut index = BTreeMap::new();
+    for row in reader.deserialize::<IndexRow>() {
+        let IndexRow { file, source, patient } = row.map_err(wrong)?;
+        let origin = (source, patient);
+        let before = index.insert(file.clone(), origin.clone());
+        if before.is_some_and(|before| before != origin) {
+            return Err(contents(format!("{file} has two sources or patients")));
+        }
+    }
+    if index.is_empty() {
+        return Err(contents("it has no rows of the columns file, source, patient".into()));
+    }
+    Ok(index)
+}
+
+/// A picture that is listed with two classes.
+fn contradiction<'a>(files: impl IntoIterator<Item = &'a ClassFile>) -> Option<String> {
+    let mut known: BTreeMap<&Path, SliceClass> = BTreeMap::new();
+    let twice = files.into_iter().find_map(|file| {
+        let before = known.insert(&file.path, file.class)?;
+        (before != file.class).then_some((file, before))
+    });
+    let (file, before) = twice?;
+    Some(format!(
+        "{} is listed as {} and as {}",
+        file.path.display(),
+        before.name(),
+        file.class.name()
+    ))
 }
 
 /// Class and number, where no index names the patient: the same number may name different patients in
@@ -140,12 +166,18 @@ impl ClassDataset {
     }
 
     /// Slices of another list appended.
-    pub fn extended(mut self, other: Self) -> Self {
+    ///
+    /// # Errors
+    /// If one of them has another class here.
+    pub fn extended(mut self, other: Self) -> Result<Self, DatasetError> {
+        if let Some(what) = contradiction(self.files.iter().chain(&other.files)) {
+            return Err(DatasetError::Contents { path: other.list, what });
+        }
         self.files.extend(other.files);
         self.skipped.extend(other.skipped);
         let both = Sha256::digest(format!("{}{}", self.sha256, other.sha256));
         self.sha256 = hex(&both);
-        self
+        Ok(self)
     }
 
     /// Reads one slice.
@@ -216,11 +248,17 @@ fn list_files(
         None => (images.clone(), all_of(&images)?),
     };
     let index = read_index(folder)?;
+    let mut is_named = index.is_empty();
     for file in &mut files {
         if let Some((source, patient)) = index.get(&file.name) {
             file.source.clone_from(source);
             file.patient.clone_from(patient);
+            is_named = true;
         }
+    }
+    if !is_named {
+        let what = format!("it names none of the pictures of {}", source.display());
+        return Err(DatasetError::Contents { path: folder.join("index.csv"), what });
     }
     Ok((source, files))
 }
@@ -249,7 +287,10 @@ fn parse_list(list: &Path, images: &Path) -> Result<Vec<ClassFile>, DatasetError
     if files.is_empty() {
         return Err(DatasetError::Empty { path: list.into(), report: "the list is empty".into() });
     }
-    Ok(files)
+    match contradiction(&files) {
+        Some(what) => Err(DatasetError::Contents { path: list.into(), what }),
+        None => Ok(files),
+    }
 }
 
 /// The file of a name, under COVIDx-CT's or the author's spelling.

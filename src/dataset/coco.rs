@@ -1,6 +1,6 @@
 //! Slices with outlines in a COCO file, as `predict --coco` writes them and annotation tools export them.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -29,10 +29,29 @@ struct File {
 struct Image {
     id: u64,
     file_name: String,
+    #[serde(deserialize_with = "whole_number")]
     width: usize,
+    #[serde(deserialize_with = "whole_number")]
     height: usize,
     /// Not COCO's own; some annotators add it.
-    patient: Option<String>,
+    patient: Option<Patient>,
+}
+
+/// A name, or a number that is one.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(untagged)]
+enum Patient {
+    Name(String),
+    Number(u64),
+}
+
+/// A number of pixels, which some annotators write as `512.0`.
+fn whole_number<'a, D: serde::Deserializer<'a>>(deserializer: D) -> Result<usize, D::Error> {
+    let number = f64::deserialize(deserializer)?;
+    match number.fract() == 0.0 && (0.0..=1e9).contains(&number) {
+        true => Ok(number as usize),
+        false => Err(serde::de::Error::custom(format!("{number} is no number of pixels"))),
+    }
 }
 
 #[derive(Debug, Deserialize)]
@@ -79,16 +98,8 @@ pub fn list(path: &Path) -> Result<Listing<AnnotatedImage>, DatasetError> {
     let wrong = |what: String| DatasetError::Contents { path: path.into(), what };
     let file: File =
         serde_json::from_str(&text).map_err(|e| wrong(format!("no COCO file: {e}")))?;
-    let mut values = BTreeMap::new();
-    for category in &file.categories {
-        let value = value_of(&category.name).ok_or_else(|| {
-            let name = &category.name;
-            wrong(format!(
-                "the category `{name}` is unknown; known are names with `consolidation`, `ground glass`, `ggo`, `lesion` or `infection`"
-            ))
-        })?;
-        values.insert(category.id, value);
-    }
+    let categories: BTreeMap<u64, &str> =
+        file.categories.iter().map(|category| (category.id, category.name.as_str())).collect();
     let mut outlines: BTreeMap<u64, Vec<(u8, Rle)>> = BTreeMap::new();
     let images: BTreeMap<u64, &Image> = file.images.iter().map(|image| (image.id, image)).collect();
     if images.len() < file.images.len() {
@@ -102,24 +113,48 @@ pub fn list(path: &Path) -> Result<Listing<AnnotatedImage>, DatasetError> {
     for annotation in &file.annotations {
         let Annotation { id, image_id, category_id, segmentation, iscrowd } = annotation;
         let wrong = |what: String| wrong(format!("annotation {id}: {what}"));
-        if *iscrowd != 0 {
-            return Err(wrong("crowds are not read; give each lesion its own outline".into()));
-        }
         let image =
             images.get(image_id).ok_or_else(|| wrong(format!("there is no image {image_id}")))?;
-        let value = values
+        let category = categories
             .get(category_id)
             .ok_or_else(|| wrong(format!("there is no category {category_id}")))?;
-        let segmentation =
-            segmentation.as_ref().ok_or_else(|| wrong("it has no outline".into()))?;
+        let value = match value_of(category) {
+            Some(value) => value,
+            None if is_lung(category) => continue,
+            None => {
+                return Err(wrong(format!(
+                    "the category `{category}` is unknown; known are names with `consolidation`, `ground glass`, `ggo`, `lesion` or `infection`"
+                )));
+            }
+        };
+        let segmentation = segmentation.as_ref().filter(|outline| !outline.is_empty());
+        let segmentation = segmentation.ok_or_else(|| {
+            wrong("it has no outline; a box alone does not say which pixels are lesion".into())
+        })?;
+        // Some annotators write every mask that is no polygon as a crowd.
+        if *iscrowd != 0 && matches!(segmentation, Segmentation::Polygons(_)) {
+            return Err(wrong(
+                "it is a crowd of polygons; give each lesion its own outline".into(),
+            ));
+        }
         let rle = segmentation
             .rle((image.width, image.height))
             .map_err(|error| wrong(error.to_string()))?;
-        outlines.entry(*image_id).or_default().push((*value, rle));
+        outlines.entry(*image_id).or_default().push((value, rle));
     }
     let folder = path.parent().unwrap_or(Path::new("."));
     let mut files = Vec::with_capacity(file.images.len());
+    let mut names = BTreeSet::new();
     for image in &file.images {
+        if !names.insert(&image.file_name) {
+            return Err(wrong(format!("the image {} is listed twice", image.file_name)));
+        }
+        if image.file_name.contains(".nii") {
+            return Err(wrong(format!(
+                "{} is a slice of a volume: train on volumes with their labels (`imagesTr`, `labelsTr`; `predict --nifti` writes labels)",
+                image.file_name
+            )));
+        }
         // `predict --coco` names files as it was given them.
         let name = Path::new(&image.file_name);
         let picture = [folder.join(name), folder.join("images").join(name), name.to_path_buf()]
@@ -127,8 +162,11 @@ pub fn list(path: &Path) -> Result<Listing<AnnotatedImage>, DatasetError> {
             .find(|path| path.is_file())
             .ok_or_else(|| wrong(format!("the image {} is not there", image.file_name)))?;
         let stem = picture.file_stem().unwrap_or_default().to_string_lossy().into_owned();
-        let patient = image.patient.clone();
-        let patient = patient.unwrap_or_else(|| stem.split('_').next().unwrap_or(&stem).to_owned());
+        let patient = match image.patient.clone() {
+            Some(Patient::Name(name)) => name,
+            Some(Patient::Number(number)) => number.to_string(),
+            None => stem.split('_').next().unwrap_or(&stem).to_owned(),
+        };
         let outlines = Arc::new(outlines.remove(&image.id).unwrap_or_default());
         let size = (image.width, image.height);
         let place = AnnotatedImage { path: picture, size, outlines };
@@ -151,6 +189,13 @@ fn value_of(name: &str) -> Option<u8> {
     }
 }
 
+/// Whether a category is of lungs, whose outline says nothing of lesions.
+fn is_lung(name: &str) -> bool {
+    let name = name.to_lowercase();
+    let mut words = name.split(|letter: char| !letter.is_alphabetic());
+    words.any(|word| word == "lung" || word == "lungs")
+}
+
 /// Why an outline cannot be drawn.
 #[derive(Debug, Error)]
 enum OutlineError {
@@ -169,9 +214,17 @@ enum OutlineError {
     /// Run lengths that do not fill the image.
     #[error(transparent)]
     Rle(#[from] RleError),
+    /// Less than a pixel.
+    #[error("its outline covers no pixel; remove it")]
+    Empty,
 }
 
 impl Segmentation {
+    /// Whether it is a list of no polygons.
+    fn is_empty(&self) -> bool {
+        matches!(self, Self::Polygons(polygons) if polygons.is_empty())
+    }
+
     /// The outline as run lengths of an image of this size.
     fn rle(&self, (width, height): (usize, usize)) -> Result<Rle, OutlineError> {
         let fits = |size: &[usize; 2]| {
@@ -217,8 +270,10 @@ impl Segmentation {
             }
         };
         // Run lengths that do not fill the image are found here.
-        rle.decode()?;
-        Ok(rle)
+        match rle.decode()?.area() {
+            0 => Err(OutlineError::Empty),
+            _ => Ok(rle),
+        }
     }
 }
 
@@ -268,7 +323,8 @@ mod tests {
         picture.save(folder.path().join("7_1.png")).unwrap();
         let text = format!(
             r#"{{"images": [{{"id": 3, "file_name": "7_1.png", "width": 64, "height": 48}}],
-                "categories": [{{"id": 1, "name": "Ground-glass opacity"}}, {{"id": 2, "name": "consolidation"}}],
+                "categories": [{{"id": 1, "name": "Ground-glass opacity"}}, {{"id": 2, "name": "consolidation"}},
+                    {{"id": 3, "name": "Left lung"}}, {{"id": 4, "name": "rib"}}],
                 "annotations": [{{"id": 9, "image_id": 3, {annotation}}}]}}"#
         );
         let path = folder.path().join("coco.json");
@@ -319,6 +375,13 @@ mod tests {
                 "annotation 9",
             ),
             (r#""category_id": 1"#, "no outline"),
+            (r#""category_id": 1, "segmentation": []"#, "no outline"),
+            (r#""category_id": 1, "segmentation": [[10, 8, 10, 8, 10, 8]]"#, "covers no pixel"),
+            (r#""category_id": 4, "segmentation": [[1, 1, 5, 1, 5, 5]]"#, "`rib` is unknown"),
+            (
+                r#""category_id": 1, "iscrowd": 1, "segmentation": [[1, 1, 5, 1, 5, 5]]"#,
+                "a crowd of polygons",
+            ),
         ] {
             let (_folder, path) = write(annotation);
             let error = list(&path).unwrap_err().to_string();
@@ -327,5 +390,41 @@ mod tests {
         let (folder, path) = write(r#""category_id": 1, "segmentation": [[1, 1, 5, 1, 5, 5]]"#);
         fs::remove_file(folder.path().join("7_1.png")).unwrap();
         assert!(list(&path).unwrap_err().to_string().contains("7_1.png is not there"));
+    }
+
+    #[test]
+    fn what_annotators_write_beside_the_format_is_read() {
+        let of = drawn;
+        let (_folder, path) =
+            write(r#""category_id": 1, "segmentation": [[10, 8, 30, 8, 30, 20]]"#);
+        let text = fs::read_to_string(&path).unwrap();
+        let changed = text.replace(r#""width": 64"#, r#""width": 64.0, "patient": 12"#).replace(
+            r#""annotations": ["#,
+            r#""annotations": [{"id": 8, "image_id": 3, "category_id": 3, "segmentation": []},"#,
+        );
+        fs::write(&path, &changed).unwrap();
+        let (files, _) = list(&path).unwrap();
+        let drawn = files[0].place.read(LesionTargets::Both, &mut Sha256::new()).unwrap().1;
+        assert_eq!((files[0].patient.as_str(), drawn.len()), ("12", 1));
+        let text = Rle::encode(&drawn[0].mask).counts.replace('\\', "\\\\");
+        let crowd = format!(
+            r#""category_id": 1, "iscrowd": 1, "segmentation": {{"size": [48, 64], "counts": "{text}"}}"#
+        );
+        assert_eq!(of(&crowd)[0].mask, drawn[0].mask);
+    }
+
+    #[test]
+    fn an_image_listed_twice_and_a_slice_of_a_volume_are_refused() {
+        let (folder, path) = write(r#""category_id": 1, "segmentation": [[1, 1, 5, 1, 5, 5]]"#);
+        let text = fs::read_to_string(&path).unwrap();
+        let image = r#"{"id": 3, "file_name": "7_1.png", "width": 64, "height": 48}"#;
+        let twice = text.replace(image, &format!("{image}, {}", image.replace("3,", "4,")));
+        fs::write(&path, twice).unwrap();
+        let error = list(&path).unwrap_err().to_string();
+        assert!(error.contains("7_1.png is listed twice"), "{error}");
+        fs::write(&path, text.replace("7_1.png", "v.nii.gz#1")).unwrap();
+        let error = list(&path).unwrap_err().to_string();
+        assert!(error.contains("imagesTr"), "{error}");
+        drop(folder);
     }
 }

@@ -30,12 +30,12 @@ pub type Listing<T> = (Vec<Listed<T>>, Vec<Skipped>);
 #[derive(Debug, Error)]
 pub enum DatasetError {
     /// A file or folder that cannot be read.
-    #[error("{path}: {source}; expected {expected}")]
+    #[error("{path}: {reason}; expected {expected}")]
     Read {
         /// The file.
         path: PathBuf,
         /// The reason.
-        source: std::io::Error,
+        reason: std::io::Error,
         /// What should be there.
         expected: &'static str,
     },
@@ -95,7 +95,7 @@ pub struct Skipped {
 /// Adds the path to an i/o error.
 fn reading(path: &Path, expected: &'static str) -> impl FnOnce(std::io::Error) -> DatasetError {
     let path = path.to_path_buf();
-    move |source| DatasetError::Read { path, source, expected }
+    move |reason| DatasetError::Read { path, reason, expected }
 }
 
 /// What is not held out, and what is.

@@ -34,6 +34,7 @@ impl std::fmt::Display for Estimate {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         match self.interval {
             Some([low, high]) => write!(f, "{:.4} ({low:.4} to {high:.4})", self.value),
+            None if self.patients.is_empty() => write!(f, "{:.4}", self.value),
             None => {
                 let own: Vec<String> = self.patients.iter().map(|v| format!("{v:.4}")).collect();
                 write!(f, "{:.4} (patients: {})", self.value, own.join(", "))

@@ -103,12 +103,16 @@ pub fn read_either(bytes: &[u8]) -> Result<Vec<Classified>, csv::Error> {
         Classified { probabilities: std::array::from_fn(|class| shares[class]), ..slice }
     };
     let logits = read_logits(bytes)?;
-    let is_sum = |slice: &Classified| (slice.logits.iter().sum::<f32>() - 1.0).abs() < 1e-3;
-    // Logits add up to 1 by accident, not on every row.
-    match logits.iter().all(is_sum) {
+    match are_probabilities(&logits) {
         true => read_probabilities(bytes),
         false => Ok(logits.into_iter().map(of_logits).collect()),
     }
+}
+
+/// Whether what was read as logits adds up to 1 on every row, as logits do by accident on one.
+pub fn are_probabilities(slices: &[Classified]) -> bool {
+    let is_sum = |slice: &Classified| (slice.logits.iter().sum::<f32>() - 1.0).abs() < 1e-3;
+    !slices.is_empty() && slices.iter().all(is_sum)
 }
 
 #[cfg(test)]

@@ -9,6 +9,7 @@ use crate::classes::{CLASSES, SliceClass};
 use crate::dataset::classes::ClassFile;
 use crate::evaluate::bootstrap::{Estimate, estimate};
 use crate::report::SliceReport;
+use crate::report::verdict::Measured;
 
 /// Shares of control, common pneumonia and COVID-19 in the paper's "class-adjusted" F1.
 pub const F1_WEIGHTS: [f64; CLASSES] = [0.45, 0.35, 0.20];
@@ -228,6 +229,10 @@ pub struct ClassificationResult {
     pub adjusted_f1: Option<Estimate>,
     /// Expected calibration error.
     pub calibration_error: Option<Estimate>,
+    /// What is said at the thresholds that the model stores, and how often it is right; none for a table of
+    /// probabilities.
+    #[serde(default)]
+    pub verdicts: Option<Measured>,
 }
 
 /// Measures.
@@ -283,6 +288,7 @@ pub fn evaluate(slices: &[Classified]) -> ClassificationResult {
         calibration_error: estimate(&patients, |items| {
             calibration_error(items.iter().map(|i| &slices[*i]))
         }),
+        verdicts: None,
     }
 }
 

@@ -17,6 +17,11 @@ const LUNG_SHARE: f64 = 0.02;
 /// Share under which there is nothing like a lung at all. Between the two lie the slices at the edge of the lungs,
 /// which may well show a lesion.
 const NO_LUNG_SHARE: f64 = 0.002;
+/// Intensity up to which a pixel is black.
+const BLACK: u8 = 3;
+/// Share of the lungs that is black in a soft-tissue window, where nothing is seen of them. In a lung window next to
+/// nothing is, but what is emphysema.
+const BLACK_SHARE: f64 = 0.5;
 /// Smallest distance between the mean intensities of air and tissue.
 const CONTRAST: f64 = 40.0;
 
@@ -43,8 +48,18 @@ pub fn refusal(slice: &CtSlice) -> Option<Refusal> {
 
 /// Why no class should be given for a slice that is looked at.
 pub fn class_refusal(slice: &CtSlice) -> Option<Refusal> {
-    let share = air_threshold(&slice.pixels).map_or(0.0, |air| lung_share(slice, air));
-    (share < LUNG_SHARE).then_some(Refusal::LittleLung)
+    let regions = air_threshold(&slice.pixels).map(|air| surrounded(slice, air));
+    let regions = regions.unwrap_or_default();
+    let area: usize = regions.iter().map(|found| found.area).sum();
+    if (area as f64) < LUNG_SHARE * (slice.width * slice.height) as f64 {
+        return Some(Refusal::LittleLung);
+    }
+    let is_black = |(pixel, inside): (&u8, &bool)| *inside && *pixel <= BLACK;
+    let black = |found: &Component| {
+        slice.pixels.iter().zip(&found.mask.pixels).filter(|pair| is_black(*pair)).count()
+    };
+    let black: usize = regions.iter().map(black).sum();
+    (black as f64 > BLACK_SHARE * area as f64).then_some(Refusal::BlackLungs)
 }
 
 /// The longer side of the largest bright region, if the file tells millimetres and the region does not touch
@@ -191,6 +206,18 @@ mod tests {
                 assert_eq!(refusal(&chest), None);
             }
         }
+    }
+
+    #[test]
+    fn lungs_that_a_soft_tissue_window_blackens_have_no_class() {
+        let mut chest = draw(SliceClass::Covid19, 3).slice;
+        // From -1350..150 HU to -160..240.
+        let darkened = |pixel: u8| {
+            let hu = f64::from(pixel) / 255.0 * 1500.0 - 1350.0;
+            ((hu + 160.0) / 400.0 * 255.0).clamp(0.0, 255.0) as u8
+        };
+        chest.pixels.iter_mut().for_each(|pixel| *pixel = darkened(*pixel));
+        assert_eq!((refusal(&chest), class_refusal(&chest)), (None, Some(Refusal::BlackLungs)));
     }
 
     #[test]

@@ -47,6 +47,8 @@ pub enum Refusal {
     NoLung,
     /// Too little lung for a class.
     LittleLung,
+    /// The lungs are black: another window.
+    BlackLungs,
     /// Its mean intensity is unlike that of every slice of the training.
     UnlikeMean(Unlike),
     /// The standard deviation of its intensities is.
@@ -93,6 +95,9 @@ impl fmt::Display for Refusal {
             Self::LittleLung => f.write_str(
                 "hardly any lung is visible: the slice lies at the edge of the lungs, or is not an axial chest CT slice in a lung window",
             ),
+            Self::BlackLungs => {
+                f.write_str("the lungs are black: this is not a CT slice in a lung window")
+            }
             Self::UnlikeMean(values) => unlike(f, "mean intensity", values),
             Self::UnlikeContrast(values) => unlike(f, "contrast", values),
         }

@@ -40,7 +40,7 @@ pub enum BackboneError {
         variant: Variant,
     },
     /// Parameters that are not there.
-    #[error("it lacks {count} parameters, among them {names}")]
+    #[error("parameters are missing ({count}), among them {names}")]
     Missing {
         /// How many.
         count: usize,

@@ -35,7 +35,8 @@ pub struct Calibration {
     pub measured: Option<Measured>,
 }
 
-/// How often verdicts were right on slices of patients that the network had not seen.
+/// How often verdicts were right in cross-validation: each slice by a network of this recipe that had not learnt from its
+/// patient, with a calibration from others.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct Measured {
     /// Slices.

@@ -371,7 +371,7 @@ pub fn run<O: Objective>(
         (network, losses) = advance(objective, network, &mut adam, step, rate)?;
         step += 1;
         if let Some(average) = &mut average {
-            average.update(step, || objective.state(&network));
+            average.update(step, steps, || objective.state(&network));
         }
         curves.push(step, rate, &losses);
         report(&Progress { step, steps, losses: curves.latest_mean() });

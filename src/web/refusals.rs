@@ -21,6 +21,7 @@ pub fn reason(refusal: &Refusal) -> Text {
         Refusal::SmallBody(size) => text!("refusal.small_body", size = size),
         Refusal::NoLung => text!("refusal.no_lung"),
         Refusal::LittleLung => text!("refusal.little_lung"),
+        Refusal::BlackLungs => text!("refusal.black_lungs"),
         Refusal::UnlikeMean(Unlike { value, low, high }) => {
             text!("refusal.unlike_mean", value = value, low = low, high = high)
         }
@@ -46,6 +47,7 @@ mod tests {
             Refusal::SmallBody(200),
             Refusal::NoLung,
             Refusal::LittleLung,
+            Refusal::BlackLungs,
             Refusal::UnlikeMean(unlike),
             Refusal::UnlikeContrast(unlike),
         ];

@@ -1,6 +1,7 @@
 """Reproduces `groundglass predict` through onnxruntime from the files of `groundglass export --format onnx`.
 
 usage: onnx_predict.py FOLDER SLICE.png [--score S] [--nms T]   prints lesions and class logits as JSON
+The class of a classifier by regions (module S) is left out: its batch is filled up by groundglass's own seeded draws.
 Needs numpy, onnxruntime and Pillow. Research use only. Not a medical device.
 """
 import argparse
@@ -125,10 +126,10 @@ if __name__ == "__main__":
     parser.add_argument("--nms", type=float)
     given = parser.parse_args()
     about, picture = json.loads((given.folder / "groundglass.json").read_text()), Image.open(given.slice).convert("L")
-    settings = about["detector"]["detections"]
+    settings = about["detector"]["detections"] if about["detector"] else {}
     lesions = detect(given.folder, about, np.asarray(picture, np.float32),
                      settings["score"] if given.score is None else given.score,
-                     settings["nms"] if given.nms is None else given.nms)
+                     settings["nms"] if given.nms is None else given.nms) if about["detector"] else []
     for lesion in lesions:
         columns = lesion.pop("mask").T.ravel()
         edges = np.flatnonzero(np.diff(np.concatenate([[False], columns, [False]]).astype(int)))

@@ -18,6 +18,7 @@ use crate::cli::outputs::{Output, Paths};
 use crate::cli::predict::ReferenceOptions;
 use crate::dataset::classes::{ClassDataset, ClassFile};
 use crate::evaluate::bootstrap::Estimate;
+use crate::evaluate::calibration::measure;
 use crate::evaluate::class_tables;
 use crate::evaluate::classification::{self, ClassificationResult, Classified};
 use crate::evaluate::comparison::{differences, paired};
@@ -131,6 +132,7 @@ impl EvaluateClassifier {
         bar.finish_and_clear();
         let result = Box::new(classification::ClassificationResult {
             refused: refused.len(),
+            verdicts: predictor.calibration().map(|known| measure(known, &slices)),
             ..classification::evaluate(&slices)
         });
         for refusal in &refused {
@@ -308,6 +310,26 @@ pub fn classification_table(result: &ClassificationResult) -> String {
             writeln!(text, "| {name} | {} | {} | {balanced} |", source.slices, source.patients)
                 .ok();
         }
+    }
+    if let Some(said) = &result.verdicts {
+        let percent = |share: f32| format!("{:.1} %", 100.0 * share);
+        text.push_str(
+            "\n| said, at the model's thresholds | of the slices | right |\n|---|---|---|\n",
+        );
+        for (name, share, right) in [
+            ("signs of pneumonia or none", said.signs, said.signs_accuracy),
+            ("no pneumonia, or which one", said.named, said.named_accuracy),
+            ("which pneumonia", said.kind, said.kind_accuracy),
+        ] {
+            let right = if share > 0.0 { percent(right) } else { "-".into() };
+            writeln!(text, "| {name} | {} | {right} |", percent(share)).ok();
+        }
+        writeln!(
+            text,
+            "\nA probability of pneumonia over a half: sensitivity {:.3}, specificity {:.3}",
+            said.sensitivity, said.specificity
+        )
+        .ok();
     }
     text
 }

@@ -19,6 +19,7 @@ use crate::cli::outputs::{Output, Paths};
 use crate::evaluate::bootstrap::Estimate;
 use crate::evaluate::tables::{Evaluation, Provenance};
 use crate::inference::ModelFile;
+use crate::train::provenance::training_seconds;
 
 /// Arguments of `evaluate`.
 #[derive(Debug, Args)]
@@ -77,13 +78,7 @@ fn provenance(
     data: &Path,
     training: &str,
 ) -> Result<Provenance> {
-    let minutes = file
-        .state
-        .metadata
-        .get(training)
-        .and_then(|text| serde_json::from_str::<serde_json::Value>(text).ok())
-        .and_then(|value| value["seconds"].as_f64())
-        .map(|seconds| seconds / 60.0);
+    let minutes = training_seconds(&file.state, training).map(|seconds| seconds / 60.0);
     let data = label.clone().unwrap_or_else(|| data.display().to_string());
     let variant = file.variant().context("the file holds no network")?;
     Ok(Provenance::new(file.info.clone(), variant, data, minutes))

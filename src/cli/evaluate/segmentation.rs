@@ -28,7 +28,7 @@ pub struct EvaluateSegmentation {
     /// Weights (.bpk, .pth or .safetensors)
     #[arg(long)]
     model: PathBuf,
-    /// Folder with `imgs` and `masks`
+    /// Folder with `imgs` and `masks`, or with `imagesTr` and `labelsTr` of NIfTI volumes; or a COCO file (.json)
     #[arg(long)]
     data: PathBuf,
     /// Which lesions of the masks count: merge, ggo, both

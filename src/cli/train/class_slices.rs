@@ -66,7 +66,7 @@ fn open(data: &Path, lists: &[DataSource]) -> Result<(ClassDataset, Vec<f64>)> {
         weights.resize(weights.len() + dataset.files.len(), list.map_or(1.0, |list| list.weight));
         all = Some(match all {
             None => dataset,
-            Some(all) => all.extended(dataset),
+            Some(all) => all.extended(dataset)?,
         });
     }
     Ok((all.context("--list names no list")?, weights))

@@ -8,7 +8,9 @@ use clap::Args;
 
 use crate::cli::class_pictures::ClassPictures;
 use crate::cli::model::read_weights;
-use crate::cli::train::{FoldArguments, RunArguments, below_one, class_slices, serde_value};
+use crate::cli::train::{
+    FoldArguments, RunArguments, below_one, class_slices, not_negative, serde_value,
+};
 use crate::dataset::source::DataSource;
 use crate::train::Augmentation;
 use crate::train::classifier::{LOSS_NAMES, train_classifier};
@@ -80,7 +82,15 @@ impl TrainClassifier {
         ensure!(self.batch > 0, "--batch must be at least 1");
         self.run.check()?;
         self.folds.check()?;
-        ensure!(self.folds.validate.is_none(), "stage II has no --validate");
+        ensure!(
+            self.folds.validate.is_none(),
+            "stage II has no --validate: it runs over the list as often as --epochs says"
+        );
+        ensure!(self.epochs > 0, "--epochs must be at least 1");
+        not_negative(&[
+            ("--learning-rate", self.learning_rate),
+            ("--weight-decay", self.weight_decay),
+        ])?;
         let with_features = self.trainable == Trainable::ScoreAndFeatures;
         ensure!(
             self.dropout.is_none() || with_features,

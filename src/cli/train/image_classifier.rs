@@ -8,7 +8,10 @@ use clap::Args;
 
 use crate::cli::model::read_state;
 use crate::cli::train::class_slices::{self, ClassSlices};
-use crate::cli::train::{FoldArguments, RunArguments, below_one, read_config, serde_value, set};
+use crate::cli::train::{
+    FoldArguments, RunArguments, below_one, from_scratch, given_again, not_negative, read_config,
+    serde_value, set,
+};
 use crate::dataset::source::DataSource;
 use crate::evaluate::classification::balanced_accuracy;
 use crate::network::{StateDict, Variant};
@@ -48,7 +51,7 @@ pub struct TrainImageClassifier {
     /// Decoupled weight decay [default: 0.02]
     #[arg(long)]
     weight_decay: Option<f64>,
-    /// Batch norm: batch, running, frozen [default: running]
+    /// Batch norm: batch, running, frozen [default: running; without a --backbone batch]
     #[arg(long, value_parser = serde_value::<Norm>)]
     norm: Option<Norm>,
     /// What stays as it is: none, stem, layer1 [default: none]
@@ -94,7 +97,11 @@ impl TrainImageClassifier {
         self.run.check()?;
         self.folds.check()?;
         let mut config = self.config()?;
-        config.fold = self.folds.fold();
+        config.fold = self.folds.instead_of(config.fold)?;
+        given_again("--backbone", config.backbone.is_some(), self.backbone.is_some())?;
+        if self.backbone.is_none() {
+            from_scratch(config.norm, config.freeze, "a --backbone")?;
+        }
         let slices =
             class_slices::prepare(&self.data, &self.list, &self.folds, config.lone_source)?;
         let ClassSlices { training, held_out, weights, records } = slices;
@@ -120,6 +127,10 @@ impl TrainImageClassifier {
     fn config(&self) -> Result<ImageClassifierTraining> {
         let mut config = match &self.config {
             Some(path) => read_config(path)?,
+            // Without a backbone there are no statistics yet to keep.
+            None if self.backbone.is_none() => {
+                ImageClassifierTraining { norm: Norm::Batch, ..Default::default() }
+            }
             None => ImageClassifierTraining::default(),
         };
         set(&mut config.variant, &self.variant);
@@ -142,6 +153,11 @@ impl TrainImageClassifier {
         set(&mut config.augmentation, &self.augment);
         set(&mut config.ema_decay, &self.ema_decay);
         set(&mut config.seed, &self.seed);
+        not_negative(&[
+            ("--learning-rate", config.learning_rate.peak),
+            ("--body-rate", config.body_rate),
+            ("--weight-decay", config.weight_decay),
+        ])?;
         ensure!(config.batch > 0, "--batch must be at least 1");
         ensure!(
             (64..=1024).contains(&config.side) && config.side.is_multiple_of(32),

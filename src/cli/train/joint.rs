@@ -69,7 +69,7 @@ impl TrainJoint {
         );
         let (lesions, held_out_lesions) = self.detector.slices(&mut config.detector)?;
         let start = self.detector.starting_state(&mut config.detector)?;
-        config.classes.fold = folds.fold();
+        config.classes.fold = folds.instead_of(config.classes.fold)?;
         let (data, lists) = (&self.class_data, &self.class_list);
         let slices = class_slices::prepare(data, lists, folds, config.classes.lone_source)?;
         let ClassSlices { training: classes, held_out, weights, records } = slices;

@@ -13,9 +13,10 @@ use std::process::ExitCode;
 
 use std::time::{Duration, Instant};
 
-use anyhow::{Context, Result, ensure};
+use anyhow::{Context, Result, bail, ensure};
 use clap::{Args, Subcommand};
 use indicatif::{ProgressBar, ProgressStyle};
+use serde::Deserialize;
 
 use crate::cli::files;
 use crate::cli::interrupt::stop_on_interrupt;
@@ -23,6 +24,7 @@ use crate::cli::model::{DeviceArgument, read_state, training_device};
 use crate::dataset::classes::ClassDataset;
 use crate::network::StateDict;
 use crate::report::NOTICE;
+use crate::train::config::{Freeze, Norm};
 use crate::train::folds::{Fold, FoldBy};
 use crate::train::run::{
     Execution, MODEL, Measures, Outcome, Progress, StopConditions, TrainError, Validation,
@@ -185,20 +187,45 @@ impl FoldArguments {
         let mut same = BTreeMap::new();
         if let Some(path) = &self.same_patients {
             let text = files::read(path, MAX_NAMES)?;
-            for row in csv::Reader::from_reader(&text[..]).deserialize::<(String, String)>() {
-                let (name, patient) = row.with_context(|| {
+            for row in csv::Reader::from_reader(&text[..]).deserialize::<SameName>() {
+                let SameName { name, patient } = row.with_context(|| {
                     format!("{}: expected the columns name, patient", path.display())
                 })?;
-                same.insert(name, patient);
+                let before = same.insert(name.clone(), patient.clone());
+                ensure!(
+                    before.is_none_or(|before| before == patient),
+                    "{}: {name} has two patients",
+                    path.display()
+                );
             }
         }
         Ok(PatientNames { by_name: self.fold_by == FoldBy::Name, same })
+    }
+
+    /// The part that is held out, for a run whose configuration may name one.
+    ///
+    /// # Errors
+    /// If it does and none is given: what that run held out would be learnt from.
+    fn instead_of(&self, stored: Option<Fold>) -> Result<Option<Fold>> {
+        if let (Some(Fold { folds, fold, .. }), None) = (stored, self.fold()) {
+            bail!(
+                "the configuration is of a run that held out part {fold} of {folds}: give --folds and --fold again"
+            );
+        }
+        Ok(self.fold())
     }
 
     fn fold(&self) -> Option<Fold> {
         let (folds, fold) = self.folds.zip(self.fold)?;
         Some(Fold { folds, fold, by: self.fold_by })
     }
+}
+
+/// A row of `--same-patients`.
+#[derive(Deserialize)]
+struct SameName {
+    name: String,
+    patient: String,
 }
 
 /// What patients are called when parts of the data are told apart.
@@ -222,6 +249,33 @@ fn set<T: Clone>(target: &mut T, given: &Option<T>) {
     if let Some(given) = given {
         target.clone_from(given);
     }
+}
+
+/// Refuses a configuration of a run that began with a file, unless it is given again.
+fn given_again(option: &str, is_named: bool, is_given: bool) -> Result<()> {
+    ensure!(
+        !is_named || is_given,
+        "the configuration is of a run with {option}: give the file again"
+    );
+    Ok(())
+}
+
+/// Refuses options below zero, or that are no number.
+fn not_negative(values: &[(&str, f64)]) -> Result<()> {
+    for (name, value) in values {
+        ensure!(value.is_finite() && *value >= 0.0, "{name} must be 0 or more");
+    }
+    Ok(())
+}
+
+/// Refuses what keeps parameters or statistics that are random numbers.
+fn from_scratch(norm: Norm, freeze: Freeze, begun_by: &str) -> Result<()> {
+    ensure!(
+        norm == Norm::Batch && freeze == Freeze::None,
+        "--norm {} and --freeze keep what {begun_by} has learnt; without one train with --norm batch --freeze none",
+        serde_json::to_string(&norm)?.trim_matches('"')
+    );
+    Ok(())
 }
 
 /// Refuses options that are no share of something that is left.

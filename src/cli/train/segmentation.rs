@@ -1,14 +1,16 @@
 //! `groundglass train segmentation`.
 
+use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
-use anyhow::{Context, Result, ensure};
+use anyhow::{Context, Result, bail, ensure};
 use clap::{Args, ValueEnum};
 
 use crate::cli::model::{read_state, read_weights};
 use crate::cli::train::{
-    FoldArguments, RunArguments, at_most_one, below_one, read_config, serde_value, set,
+    FoldArguments, RunArguments, at_most_one, below_one, from_scratch, given_again, not_negative,
+    read_config, serde_value, set,
 };
 use crate::dataset::instances::LesionTargets;
 use crate::dataset::lesions::{LesionDataset, LesionFile};
@@ -198,10 +200,22 @@ impl TrainSegmentation {
         &self,
         config: &mut SegmentationConfig,
     ) -> Result<(LesionDataset, Option<LesionDataset>)> {
+        config.fold = self.folds.instead_of(config.fold)?;
         let dataset = LesionDataset::open(&self.data, config.rules())?;
         println!("{}", dataset.report());
         let (dataset, held_out) = self.split(dataset)?;
         let with_lesions = dataset.files.iter().filter(|file| file.lesions > 0).count();
+        let without = dataset.files.len() - with_lesions;
+        if config.negatives > 0.0 && without == 0 {
+            println!("no slice is without lesions: --negatives {} does nothing", config.negatives);
+        }
+        if config.negatives == 0.0 && without > 0 {
+            println!("{without} slices without lesions are not used; --negatives 0.25 uses them");
+        }
+        ensure!(
+            config.copy_paste == 0.0 || (config.negatives > 0.0 && without > 0),
+            "--copy-paste copies lesions into slices without any: it takes such slices, and --negatives"
+        );
         let dataset = if config.negatives > 0.0 { dataset } else { dataset.with_lesions()? };
         ensure!(with_lesions > 0, "no slice has a lesion that counts");
         println!("training on {} slices, {with_lesions} of them with lesions", dataset.files.len());
@@ -224,6 +238,19 @@ impl TrainSegmentation {
         };
         let origins: Vec<Origin> = dataset.files.iter().map(origin).collect();
         let (training, mut validation) = dataset.divided(&fold.held_out(&origins))?;
+        // Slices without lesions may be alike, such as black ones.
+        let with_lesions = training.files.iter().filter(|file| file.lesions > 0);
+        let known: BTreeMap<[u8; 32], &LesionFile> =
+            with_lesions.map(|file| (file.sha256, file)).collect();
+        if let Some((learnt, held)) =
+            validation.files.iter().find_map(|file| Some((known.get(&file.sha256)?, file)))
+        {
+            bail!(
+                "{} of one source is {} of another, to the byte, and only one of them would be held out: --fold-by name keeps patients of one name together, with --same-patients also those of different names",
+                held.stem,
+                learnt.stem
+            );
+        }
         // Neighbouring slices tell the same: a few of every patient are enough.
         validation.thin_out(VALIDATION_SLICES);
         println!("{} slices are held out for validation", validation.files.len());
@@ -239,17 +266,11 @@ impl TrainSegmentation {
             ("--backbone", config.backbone.take().is_some(), self.backbone.is_some()),
             ("--from", config.from.take().is_some(), self.from.is_some()),
         ] {
-            ensure!(
-                !named || given,
-                "the configuration is of a run with {option}: give the file again"
-            );
+            given_again(option, named, given)?;
         }
-        let begun = self.backbone.is_some() || self.from.is_some();
-        ensure!(
-            begun || (config.norm == Norm::Batch && config.freeze == Freeze::None),
-            "--norm {} and --freeze keep what a --backbone or --from has learnt; without one train with --norm batch --freeze none",
-            serde_json::to_string(&config.norm)?.trim_matches('"')
-        );
+        if self.backbone.is_none() && self.from.is_none() {
+            from_scratch(config.norm, config.freeze, "a --backbone or --from")?;
+        }
         if let Some(path) = &self.backbone {
             let (state, hash) = read_state(path)?;
             let (state, taken) = state_with_backbone(config, &state)
@@ -321,6 +342,12 @@ impl TrainSegmentation {
         }
         set(&mut config.ignore_small, &self.ignore_small);
         let positive = |value: f64| value.is_finite() && value > 0.0;
+        not_negative(&[
+            ("--learning-rate", config.learning_rate.peak),
+            ("--body-rate", config.body_rate),
+            ("--weight-decay", config.weight_decay),
+            ("--mask-weight", config.mask_weight),
+        ])?;
         ensure!(config.batch > 0, "--batch must be at least 1");
         ensure!(
             config.roi.background <= config.roi.foreground,
@@ -335,6 +362,8 @@ impl TrainSegmentation {
             ("--rpn-positives", config.positive_fraction),
             ("--roi-positives", config.roi_positive_fraction),
             ("--copy-paste", config.copy_paste),
+            ("--roi-foreground", f64::from(config.roi.foreground)),
+            ("--roi-background", f64::from(config.roi.background)),
         ])?;
         Ok(config)
     }

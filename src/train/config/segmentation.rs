@@ -98,6 +98,9 @@ pub struct SegmentationConfig {
     #[serde(default)]
     #[serde(alias = "average")]
     pub ema_decay: f64,
+    /// The held-out part. Default: none
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub fold: Option<Fold>,
 }
 
 fn one() -> f64 {
@@ -143,6 +146,7 @@ impl SegmentationConfig {
             resize: Resize::ShortSide,
             crop: None,
             ema_decay: 0.0,
+            fold: None,
         }
     }
 
