@@ -96,7 +96,9 @@ impl Variant {
             .chain([Self::RESNET50])
             .find(|variant| variant.blocks() == counts && variant.is_bottleneck() == bottleneck)
             .ok_or_else(|| WeightsError::Architecture {
-                what: format!("a backbone with {counts:?} blocks; a ResNet alone is for `train --backbone`"),
+                what: format!(
+                    "a backbone with {counts:?} blocks; a ResNet alone is for `train --backbone`"
+                ),
             })
     }
 

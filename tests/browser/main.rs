@@ -60,6 +60,13 @@ fn main() -> ExitCode {
     // Most of the time one browser waits for one core.
     arguments.test_threads = arguments.test_threads.or(Some(2));
     let trials = vec![
+        // What takes longest begins first.
+        trial("webgpu_gives_the_native_result_on_a_full_slice", devices::a_full_slice_on_web_gpu),
+        trial(
+            "webgpu_passes_the_start_up_check_and_a_lost_device_is_replaced",
+            devices::a_lost_device,
+        ),
+        trial("a_device_that_computes_wrong_values_is_not_believed", devices::a_wrong_device),
         trial("a_sample_is_outlined_and_classified_as_natively", a_sample),
         trial(
             "a_browser_without_relaxed_simd_gets_the_worker_for_all",
@@ -132,13 +139,7 @@ fn main() -> ExitCode {
         trial("a_running_slice_can_be_cancelled_and_the_page_goes_on", cancelling),
         trial("files_that_are_no_slices_are_named_and_the_page_goes_on", bad_files),
         trial("without_webgpu_the_cpu_computes_and_the_page_says_so", devices::without_web_gpu),
-        trial(
-            "webgpu_passes_the_start_up_check_and_a_lost_device_is_replaced",
-            devices::a_lost_device,
-        ),
         trial("a_graphics_card_emulated_in_software_is_left_alone", devices::a_software_gpu),
-        trial("webgpu_gives_the_native_result_on_a_full_slice", devices::a_full_slice_on_web_gpu),
-        trial("a_device_that_computes_wrong_values_is_not_believed", devices::a_wrong_device),
         trial("damaged_weights_are_refused", weights::damaged_weights),
         trial("an_unknown_model_is_named", weights::an_unknown_model),
         trial("another_model_is_chosen_in_the_page", weights::another_model),
