@@ -62,9 +62,11 @@ pub async fn a_series() {
         let name = b"Nobody^Drawn";
         assert!(!saved.windows(name.len()).any(|part| part == name), "{button} names the patient");
     }
+    visitor.toggle_sheet().await;
     visitor.unfold("What identifies the patient").await;
     visitor.wait_for("Nobody^Drawn", SOON).await;
     visitor.picture("identity").await;
+    visitor.toggle_sheet().await;
     header_of_the_file(&visitor).await;
     visitor.leave().await;
 }

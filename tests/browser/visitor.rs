@@ -157,21 +157,35 @@ impl Visitor {
         }
     }
 
-    /// Clicks the button with this text.
+    /// Clicks the button with this text; one of a closed sheet after opening it, which is then closed again.
     pub async fn press(&self, button: &str) {
         let path = format!("//button[normalize-space()='{button}']");
         let button = self.client.find(Locator::XPath(&path)).await.expect("the button");
+        let lies_in_a_sheet = !button.is_displayed().await.expect("a page");
+        if lies_in_a_sheet {
+            self.toggle_sheet().await;
+        }
         // The driver scrolls only for what lies beyond the window, not beyond the edge of a panel.
         let element = serde_json::to_value(&button).expect("a reference");
         let show = "arguments[0].scrollIntoView({ block: 'nearest' })";
         self.client.execute(show, vec![element]).await.expect("a button in view");
         button.click().await.expect("a click");
+        if lies_in_a_sheet {
+            self.toggle_sheet().await;
+        }
     }
 
-    /// Unfolds the sheet with this title.
+    /// Opens or closes the sheet of files to save.
+    pub async fn toggle_sheet(&self) {
+        let opener = "[popovertarget]:not([popovertargetaction])";
+        let opener = self.client.find(Locator::Css(opener)).await.expect("the opener");
+        opener.send_keys(" ").await.expect("a key");
+    }
+
+    /// Unfolds what has this title.
     pub async fn unfold(&self, title: &str) {
         let path = format!("//summary[starts-with(normalize-space(), '{title}')]");
-        let summary = self.client.find(Locator::XPath(&path)).await.expect("the sheet");
+        let summary = self.client.find(Locator::XPath(&path)).await.expect("the title");
         summary.click().await.expect("a click");
     }
 

@@ -19,6 +19,15 @@ pub struct Props {
     pub session: Session,
 }
 
+/// Kinds of files by what they are for.
+fn groups() -> [(AttrValue, [Format; 3]); 3] {
+    [
+        (text!("export.reading"), [Format::Html, Format::OverlayPng, Format::DicomSr]),
+        (text!("export.data"), [Format::Csv, Format::Json, Format::Coco]),
+        (text!("export.masks"), [Format::MaskPng, Format::NiftiMask, Format::DicomSeg]),
+    ]
+}
+
 fn label(format: Format) -> AttrValue {
     match format {
         Format::Html => text!("export.html"),
@@ -30,6 +39,21 @@ fn label(format: Format) -> AttrValue {
         Format::NiftiMask => text!("export.nifti"),
         Format::DicomSeg => text!("export.seg"),
         Format::DicomSr => text!("export.sr"),
+    }
+}
+
+/// What a file holds, and for whom.
+fn contents(format: Format) -> AttrValue {
+    match format {
+        Format::Html => text!("export.html.what"),
+        Format::Csv => text!("export.csv.what"),
+        Format::Json => text!("export.json.what"),
+        Format::Coco => text!("export.coco.what"),
+        Format::MaskPng => text!("export.mask.what"),
+        Format::OverlayPng => text!("export.overlay.what"),
+        Format::NiftiMask => text!("export.nifti.what"),
+        Format::DicomSeg => text!("export.seg.what"),
+        Format::DicomSr => text!("export.sr.what"),
     }
 }
 
@@ -56,7 +80,7 @@ fn extract(state: &State, format: Format) -> Option<(Report, Vec<usize>, String)
     })
 }
 
-/// A button for every kind of file.
+/// A button that opens a sheet with every kind of file, what it holds, and why it cannot be had yet.
 #[component]
 pub fn Exports(props: &Props) -> Html {
     let state = &props.state;
@@ -75,12 +99,16 @@ pub fn Exports(props: &Props) -> Html {
         let session = props.session.clone();
         Callback::from(move |is_open| session.list_identity(is_open))
     };
-    let button = |format: Format| {
-        let is_possible = match format {
-            Format::MaskPng | Format::OverlayPng => shown_is_done,
-            Format::NiftiMask => series_is_done,
-            Format::DicomSeg | Format::DicomSr => series_is_done && is_dicom,
-            _ => true,
+    let entry = |format: Format| {
+        let missing = match format {
+            Format::DicomSeg | Format::DicomSr if !is_dicom => Some(text!("export.needs_dicom")),
+            Format::NiftiMask | Format::DicomSeg | Format::DicomSr if !series_is_done => {
+                Some(text!("export.needs_series"))
+            }
+            Format::MaskPng | Format::OverlayPng if !shown_is_done => {
+                Some(text!("export.needs_slice"))
+            }
+            _ => None,
         };
         let (state, session) = (state.clone(), props.session.clone());
         let on_click = Callback::from(move |_: MouseEvent| {
@@ -91,7 +119,12 @@ pub fn Exports(props: &Props) -> Html {
             }
         });
         html! {
-            <button type="button" disabled={!is_possible} onclick={on_click}>{label(format)}</button>
+            <li>
+                <button type="button" disabled={missing.is_some()} onclick={on_click}>
+                    {label(format)}
+                </button>
+                <span class="hint">{missing.unwrap_or_else(|| contents(format))}</span>
+            </li>
         }
     };
     let on_session = {
@@ -104,28 +137,44 @@ pub fn Exports(props: &Props) -> Html {
     };
     html! {
         <section class="exports" aria-label={text!("export.title")}>
-            <h2>{text!("export.title")}</h2>
-            <div class="buttons">
-                for format in Format::ALL {
-                    { button(format) }
+            <button type="button" popovertarget="save" aria-haspopup="dialog">
+                {text!("export.open")}
+            </button>
+            <div id="save" class="sheet" popover="auto" role="dialog" aria-label={text!("export.title")}>
+                <h2>{text!("export.title")}</h2>
+                for (title, formats) in groups() {
+                    <h3>{title}</h3>
+                    <ul>
+                        for format in formats {
+                            { entry(format) }
+                        }
+                    </ul>
                 }
-                <button type="button" disabled={state.model.is_none()} onclick={on_session}>
-                    {text!("export.session")}
+                <h3>{text!("export.later")}</h3>
+                <ul>
+                    <li>
+                        <button type="button" disabled={state.model.is_none()} onclick={on_session}>
+                            {text!("export.session")}
+                        </button>
+                        <span class="hint">{text!("export.session.what")}</span>
+                    </li>
+                </ul>
+                <Details class="identity" summary={text!("export.identity")} on_toggle={on_list}>
+                    {identity(state)}
+                    if is_dicom {
+                        <label>
+                            <input type="checkbox" checked={keeps} onchange={on_keep} />
+                            {text!("export.identity.keep")}
+                        </label>
+                    }
+                </Details>
+                <p class="hint">
+                    {text!("export.what", notice = text!("notice"))}
+                </p>
+                <button type="button" popovertarget="save" popovertargetaction="hide">
+                    {text!("export.close")}
                 </button>
             </div>
-            <p class="hint">{text!("export.session.what")}</p>
-            <Details class="identity" summary={text!("export.identity")} on_toggle={on_list}>
-                {identity(state)}
-                if is_dicom {
-                    <label>
-                        <input type="checkbox" checked={keeps} onchange={on_keep} />
-                        {text!("export.identity.keep")}
-                    </label>
-                }
-            </Details>
-            <p class="hint">
-                {text!("export.what", notice = text!("notice"))}
-            </p>
         </section>
     }
 }
