@@ -71,12 +71,19 @@ pub async fn accessibility() {
     assert_accessible(&visitor, "before a slice").await;
     visitor.press("COVID-19 phantom").await;
     visitor.wait_for("Done:", SOON).await;
-    for sheet in ["Keys and pointer", "Diagnostics", "What identifies the patient"] {
-        visitor.unfold(sheet).await;
+    for part in ["Keys and pointer", "Diagnostics"] {
+        visitor.unfold(part).await;
     }
     assert_accessible(&visitor, "with a result").await;
-    visitor.picture("sheets").await;
+    visitor.picture("unfolded").await;
+    visitor.toggle_sheet().await;
+    visitor.unfold("What identifies the patient").await;
+    assert_accessible(&visitor, "with the sheet of files").await;
+    visitor.picture("sheet").await;
     visitor.client.set_window_size(500, 900).await.expect("another size");
+    assert_accessible(&visitor, "with the sheet of files on a phone").await;
+    visitor.picture("sheet-phone").await;
+    visitor.toggle_sheet().await;
     assert_accessible(&visitor, "on a phone").await;
     visitor.leave().await;
     through_the_slices(&site).await;
