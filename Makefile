@@ -72,9 +72,10 @@ lint-native:
 	cargo clippy --locked --profile checks --features webgpu --all-targets -- -D warnings
 	RUSTDOCFLAGS="-D warnings" cargo doc --locked --profile checks --features webgpu --no-deps --lib
 
-# In that of the page, likewise.
+# In that of the page, likewise: the workers, and what is built without a network.
 lint-page: tools
 	cargo clippy --locked --profile wasm-release --target wasm32-unknown-unknown --features webgpu --lib --bins -- -D warnings
+	cargo clippy --locked --profile wasm-release --target wasm32-unknown-unknown --no-default-features --lib --bin app --bin reader --bin reader_pictures -- -D warnings
 
 # Licences, sources and duplicates of what is linked; known weaknesses where their list can be reached.
 deny:

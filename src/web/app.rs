@@ -173,13 +173,13 @@ fn App() -> Html {
                     <SeriesPanel state={state.clone()} session={(*session).clone()} />
                 }
                 <div class="panel">
+                    if !state.reports.is_empty() {
+                        <Exports state={state.clone()} session={(*session).clone()} />
+                    }
                     if state.contents.slices() > 1 {
                         <SeriesFindings state={state.clone()} session={(*session).clone()} />
                     }
                     { findings(&state, &session, on_highlight, on_threshold, on_force) }
-                    if !state.reports.is_empty() {
-                        <Exports state={state.clone()} session={(*session).clone()} />
-                    }
                     if state.picture.is_some() {
                         <FileHeader
                             header={state.header.clone()}

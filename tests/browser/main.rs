@@ -61,6 +61,12 @@ fn main() -> ExitCode {
     arguments.test_threads = arguments.test_threads.or(Some(2));
     let trials = vec![
         // What takes longest begins first.
+        trial(
+            "whatever_a_visitor_does_nothing_stands_under_another_name",
+            attack::everything_at_once,
+        ),
+        trial("a_worker_that_falls_silent_is_replaced", robustness::a_silent_worker),
+        trial("a_file_that_hangs_the_reader_is_refused_by_name", policy::a_hanging_file),
         trial("webgpu_gives_the_native_result_on_a_full_slice", devices::a_full_slice_on_web_gpu),
         trial(
             "webgpu_passes_the_start_up_check_and_a_lost_device_is_replaced",
@@ -89,7 +95,6 @@ fn main() -> ExitCode {
         trial("after_an_update_the_page_works_without_a_network", policy::updates),
         trial("other_applications_of_the_origin_are_left_alone", policy::neighbours),
         trial("no_program_reaches_another_origin_or_makes_code", policy::every_program_is_bound),
-        trial("a_file_that_hangs_the_reader_is_refused_by_name", policy::a_hanging_file),
         trial("what_is_chosen_later_is_not_replaced_by_what_comes_late", policy::a_late_sample),
         trial(
             "files_that_changed_are_neither_shown_nor_saved_under_old_names",
@@ -110,10 +115,6 @@ fn main() -> ExitCode {
             policy::a_pause_between_two_slices,
         ),
         trial("of_what_is_no_chest_nothing_is_said_unless_it_is_forced", policy::no_chest),
-        trial(
-            "whatever_a_visitor_does_nothing_stands_under_another_name",
-            attack::everything_at_once,
-        ),
         trial("no_accessibility_rule_is_violated", offline_and_access::accessibility)
             .with_ignored_flag(!offline_and_access::axe().is_file()),
         trial("a_first_visit_stays_within_its_size", offline_and_access::sizes)
@@ -130,7 +131,6 @@ fn main() -> ExitCode {
         )
         .with_ignored_flag(!site::folder().join("package").is_dir()),
         trial("a_killed_worker_and_a_killed_reader_are_replaced", robustness::killed_programs),
-        trial("a_worker_that_falls_silent_is_replaced", robustness::a_silent_worker),
         trial("several_workers_give_what_one_gives", robustness::several_workers),
         trial("a_graphics_card_without_memory_is_replaced", robustness::gpu_memory),
         trial("model_card_and_diagnostics_name_no_file", offline_and_access::about),
