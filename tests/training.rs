@@ -67,9 +67,13 @@ fn phantoms_are_enough_for_every_step_from_data_to_tables() {
 
     let model = format!("{run1}/model.bpk");
     let json = at(&folder, "segmentation.json");
-    let shown =
-        succeed(&["evaluate", "segmentation", "--model", &model, "--data", &test, "--json", &json]);
+    let froc = at(&folder, "froc.svg");
+    let words = ["evaluate", "segmentation", "--model", &model, "--data", &test];
+    let shown = succeed(&[&words[..], &["--json", &json, "--froc", &froc]].concat());
     assert!(shown.contains("Research use only"), "{shown}");
+    assert!(fs::read_to_string(&froc).unwrap().contains("Lesions found (FROC)"));
+    let said = fail(&[&words[..], &["--froc", &froc, "--thresholds", "0.75,0.75"]].concat());
+    assert!(said.contains("--froc needs low scores"), "{said}");
     let Evaluation::Segmentation { results, .. } = evaluation(&json) else {
         panic!("another evaluation");
     };

@@ -4,11 +4,11 @@ use std::fmt::Write;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, ensure};
 use clap::Args;
 use indicatif::ProgressBar;
 
-use crate::cli::evaluate::{OutputArguments, provenance, shown};
+use crate::cli::evaluate::{OutputArguments, opened, provenance, shown};
 use crate::cli::files;
 use crate::cli::model::{predictor, read_weights};
 use crate::cli::outputs::Paths;
@@ -16,8 +16,12 @@ use crate::cli::predict::ReferenceOptions;
 use crate::dataset::instances::{LesionRules, LesionTargets, MINIMUM_AREA};
 use crate::dataset::lesions::LesionDataset;
 use crate::evaluate::coco::{self, CocoSlice, Overlap};
-use crate::evaluate::segmentation;
+use crate::evaluate::froc::FALSE_POSITIVES;
+use crate::evaluate::segmentation::{self, SegmentationResult};
 use crate::evaluate::tables::Evaluation;
+use crate::evaluate::union;
+use crate::figures;
+use crate::figures::lines::{LineChart, Series};
 use crate::inference::{LoadedModel, MaskThreshold, Settings};
 use crate::report::NOTICE;
 use crate::train::provenance::TRAINING;
@@ -47,6 +51,9 @@ pub struct EvaluateSegmentation {
     /// Write truth and predictions as COCO files to a folder, for pycocotools
     #[arg(long, value_name = "FOLDER")]
     coco: Option<PathBuf>,
+    /// Draw how many lesions are found against false positives a slice (FROC) as SVG
+    #[arg(long, value_name = "FILE")]
+    froc: Option<PathBuf>,
     #[command(flatten)]
     reference: ReferenceOptions,
     #[command(flatten)]
@@ -69,6 +76,12 @@ impl EvaluateSegmentation {
         let inputs = self.dataset_paths();
         let mut paths = Paths::of_inputs(inputs.iter().map(PathBuf::as_path));
         let outputs = self.output.open(&mut paths)?;
+        let froc = opened(&self.froc, &mut paths)?;
+        let lowest = self.thresholds.iter().map(|(score, _)| *score).fold(1.0, f32::min);
+        ensure!(
+            froc.is_none() || lowest <= union::SCORE,
+            "--froc needs low scores: --thresholds 0.05,0.5"
+        );
         let provenance = provenance(&file, &self.output.label, &self.data, TRAINING)?;
         let model = LoadedModel::new(Some(file), None)
             .with_context(|| format!("{}", self.model.display()))?;
@@ -99,9 +112,42 @@ impl EvaluateSegmentation {
         bar.finish_and_clear();
         let evaluation = Evaluation::Segmentation { provenance, results };
         let text = segmentation_markdown(&evaluation);
+        let drawn = froc.map(|file| file.write(froc_svg(&evaluation)?.as_bytes()));
         outputs.write(&evaluation, &text)?;
+        drawn.transpose()?;
         Ok(ExitCode::SUCCESS)
     }
+}
+
+/// Whether measures of low scores mean something, as none were left out.
+fn is_complete(settings: &Settings) -> bool {
+    settings.score_threshold <= union::SCORE
+}
+
+/// Sensitivities against false positives a slice, a curve for each setting that goes down to low scores.
+fn froc_svg(evaluation: &Evaluation) -> Result<String> {
+    let Evaluation::Segmentation { results, .. } = evaluation else { return Ok(String::new()) };
+    let curve = |result: &SegmentationResult| {
+        let Settings { score_threshold, nms_threshold, .. } = result.settings;
+        let points = result
+            .froc
+            .iter()
+            .flat_map(|froc| FALSE_POSITIVES.into_iter().map(f64::log2).zip(froc.sensitivities));
+        Series {
+            name: format!("score over {score_threshold}, NMS {nms_threshold}"),
+            points: points.collect(),
+        }
+    };
+    let chart = LineChart {
+        title: "Lesions found (FROC)".into(),
+        labels: [
+            "false positives a slice, as a power of 2".into(),
+            "share of the lesions that is found".into(),
+        ],
+        series: results.iter().filter(|result| is_complete(&result.settings)).map(curve).collect(),
+        logarithmic: false,
+    };
+    Ok(figures::svg(&chart)?)
 }
 
 /// Truth, mask results and box results at one setting.
@@ -153,8 +199,7 @@ fn segmentation_markdown(evaluation: &Evaluation) -> String {
         let sensitivities = result.froc.as_ref().map_or("none".into(), |froc| {
             froc.sensitivities.map(|value| format!("{value:.3}")).join(" / ")
         });
-        // Measures of low scores mean nothing where these were left out.
-        let complete = score_threshold <= crate::evaluate::union::SCORE;
+        let complete = is_complete(&result.settings);
         let rows = [
             ("per-image AP, mean, slices with lesions only", shown(&result.mean_ap_with_lesions)),
             (
