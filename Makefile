@@ -53,9 +53,9 @@ test: fmt
 	$(MAKE) -j2 --output-sync=recurse native page
 
 native:
-	nice -n 10 $(MAKE) lint-native
+	$(MAKE) lint-native
 	$(MAKE) deny
-	nice -n 10 $(MAKE) unit
+	$(MAKE) unit
 
 page:
 	$(MAKE) lint-page
@@ -72,7 +72,7 @@ lint-native:
 	cargo clippy --locked --profile checks --features webgpu --all-targets -- -D warnings
 	RUSTDOCFLAGS="-D warnings" cargo doc --locked --profile checks --features webgpu --no-deps --lib
 
-# In that of the page, likewise: the workers, and what is built without a network.
+# In that of the page, likewise: the workers, and what is built without the feature `network`.
 lint-page: tools
 	cargo clippy --locked --profile wasm-release --target wasm32-unknown-unknown --features webgpu --lib --bins -- -D warnings
 	cargo clippy --locked --profile wasm-release --target wasm32-unknown-unknown --no-default-features --lib --bin app --bin reader --bin reader_pictures -- -D warnings
@@ -84,9 +84,11 @@ deny:
 	@if cargo deny --log-level error fetch db >/dev/null 2>&1; then cargo deny --log-level error check --disable-fetch advisories; \
 	  else echo "SKIPPED: the list of known weaknesses was not reached"; test -z "$$GITHUB_ACTIONS"; fi
 
+# Compiled first, as fast as may be: the browser's tests wait for it.
 unit:
-	cargo test --locked --profile checks --features webgpu --lib --bins --test cli --test golden --test parity --test planes --test training --test data --test documents --test exports --test malformed_input --test outputs --test reference_files --test structure --test texts --test webgpu
-	cargo test --locked --profile checks --features webgpu --doc
+	cargo test --locked --profile checks --features webgpu --no-run
+	nice -n 10 cargo test --locked --profile checks --features webgpu --lib --bins --test cli --test golden --test parity --test planes --test training --test data --test documents --test exports --test malformed_input --test outputs --test reference_files --test structure --test texts --test webgpu
+	nice -n 10 cargo test --locked --profile checks --features webgpu --doc
 
 # Needs dist/, Chromium and ChromeDriver; names what it skips. Screenshots go to artifacts/.
 browser:

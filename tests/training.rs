@@ -10,6 +10,7 @@
 #[path = "common/program.rs"]
 mod program;
 
+use std::collections::BTreeSet;
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Stdio};
@@ -478,14 +479,27 @@ fn a_slice_under_two_names_is_not_learnt_from_while_it_is_held_out() {
         }
     }
     let out = at(&folder, "run");
-    // Of two parts each, one of the copies of a patient is likely to lie on either side.
-    let attempt = |fold: &str| {
+    // Of some patient, a copy is held out in another part than the original.
+    let attempt = |fold: &str, more: &[&str]| {
+        let out = format!("{out}{fold}{}", more.len());
         let options = ["--data", &train, &copy, "--out", &out, "--steps", "1"];
         let fold = ["--folds", "3", "--fold", fold, "--fold-by", "name"];
-        command(&[&["train", "segmentation"], &options[..], &fold[..]].concat()).output().unwrap()
+        let words = [&["train", "segmentation"], &options[..], &fold[..], more].concat();
+        let output = command(&words).output().unwrap();
+        (output.status.success(), String::from_utf8_lossy(&output.stderr).into_owned())
     };
-    let said: Vec<String> = ["0", "1", "2"]
-        .map(|fold| String::from_utf8_lossy(&attempt(fold).stderr).into_owned())
-        .into();
-    assert!(said.iter().any(|said| said.contains("to the byte")), "{said:?}");
+    let folds = ["0", "1", "2"];
+    let said = folds.map(|fold| attempt(fold, &[]));
+    assert!(said.iter().any(|(_, said)| said.contains("to the byte")), "{said:?}");
+    let names = at(&folder, "names.csv");
+    let stems = fs::read_dir(format!("{train}/imgs")).unwrap();
+    let stems = stems.map(|entry| entry.unwrap().file_name().into_string().unwrap());
+    let scans: BTreeSet<String> =
+        stems.map(|stem| stem.split('_').next().unwrap().to_owned()).collect();
+    let rows: String = scans.iter().map(|scan| format!("9{scan},{scan}\n")).collect();
+    fs::write(&names, format!("name,patient\n{rows}")).unwrap();
+    for fold in folds {
+        let (succeeds, said) = attempt(fold, &["--same-patients", &names]);
+        assert!(succeeds || said.contains("no patient is held out"), "{said}");
+    }
 }

@@ -99,7 +99,7 @@ impl Calibrate {
             ensure!(patients > 0, "no slice has class {index} ({name})");
             ensure!(
                 patients > 1,
-                "one patient has class {index} ({name}): what is measured must not be what was fitted, which takes two"
+                "only one patient has class {index} ({name}); at least two are needed, as what is measured must not be what was fitted"
             );
         }
         ensure!(

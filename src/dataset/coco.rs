@@ -149,18 +149,20 @@ pub fn list(path: &Path) -> Result<Listing<AnnotatedImage>, DatasetError> {
         if !names.insert(&image.file_name) {
             return Err(wrong(format!("the image {} is listed twice", image.file_name)));
         }
-        if image.file_name.contains(".nii") {
-            return Err(wrong(format!(
-                "{} is a slice of a volume: train on volumes with their labels (`imagesTr`, `labelsTr`; `predict --nifti` writes labels)",
-                image.file_name
-            )));
-        }
         // `predict --coco` names files as it was given them.
         let name = Path::new(&image.file_name);
         let picture = [folder.join(name), folder.join("images").join(name), name.to_path_buf()]
             .into_iter()
             .find(|path| path.is_file())
-            .ok_or_else(|| wrong(format!("the image {} is not there", image.file_name)))?;
+            .ok_or_else(|| {
+                let of_volume = [".nii#", ".nii.gz#"].iter().any(|end| image.file_name.contains(end));
+                let hint = if of_volume {
+                    ": it is a slice of a volume, which is trained on with its labels (`imagesTr`, `labelsTr`; `predict --nifti` writes labels)"
+                } else {
+                    ""
+                };
+                wrong(format!("the image {} is not there{hint}", image.file_name))
+            })?;
         let stem = picture.file_stem().unwrap_or_default().to_string_lossy().into_owned();
         let patient = match image.patient.clone() {
             Some(Patient::Name(name)) => name,
@@ -189,11 +191,14 @@ fn value_of(name: &str) -> Option<u8> {
     }
 }
 
-/// Whether a category is of lungs, whose outline says nothing of lesions.
+/// Whether a category is of lungs and nothing else, whose outline says nothing of lesions.
 fn is_lung(name: &str) -> bool {
+    const SIDES: [&str; 5] = ["left", "right", "both", "mask", ""];
     let name = name.to_lowercase();
-    let mut words = name.split(|letter: char| !letter.is_alphabetic());
-    words.any(|word| word == "lung" || word == "lungs")
+    let (lung, other): (Vec<&str>, Vec<&str>) = name
+        .split(|letter: char| !letter.is_alphabetic())
+        .partition(|word| ["lung", "lungs"].contains(word));
+    !lung.is_empty() && other.iter().all(|word| SIDES.contains(word))
 }
 
 /// Why an outline cannot be drawn.
@@ -324,7 +329,7 @@ mod tests {
         let text = format!(
             r#"{{"images": [{{"id": 3, "file_name": "7_1.png", "width": 64, "height": 48}}],
                 "categories": [{{"id": 1, "name": "Ground-glass opacity"}}, {{"id": 2, "name": "consolidation"}},
-                    {{"id": 3, "name": "Left lung"}}, {{"id": 4, "name": "rib"}}],
+                    {{"id": 3, "name": "Left lung"}}, {{"id": 4, "name": "Lung Opacity"}}],
                 "annotations": [{{"id": 9, "image_id": 3, {annotation}}}]}}"#
         );
         let path = folder.path().join("coco.json");
@@ -377,7 +382,10 @@ mod tests {
             (r#""category_id": 1"#, "no outline"),
             (r#""category_id": 1, "segmentation": []"#, "no outline"),
             (r#""category_id": 1, "segmentation": [[10, 8, 10, 8, 10, 8]]"#, "covers no pixel"),
-            (r#""category_id": 4, "segmentation": [[1, 1, 5, 1, 5, 5]]"#, "`rib` is unknown"),
+            (
+                r#""category_id": 4, "segmentation": [[1, 1, 5, 1, 5, 5]]"#,
+                "`Lung Opacity` is unknown",
+            ),
             (
                 r#""category_id": 1, "iscrowd": 1, "segmentation": [[1, 1, 5, 1, 5, 5]]"#,
                 "a crowd of polygons",
@@ -394,7 +402,6 @@ mod tests {
 
     #[test]
     fn what_annotators_write_beside_the_format_is_read() {
-        let of = drawn;
         let (_folder, path) =
             write(r#""category_id": 1, "segmentation": [[10, 8, 30, 8, 30, 20]]"#);
         let text = fs::read_to_string(&path).unwrap();
@@ -404,18 +411,18 @@ mod tests {
         );
         fs::write(&path, &changed).unwrap();
         let (files, _) = list(&path).unwrap();
-        let drawn = files[0].place.read(LesionTargets::Both, &mut Sha256::new()).unwrap().1;
-        assert_eq!((files[0].patient.as_str(), drawn.len()), ("12", 1));
-        let text = Rle::encode(&drawn[0].mask).counts.replace('\\', "\\\\");
+        let found = files[0].place.read(LesionTargets::Both, &mut Sha256::new()).unwrap().1;
+        assert_eq!((files[0].patient.as_str(), found.len()), ("12", 1));
+        let text = Rle::encode(&found[0].mask).counts.replace('\\', "\\\\");
         let crowd = format!(
             r#""category_id": 1, "iscrowd": 1, "segmentation": {{"size": [48, 64], "counts": "{text}"}}"#
         );
-        assert_eq!(of(&crowd)[0].mask, drawn[0].mask);
+        assert_eq!(drawn(&crowd)[0].mask, found[0].mask);
     }
 
     #[test]
     fn an_image_listed_twice_and_a_slice_of_a_volume_are_refused() {
-        let (folder, path) = write(r#""category_id": 1, "segmentation": [[1, 1, 5, 1, 5, 5]]"#);
+        let (_folder, path) = write(r#""category_id": 1, "segmentation": [[1, 1, 5, 1, 5, 5]]"#);
         let text = fs::read_to_string(&path).unwrap();
         let image = r#"{"id": 3, "file_name": "7_1.png", "width": 64, "height": 48}"#;
         let twice = text.replace(image, &format!("{image}, {}", image.replace("3,", "4,")));
@@ -425,6 +432,5 @@ mod tests {
         fs::write(&path, text.replace("7_1.png", "v.nii.gz#1")).unwrap();
         let error = list(&path).unwrap_err().to_string();
         assert!(error.contains("imagesTr"), "{error}");
-        drop(folder);
     }
 }

@@ -78,6 +78,13 @@ impl Format {
         Self::DicomSr,
     ];
 
+    /// All of them by purpose: for reading, for other programs, as masks.
+    pub const BY_PURPOSE: [[Self; 3]; 3] = [
+        [Self::Html, Self::OverlayPng, Self::DicomSr],
+        [Self::Csv, Self::Json, Self::Coco],
+        [Self::MaskPng, Self::NiftiMask, Self::DicomSeg],
+    ];
+
     /// What a file is called that holds the export of the slice or series `name`.
     pub fn file_name(self, name: &str) -> String {
         format!("{}_{}", names::safe_stem(name), self.ending())
@@ -114,6 +121,13 @@ impl Format {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn every_kind_of_file_has_a_purpose() {
+        let listed = Format::BY_PURPOSE.concat();
+        assert_eq!(listed.len(), Format::ALL.len());
+        assert!(Format::ALL.iter().all(|format| listed.contains(format)));
+    }
 
     #[test]
     fn an_export_is_called_after_what_it_shows() {

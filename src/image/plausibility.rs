@@ -20,7 +20,7 @@ const NO_LUNG_SHARE: f64 = 0.002;
 /// Intensity up to which a pixel is black.
 const BLACK: u8 = 3;
 /// Share of the lungs that is black in a soft-tissue window, where nothing is seen of them. In a lung window next to
-/// nothing is, but what is emphysema.
+/// nothing is.
 const BLACK_SHARE: f64 = 0.5;
 /// Smallest distance between the mean intensities of air and tissue.
 const CONTRAST: f64 = 40.0;

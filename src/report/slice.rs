@@ -211,7 +211,7 @@ impl Measured {
     /// In words.
     pub fn summary(&self) -> String {
         format!(
-            "In cross-validation right on {:.0} % of the slices of held-out patients ({} slices of {} patients). Pneumonia or not: sensitivity {:.0} %, specificity {:.0} %. \u{201c}No pneumonia\u{201d} or a kind of pneumonia was given for {:.0} % of the slices; {:.0} % of these were right.",
+            "On patients held out from its training, a network of this kind was right on {:.0} % of the slices ({} slices of {} patients). Pneumonia or not: sensitivity {:.0} %, specificity {:.0} %. \u{201c}No pneumonia\u{201d} or a kind of pneumonia was given for {:.0} % of the slices; {:.0} % of these were right.",
             self.accuracy * 100.0,
             self.slices,
             self.patients,

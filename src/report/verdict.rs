@@ -35,8 +35,7 @@ pub struct Calibration {
     pub measured: Option<Measured>,
 }
 
-/// How often verdicts were right in cross-validation: each slice by a network of this recipe that had not learnt from its
-/// patient, with a calibration from others.
+/// How often verdicts were right on slices of patients that the network which gave them had not learnt from.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct Measured {
     /// Slices.

@@ -60,9 +60,11 @@ pub fn average(models: &[StateDict]) -> Result<StateDict, SoupError> {
     }
     let mut mean = first.clone();
     for (name, parameter) in &mut mean.tensors {
+        let own: Vec<&[f32]> =
+            models.iter().map(|model| model.tensors[name].values.as_slice()).collect();
         for (index, value) in parameter.values.iter_mut().enumerate() {
-            let of = |model: &StateDict| f64::from(model.tensors[name].values[index]);
-            *value = (models.iter().map(of).sum::<f64>() / models.len() as f64) as f32;
+            let sum: f64 = own.iter().map(|values| f64::from(values[index])).sum();
+            *value = (sum / own.len() as f64) as f32;
         }
     }
     mean.metadata.clear();
@@ -106,8 +108,9 @@ fn merged(name: &str, models: &[StateDict]) -> Option<String> {
         return None;
     }
     if name == CALIBRATION {
-        let known = said.iter().filter_map(|text| serde_json::from_str::<Calibration>(text).ok());
-        let ranges: Option<Vec<InputRange>> = known.map(|calibration| calibration.inputs).collect();
+        let read = |text: &&String| serde_json::from_str::<Calibration>(text).ok()?.inputs;
+        let ranges: Option<Vec<InputRange>> = said.iter().map(read).collect();
+        let ranges = ranges.filter(|ranges| ranges.len() == models.len());
         let inputs = ranges.and_then(|ranges| ranges.into_iter().reduce(InputRange::joined));
         return serde_json::to_string(&Calibration::untested(inputs)).ok();
     }

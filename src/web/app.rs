@@ -112,7 +112,8 @@ fn App() -> Html {
         Callback::from(move |event: KeyboardEvent| {
             // In a field it belongs to the field.
             let is_in_field = event.target_dyn_into::<HtmlInputElement>().is_some();
-            if event.key() == "Escape" && !is_in_field {
+            // On an open sheet it closes the sheet.
+            if event.key() == "Escape" && !is_in_field && !browser::has_open_sheet() {
                 session.cancel();
             }
         })

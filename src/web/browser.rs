@@ -32,6 +32,14 @@ pub fn describe(error: &JsValue) -> String {
         .unwrap_or_else(|| format!("{error:?}"))
 }
 
+/// Whether a sheet lies over the page.
+pub fn has_open_sheet() -> bool {
+    let document = web_sys::window().and_then(|window| window.document());
+    // A browser that does not know sheets does not know the selector.
+    document
+        .is_some_and(|page| page.query_selector(":popover-open").is_ok_and(|open| open.is_some()))
+}
+
 /// What computes behind the browser's WebGPU adapter.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Adapter {

@@ -57,11 +57,20 @@ fn same_classes(report: &SliceReport, percent: &[f64]) -> bool {
 /// Clicks the first button whose text begins so, if there is one.
 async fn press_if_there(visitor: &Visitor, starts: &[&str]) {
     for start in starts {
-        let path =
-            format!("//button[starts-with(normalize-space(), '{start}') and not(@disabled)]");
+        let path = format!(
+            "//button[starts-with(normalize-space(), '{start}') and not(@disabled or @aria-disabled)]"
+        );
         if let Ok(button) = visitor.client.find(Locator::XPath(&path)).await {
+            let lies_in_a_sheet =
+                button.is_displayed().await.is_ok_and(|is_displayed| !is_displayed);
             // Gone again, or under something else: another step will do.
+            if lies_in_a_sheet {
+                let _ = visitor.toggle_sheet().await;
+            }
             let _ = button.click().await;
+            if lies_in_a_sheet {
+                let _ = visitor.toggle_sheet().await;
+            }
             return;
         }
     }

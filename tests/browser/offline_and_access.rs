@@ -76,14 +76,14 @@ pub async fn accessibility() {
     }
     assert_accessible(&visitor, "with a result").await;
     visitor.picture("unfolded").await;
-    visitor.toggle_sheet().await;
+    visitor.toggle_sheet().await.expect("a sheet");
     visitor.unfold("What identifies the patient").await;
     assert_accessible(&visitor, "with the sheet of files").await;
     visitor.picture("sheet").await;
     visitor.client.set_window_size(500, 900).await.expect("another size");
     assert_accessible(&visitor, "with the sheet of files on a phone").await;
     visitor.picture("sheet-phone").await;
-    visitor.toggle_sheet().await;
+    visitor.toggle_sheet().await.expect("a sheet");
     assert_accessible(&visitor, "on a phone").await;
     visitor.leave().await;
     through_the_slices(&site).await;

@@ -62,11 +62,11 @@ pub async fn a_series() {
         let name = b"Nobody^Drawn";
         assert!(!saved.windows(name.len()).any(|part| part == name), "{button} names the patient");
     }
-    visitor.toggle_sheet().await;
+    visitor.toggle_sheet().await.expect("a sheet");
     visitor.unfold("What identifies the patient").await;
     visitor.wait_for("Nobody^Drawn", SOON).await;
     visitor.picture("identity").await;
-    visitor.toggle_sheet().await;
+    visitor.toggle_sheet().await.expect("a sheet");
     header_of_the_file(&visitor).await;
     visitor.leave().await;
 }
@@ -186,6 +186,12 @@ pub async fn resuming() {
     let site = Site::serve(BTreeMap::new());
     let visitor = with_opened(&site, &files).await;
     visitor.press("Run the other 13 slices").await;
+    // Escape closes the sheet of files, and not what runs.
+    visitor.toggle_sheet().await.expect("a sheet");
+    visitor.keys("[popovertarget]:not([popovertargetaction])", "\u{e00c}").await;
+    let open = "return document.querySelector(':popover-open') !== null";
+    let open = visitor.client.execute(open, Vec::new()).await.expect("an answer");
+    assert_eq!(open, false);
     for (stop, said) in [("Pause", "Paused."), ("Cancel", "Cancelled. Finished slices are kept")] {
         let before = left(&visitor).await;
         visitor

@@ -4,6 +4,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
+use fantoccini::error::CmdError;
 use fantoccini::wd::WebDriverCompatibleCommand;
 use fantoccini::{Client, ClientBuilder, Locator};
 use hyper_util::client::legacy::connect::HttpConnector;
@@ -163,7 +164,7 @@ impl Visitor {
         let button = self.client.find(Locator::XPath(&path)).await.expect("the button");
         let lies_in_a_sheet = !button.is_displayed().await.expect("a page");
         if lies_in_a_sheet {
-            self.toggle_sheet().await;
+            self.toggle_sheet().await.expect("the sheet opens");
         }
         // The driver scrolls only for what lies beyond the window, not beyond the edge of a panel.
         let element = serde_json::to_value(&button).expect("a reference");
@@ -171,15 +172,14 @@ impl Visitor {
         self.client.execute(show, vec![element]).await.expect("a button in view");
         button.click().await.expect("a click");
         if lies_in_a_sheet {
-            self.toggle_sheet().await;
+            self.toggle_sheet().await.expect("the sheet closes");
         }
     }
 
     /// Opens or closes the sheet of files to save.
-    pub async fn toggle_sheet(&self) {
+    pub async fn toggle_sheet(&self) -> Result<(), CmdError> {
         let opener = "[popovertarget]:not([popovertargetaction])";
-        let opener = self.client.find(Locator::Css(opener)).await.expect("the opener");
-        opener.send_keys(" ").await.expect("a key");
+        self.client.find(Locator::Css(opener)).await?.send_keys(" ").await
     }
 
     /// Unfolds what has this title.

@@ -324,10 +324,15 @@ pub fn classification_table(result: &ClassificationResult) -> String {
             let right = if share > 0.0 { percent(right) } else { "-".into() };
             writeln!(text, "| {name} | {} | {right} |", percent(share)).ok();
         }
+        let [control, ..] = result.confusion.0.map(|row| row.iter().sum::<usize>());
+        let of = |slices: usize, share: f32| {
+            if slices > 0 { format!("{share:.3}") } else { "none".into() }
+        };
+        let sensitivity = of(result.slices - control, said.sensitivity);
+        let specificity = of(control, said.specificity);
         writeln!(
             text,
-            "\nA probability of pneumonia over a half: sensitivity {:.3}, specificity {:.3}",
-            said.sensitivity, said.specificity
+            "\nA probability of pneumonia over a half: sensitivity {sensitivity}, specificity {specificity}"
         )
         .ok();
     }

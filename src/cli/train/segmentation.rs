@@ -21,7 +21,7 @@ use crate::inference::{CpuBackend, LoadedModel, ModelFile, Predictor, Settings};
 use crate::network::pretrained::Taken;
 use crate::network::{StateDict, Variant};
 use crate::train::config::{Freeze, Norm, Sampling, Schedule};
-use crate::train::folds::Origin;
+use crate::train::folds::{FoldBy, Origin};
 use crate::train::mask_rcnn_losses::LOSS_NAMES;
 use crate::train::segmentation::{state_with_backbone, state_with_detector, train_segmentation};
 use crate::train::{Augmentation, SegmentationConfig};
@@ -245,8 +245,14 @@ impl TrainSegmentation {
         if let Some((learnt, held)) =
             validation.files.iter().find_map(|file| Some((known.get(&file.sha256)?, file)))
         {
+            let advice = match fold.by {
+                FoldBy::Name => "name both as one patient in --same-patients",
+                FoldBy::Patient | FoldBy::Source => {
+                    "--fold-by name keeps patients of one name together, with --same-patients also those of different names"
+                }
+            };
             bail!(
-                "{} of one source is {} of another, to the byte, and only one of them would be held out: --fold-by name keeps patients of one name together, with --same-patients also those of different names",
+                "{} is {} to the byte, and only one of them would be held out: {advice}",
                 held.stem,
                 learnt.stem
             );

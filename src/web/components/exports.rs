@@ -20,12 +20,10 @@ pub struct Props {
 }
 
 /// Kinds of files by what they are for.
-fn groups() -> [(AttrValue, [Format; 3]); 3] {
-    [
-        (text!("export.reading"), [Format::Html, Format::OverlayPng, Format::DicomSr]),
-        (text!("export.data"), [Format::Csv, Format::Json, Format::Coco]),
-        (text!("export.masks"), [Format::MaskPng, Format::NiftiMask, Format::DicomSeg]),
-    ]
+fn groups() -> impl Iterator<Item = (AttrValue, [Format; 3])> {
+    [text!("export.reading"), text!("export.data"), text!("export.masks")]
+        .into_iter()
+        .zip(Format::BY_PURPOSE)
 }
 
 fn label(format: Format) -> AttrValue {
@@ -100,6 +98,7 @@ pub fn Exports(props: &Props) -> Html {
         Callback::from(move |is_open| session.list_identity(is_open))
     };
     let entry = |format: Format| {
+        let about = AttrValue::from(format!("save-{}", format as u8));
         let missing = match format {
             Format::DicomSeg | Format::DicomSr if !is_dicom => Some(text!("export.needs_dicom")),
             Format::NiftiMask | Format::DicomSeg | Format::DicomSr if !series_is_done => {
@@ -110,20 +109,26 @@ pub fn Exports(props: &Props) -> Html {
             }
             _ => None,
         };
+        let is_missing = missing.is_some();
         let (state, session) = (state.clone(), props.session.clone());
         let on_click = Callback::from(move |_: MouseEvent| {
             let identity = if keeps { Identity::Retained } else { Identity::default() };
             let card = state.card.as_ref().map(ToString::to_string);
-            if let Some(extract) = extract(&state, format) {
+            if let Some(extract) = extract(&state, format).filter(|_| !is_missing) {
                 session.export(format, extract, identity, card, state.window);
             }
         });
         html! {
             <li>
-                <button type="button" disabled={missing.is_some()} onclick={on_click}>
+                <button
+                    type="button"
+                    aria-disabled={is_missing.then_some("true")}
+                    aria-describedby={about.clone()}
+                    onclick={on_click}
+                >
                     {label(format)}
                 </button>
-                <span class="hint">{missing.unwrap_or_else(|| contents(format))}</span>
+                <span class="hint" id={about}>{missing.unwrap_or_else(|| contents(format))}</span>
             </li>
         }
     };
@@ -136,12 +141,15 @@ pub fn Exports(props: &Props) -> Html {
         })
     };
     html! {
-        <section class="exports" aria-label={text!("export.title")}>
+        <div class="exports">
             <button type="button" popovertarget="save" aria-haspopup="dialog">
                 {text!("export.open")}
             </button>
-            <div id="save" class="sheet" popover="auto" role="dialog" aria-label={text!("export.title")}>
-                <h2>{text!("export.title")}</h2>
+            <div id="save" class="sheet" popover="auto" role="dialog" aria-labelledby="save-title">
+                <h2 id="save-title" tabindex="-1" autofocus=true>{text!("export.title")}</h2>
+                if let Some(error) = &state.error {
+                    <p class="error">{error}</p>
+                }
                 for (title, formats) in groups() {
                     <h3>{title}</h3>
                     <ul>
@@ -153,10 +161,15 @@ pub fn Exports(props: &Props) -> Html {
                 <h3>{text!("export.later")}</h3>
                 <ul>
                     <li>
-                        <button type="button" disabled={state.model.is_none()} onclick={on_session}>
+                        <button
+                            type="button"
+                            disabled={state.model.is_none()}
+                            aria-describedby="save-session"
+                            onclick={on_session}
+                        >
                             {text!("export.session")}
                         </button>
-                        <span class="hint">{text!("export.session.what")}</span>
+                        <span class="hint" id="save-session">{text!("export.session.what")}</span>
                     </li>
                 </ul>
                 <Details class="identity" summary={text!("export.identity")} on_toggle={on_list}>
@@ -175,7 +188,7 @@ pub fn Exports(props: &Props) -> Html {
                     {text!("export.close")}
                 </button>
             </div>
-        </section>
+        </div>
     }
 }
 
