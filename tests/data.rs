@@ -227,7 +227,12 @@ fn folds_hold_patients_out_and_the_best_weights_are_kept() {
     assert!(Path::new(&out).join("best.bpk").is_file());
     let config = format!("{out}/config.json");
     let again = at(&folder, "again");
-    succeed(&["train", "segmentation", "--data", &data, "--out", &again, "--config", &config]);
+    let words = ["train", "segmentation", "--data", &data, "--out", &again, "--config", &config];
+    assert!(
+        fail(&words).contains("held out part 1 of 3"),
+        "what was held out would be learnt from"
+    );
+    succeed(&[&words[..], &["--folds", "3", "--fold", "1"]].concat());
     let of = |run: &str| -> Value {
         serde_json::from_str(&fs::read_to_string(format!("{run}/config.json")).unwrap()).unwrap()
     };

@@ -275,8 +275,10 @@ impl Segmentation {
             }
         };
         // Run lengths that do not fill the image are found here.
-        match rle.decode()?.area() {
-            0 => Err(OutlineError::Empty),
+        let is_empty = rle.decode()?.area() == 0;
+        match self {
+            // A slip of the hand; run lengths of nothing are what a program found no pixel of.
+            Self::Polygons(_) if is_empty => Err(OutlineError::Empty),
             _ => Ok(rle),
         }
     }
@@ -363,6 +365,9 @@ mod tests {
             r#""category_id": 1, "segmentation": {{"size": [48, 64], "counts": "{text}"}}"#
         );
         assert_eq!(drawn(&packed)[0].mask, found[0].mask);
+        // What `predict` found no pixel of.
+        let nothing = r#""category_id": 1, "segmentation": {"size": [48, 64], "counts": [3072]}"#;
+        assert!(drawn(nothing).is_empty());
     }
 
     #[test]
