@@ -21,7 +21,8 @@ use std::process::ExitCode;
 use std::sync::atomic::Ordering;
 use std::time::Instant;
 
-use groundglass::image::plausibility::refusal;
+use groundglass::image::Refusal;
+use groundglass::image::plausibility::{class_refusal, refusal};
 use groundglass::network::StateDict;
 use libtest_mimic::{Arguments, Trial};
 use rand::SeedableRng;
@@ -96,7 +97,7 @@ fn broken_checkpoints() {
 fn slices_of_chests() {
     let data = common::reference().join("data");
     let count = |folder: &str, wanted: &dyn Fn(&Path) -> bool| {
-        let (mut slices, mut refused) = (0, Vec::new());
+        let (mut slices, mut refused, mut black) = (0, Vec::new(), 0);
         for entry in fs::read_dir(data.join(folder)).unwrap() {
             let path = entry.unwrap().path();
             let Ok(slice) = groundglass::image::decode_slice("", &fs::read(&path).unwrap(), None)
@@ -106,10 +107,13 @@ fn slices_of_chests() {
             if wanted(&path) {
                 slices += 1;
                 refused.extend(refusal(&slice).map(|reason| (path.clone(), reason)));
+                black += u32::from(class_refusal(&slice) == Some(Refusal::BlackLungs));
             }
         }
         let share = refused.len() as f64 / f64::from(slices);
         println!("{folder}: {} of {slices} refused ({:.1} %)", refused.len(), 100.0 * share);
+        println!("{folder}: the lungs of {black} are black");
+        assert!(f64::from(black) < 0.01 * f64::from(slices), "{folder}: {black} black lungs");
         refused
             .iter()
             .take(5)
