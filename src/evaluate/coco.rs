@@ -10,6 +10,7 @@ use crate::detection::mask::connected_components::bounding_box;
 use crate::detection::mask::rle::Rle;
 use crate::detection::{BBox, Mask};
 use crate::evaluate::average_precision::ScoredMask;
+use crate::evaluate::coco_matches::CocoMatches;
 
 /// hotcoco refused.
 #[derive(Debug, Error)]
@@ -104,11 +105,14 @@ fn corner_and_size(bbox: &BBox) -> [f32; 4] {
     [bbox.x1, bbox.y1, bbox.width(), bbox.height()]
 }
 
-/// Average precision by COCO's rules.
+/// Average precision by COCO's rules, and the matches that it is computed from.
 ///
 /// # Errors
 /// If hotcoco does not take the data.
-pub fn evaluate(slices: &[CocoSlice], overlap: Overlap) -> Result<CocoResult, CocoError> {
+pub fn evaluate(
+    slices: &[CocoSlice],
+    overlap: Overlap,
+) -> Result<(CocoResult, CocoMatches), CocoError> {
     let failed = |error: &dyn std::fmt::Display| CocoError(error.to_string());
     let truth: Dataset =
         serde_json::from_value(ground_truth(slices)).map_err(|error| failed(&error))?;
@@ -119,7 +123,8 @@ pub fn evaluate(slices: &[CocoSlice], overlap: Overlap) -> Result<CocoResult, Co
         let any = slices.iter().any(|slice| !slice.truth.is_empty());
         let zero = any.then_some(0.0);
         let ap_by_size = [None; 3];
-        return Ok(CocoResult { ap: zero, ap50: zero, ap75: zero, ap_by_size, ar100: zero });
+        let result = CocoResult { ap: zero, ap50: zero, ap75: zero, ap_by_size, ar100: zero };
+        return Ok((result, CocoMatches::of_silence(slices)));
     }
     let found = truth.load_res_anns(found).map_err(|error| failed(&error))?;
     let kind = match overlap {
@@ -128,13 +133,16 @@ pub fn evaluate(slices: &[CocoSlice], overlap: Overlap) -> Result<CocoResult, Co
     };
     let mut evaluation = COCOeval::new(truth, found, kind);
     evaluation.evaluate().map_err(|error| failed(&error))?;
+    let matches = CocoMatches::new(&evaluation, slices.len());
     evaluation.accumulate();
     evaluation.summarize_lines();
     let stats = evaluation.stats().unwrap_or_default().to_vec();
     // pycocotools says -1 where there is nothing to average.
     let value = |index: usize| stats.get(index).copied().filter(|value| *value >= 0.0);
     let ap_by_size = [3, 4, 5].map(value);
-    Ok(CocoResult { ap: value(0), ap50: value(1), ap75: value(2), ap_by_size, ar100: value(8) })
+    let result =
+        CocoResult { ap: value(0), ap50: value(1), ap75: value(2), ap_by_size, ar100: value(8) };
+    Ok((result, matches))
 }
 
 #[cfg(test)]
@@ -171,8 +179,8 @@ mod tests {
             slice(vec![square(1, 1.0, [5, 5, 15])], vec![square(1, 0.3, [5, 5, 15])]),
             slice(vec![], vec![square(1, 0.5, [30, 3, 6])]),
         ];
-        let masks = evaluate(&slices, Overlap::Masks).unwrap();
-        let boxes = evaluate(&slices, Overlap::Boxes).unwrap();
+        let (masks, _) = evaluate(&slices, Overlap::Masks).unwrap();
+        let (boxes, _) = evaluate(&slices, Overlap::Boxes).unwrap();
         for found in [masks, boxes] {
             let found = [found.ap, found.ap50, found.ap75, found.ar100].map(Option::unwrap);
             for (actual, expected) in found.into_iter().zip(PYCOCOTOOLS) {
@@ -180,7 +188,7 @@ mod tests {
             }
         }
         let nothing = [slice(vec![square(1, 1.0, [2, 2, 10])], vec![])];
-        assert_eq!(evaluate(&nothing, Overlap::Masks).unwrap().ap, Some(0.0));
+        assert_eq!(evaluate(&nothing, Overlap::Masks).unwrap().0.ap, Some(0.0));
     }
 
     #[test]
@@ -191,7 +199,7 @@ mod tests {
                 predictions.iter().map(|p| bounding_box(&p.mask).unwrap_or_default()).collect();
             let truth = vec![square(1, 1.0, [2, 2, 10])];
             let slice = CocoSlice { size: (40, 30), truth, ignored, predictions, boxes };
-            evaluate(&[slice], Overlap::Masks).unwrap().ap50.unwrap()
+            evaluate(&[slice], Overlap::Masks).unwrap().0.ap50.unwrap()
         };
         assert!(with(Vec::new()) < 0.6);
         assert!(with(vec![square(1, 1.0, [20, 10, 6]).mask]) > 0.99);

@@ -7,11 +7,11 @@ use thiserror::Error;
 
 use crate::dataset::DatasetError;
 use crate::dataset::lesions::LesionDataset;
-use crate::evaluate::average_precision::{ImageMatches, ScoredMask, THRESHOLDS, mean_by_threshold};
+use crate::evaluate::average_precision::{ScoredMask, THRESHOLDS, mean_by_threshold};
 use crate::evaluate::bootstrap::{Estimate, estimate};
-use crate::evaluate::coco::{self, CocoError, CocoResult, CocoSlice};
-use crate::evaluate::froc::{Froc, SliceHits, froc};
-use crate::evaluate::union::UnionPixels;
+use crate::evaluate::coco::{CocoError, CocoResult, CocoSlice};
+use crate::evaluate::froc::Froc;
+use crate::evaluate::lesion_measures::LesionMatches;
 use crate::inference::{Backend, NoProgress, PredictError, Predictor, Settings};
 
 /// Why nothing was measured.
@@ -90,6 +90,15 @@ pub struct SegmentationResult {
     pub coco_masks: CocoResult,
     /// COCO's AP of boxes.
     pub coco_boxes: CocoResult,
+    /// Its AP of masks, mean over IoU 0.50 to 0.95, over patients.
+    #[serde(default)]
+    pub coco_masks_ap: Option<Estimate>,
+    /// The same at IoU 0.50.
+    #[serde(default)]
+    pub coco_masks_ap50: Option<Estimate>,
+    /// Its AP of boxes, mean over IoU 0.50 to 0.95, over patients.
+    #[serde(default)]
+    pub coco_boxes_ap: Option<Estimate>,
 }
 
 /// Runs `predictor` over a dataset; `tick` is called after every slice.
@@ -132,67 +141,45 @@ pub fn predict(
     Ok(slices)
 }
 
-/// Measures predictions for the slices of `dataset`.
-///
-/// # Errors
-/// If COCO's evaluation does not take them.
+/// Measures predictions for the slices of `dataset`; `matches` are theirs.
 pub fn evaluate(
     slices: &[CocoSlice],
+    matches: &LesionMatches,
     dataset: &LesionDataset,
     settings: &Settings,
-) -> Result<SegmentationResult, EvaluationError> {
-    let images: Vec<ImageMatches> =
-        slices.iter().map(|slice| ImageMatches::new(&slice.predictions, &slice.truth)).collect();
-    let with_lesions = slices.iter().filter(|slice| !slice.truth.is_empty()).count();
-    let patients: Vec<String> = dataset.files.iter().map(|file| file.patient_key()).collect();
-    let at = |items: &[usize], threshold: f64| {
-        let sum: f64 = items.iter().map(|i| images[*i].average_precision(threshold)).sum();
-        sum / items.len().max(1) as f64
-    };
-    let by_threshold = mean_by_threshold(images.iter());
-    // Values per slice once, so that resampling is cheap.
-    let means: Vec<f64> = images
-        .iter()
-        .map(|image| THRESHOLDS.map(|t| image.average_precision(t)).iter().sum::<f64>() / 10.0)
-        .collect();
-    let mean = |items: &[usize]| {
-        Some(items.iter().map(|i| means[*i]).sum::<f64>() / items.len().max(1) as f64)
-    };
-    let with = |wanted: bool, items: &[usize]| -> Vec<usize> {
-        items.iter().copied().filter(|i| slices[*i].truth.is_empty() != wanted).collect()
-    };
-    let (hits, pixels): (Vec<SliceHits>, Vec<UnionPixels>) =
-        slices.iter().map(|slice| (SliceHits::new(slice), UnionPixels::new(slice))).unzip();
-    let curve = |items: &[usize]| froc(&items.iter().map(|i| &hits[*i]).collect::<Vec<_>>());
-    let union = |items: &[usize]| UnionPixels::sum(items.iter().map(|i| &pixels[*i]));
+) -> SegmentationResult {
+    let patients = patients(dataset);
+    let by_threshold = mean_by_threshold(matches.images.iter());
     let all: Vec<usize> = (0..slices.len()).collect();
-    Ok(SegmentationResult {
-        mean_ap_with_lesions: estimate(&patients, |items| {
-            let items = with(true, items);
-            if items.is_empty() { None } else { mean(&items) }
-        }),
-        false_positives_without_lesions: estimate(&patients, |items| {
-            let mut items = with(false, items);
-            items.retain(|i| slices[*i].ignored.is_empty());
-            let found: usize = items.iter().map(|i| slices[*i].predictions.len()).sum();
-            (!items.is_empty()).then(|| found as f64 / items.len() as f64)
-        }),
-        froc: curve(&all),
-        froc_mean: estimate(&patients, |items| Some(curve(items)?.mean)),
-        union_dice: estimate(&patients, |items| union(items).dice()),
-        union_recall: estimate(&patients, |items| union(items).recall()),
-        union_precision: estimate(&patients, |items| union(items).precision()),
-        slices: images.len(),
-        slices_with_lesions: with_lesions,
+    let of = |measure: &dyn Fn(&[usize]) -> Option<f64>| estimate(&patients, measure);
+    let [coco_masks, coco_boxes] = matches.coco.clone();
+    SegmentationResult {
+        mean_ap_with_lesions: of(&|items| matches.mean_ap_with_lesions(items)),
+        false_positives_without_lesions: of(&|items| matches.false_positives(items)),
+        froc: matches.froc(&all),
+        froc_mean: of(&|items| Some(matches.froc(items)?.mean)),
+        union_dice: of(&|items| matches.union(items).dice()),
+        union_recall: of(&|items| matches.union(items).recall()),
+        union_precision: of(&|items| matches.union(items).precision()),
+        slices: slices.len(),
+        slices_with_lesions: slices.iter().filter(|slice| !slice.truth.is_empty()).count(),
         scans: dataset.patients(),
         lesions: slices.iter().map(|slice| slice.truth.len()).sum(),
         predictions: slices.iter().map(|slice| slice.predictions.len()).sum(),
         settings: *settings,
         per_image_ap: THRESHOLDS.iter().map(|t| format!("{t:.2}")).zip(by_threshold).collect(),
-        ap50: estimate(&patients, |items| Some(at(items, 0.5))),
-        ap75: estimate(&patients, |items| Some(at(items, 0.75))),
-        mean_ap: estimate(&patients, mean),
-        coco_masks: coco::evaluate(slices, coco::Overlap::Masks)?,
-        coco_boxes: coco::evaluate(slices, coco::Overlap::Boxes)?,
-    })
+        ap50: of(&|items| Some(matches.ap_at(items, 0.5))),
+        ap75: of(&|items| Some(matches.ap_at(items, 0.75))),
+        mean_ap: of(&|items| Some(matches.mean_ap(items))),
+        coco_masks_ap: of(&|items| Some(matches.coco_masks(items)?[0])),
+        coco_masks_ap50: of(&|items| Some(matches.coco_masks(items)?[1])),
+        coco_boxes_ap: of(&|items| Some(matches.coco_boxes(items)?[0])),
+        coco_masks,
+        coco_boxes,
+    }
+}
+
+/// The patient of every slice.
+pub fn patients(dataset: &LesionDataset) -> Vec<String> {
+    dataset.files.iter().map(|file| file.patient_key()).collect()
 }

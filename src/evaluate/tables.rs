@@ -5,6 +5,7 @@ use std::fmt::Write;
 use serde::{Deserialize, Serialize};
 
 use crate::classes::{LesionClasses, SliceClass};
+use crate::evaluate::bootstrap::Estimate;
 use crate::evaluate::classification::ClassificationResult;
 use crate::evaluate::paper;
 use crate::evaluate::roi_distribution::{RoiDistribution, THRESHOLDS};
@@ -43,6 +44,24 @@ impl Provenance {
     }
 }
 
+/// Two models on the same slices.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct Against {
+    /// The other model.
+    pub model: ModelInfo,
+    /// The model's measures less the other's, by settings.
+    pub differences: Vec<Vec<Difference>>,
+}
+
+/// By how much a measure differs; none where one of both has no value.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct Difference {
+    /// What is measured.
+    pub measure: String,
+    /// Over the same resampled patients.
+    pub difference: Option<Estimate>,
+}
+
 /// A file that `evaluate` writes and `tables` reads.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 #[serde(tag = "task", rename_all = "lowercase")]
@@ -53,6 +72,9 @@ pub enum Evaluation {
         provenance: Provenance,
         /// Results by settings.
         results: Vec<SegmentationResult>,
+        /// Another model on the same slices, at the same settings.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        against: Option<Against>,
     },
     /// Stage II.
     Classification {
@@ -98,7 +120,7 @@ pub fn markdown(evaluations: &[Evaluation]) -> String {
         );
     }
     for evaluation in evaluations {
-        if let Evaluation::Segmentation { provenance, results } = evaluation {
+        if let Evaluation::Segmentation { provenance, results, .. } = evaluation {
             for result in results {
                 segmentation_row(&mut text, provenance, result);
             }
@@ -131,7 +153,7 @@ fn minutes(provenance: &Provenance) -> String {
 }
 
 fn segmentation_row(text: &mut String, provenance: &Provenance, result: &SegmentationResult) {
-    let value = |estimate: &Option<crate::evaluate::bootstrap::Estimate>| {
+    let value = |estimate: &Option<Estimate>| {
         estimate.as_ref().map(|estimate| format!("{:.4}", estimate.value)).unwrap_or_default()
     };
     row(
@@ -154,7 +176,7 @@ fn segmentation_row(text: &mut String, provenance: &Provenance, result: &Segment
 }
 
 fn classification_row(text: &mut String, provenance: &Provenance, result: &ClassificationResult) {
-    let percent = |estimate: &Option<crate::evaluate::bootstrap::Estimate>| {
+    let percent = |estimate: &Option<Estimate>| {
         estimate
             .as_ref()
             .map(|estimate| format!("{:.2}", 100.0 * estimate.value))

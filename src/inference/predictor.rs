@@ -371,8 +371,7 @@ mod tests {
         let variant: Variant = "resnet18t2".parse().unwrap();
         let paper = Architecture::paper(variant, Task::Classification, LesionClasses::Merge);
         let architecture = Architecture { feature_module: true, mask_branch: true, ..paper };
-        device.seed(3);
-        let mut state = MaskRcnnConfig::new(architecture).init(&device).state();
+        let mut state = MaskRcnnConfig::new(architecture).random_state(3);
         let slice = draw(SliceClass::Covid19, 11).slice;
         let settings = Settings::reference();
         let mut logits = |with_module: bool| {

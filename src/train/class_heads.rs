@@ -237,8 +237,7 @@ mod tests {
         let variant: Variant = "resnet18t2".parse().unwrap();
         let paper = Architecture::paper(variant, Task::Classification, LesionClasses::Merge);
         let architecture = Architecture { feature_module: true, mask_branch: true, ..paper };
-        device.seed(5);
-        let mut state = MaskRcnnConfig::new(architecture.clone()).init(&device).state();
+        let mut state = MaskRcnnConfig::new(architecture.clone()).random_state(5);
         state.anchors = Some(architecture.anchors.clone());
         // Not square: the padding of the input is no part of the picture.
         let mut slice = draw(SliceClass::Covid19, 4).slice;

@@ -1,5 +1,7 @@
 //! Stage II: from the ranked regions of a slice to its class (docs/method.md, 2).
 
+use std::path::Path;
+
 use burn::optim::{GradientsAccumulator, GradientsParams};
 use burn::tensor::{Device, Tensor, TensorData};
 use rand::RngExt;
@@ -16,7 +18,7 @@ use crate::network::{Architecture, MaskRcnn, MaskRcnnConfig, WeightsError};
 use crate::report::verdict::Calibration;
 use crate::train::adam::AdamConfig;
 use crate::train::augmentation::Transform;
-use crate::train::checkpoint::write_whole;
+use crate::train::checkpoint::{CheckpointError, write_whole};
 use crate::train::class_heads::{ClassHeads, Dropout, FixedRegions};
 use crate::train::class_sampling::{draw_weights, draws};
 use crate::train::config::{Augmentation, ClassifierConfig, Trainable};
@@ -27,6 +29,7 @@ use crate::train::rng::{RngStream, rng, shuffled};
 use crate::train::run::{Execution, MODEL, Objective, Outcome, Plan, TrainError, run};
 use crate::train::segmentation::fresh_state;
 use crate::train::temperature::fit_temperature;
+use crate::train::validation::BEST;
 
 /// Name of the one loss.
 pub const LOSS_NAMES: [&str; 1] = ["class"];
@@ -208,6 +211,37 @@ impl<'a> Stage<'a> {
     }
 }
 
+impl Stage<'_> {
+    /// Fits the softmax temperature to the slices that are `held`, and stores it in the model at `path`; none without
+    /// such slices.
+    fn store_temperature(&self, path: &Path, held: &[bool]) -> Result<Option<f64>, TrainError> {
+        let read = |source| CheckpointError::File { path: path.into(), source };
+        let mut model = StateDict::from_bytes(&std::fs::read(path).map_err(read)?)?;
+        let network = self.init(&model, self.device)?;
+        let mut examples = Vec::new();
+        for index in (0..held.len()).filter(|index| held[*index]) {
+            let (slice, input) = self.slice(index, Transform::NONE)?;
+            let heads = self.heads(&network);
+            let logits = heads.logits_of_fixed(&heads.fixed(&slice, &input), 0, Dropout::default());
+            let logits: Vec<f64> = to_cpu_vec(logits.inner()).into_iter().map(f64::from).collect();
+            examples.push((logits, self.dataset.files[index].class.index()));
+        }
+        if examples.is_empty() {
+            return Ok(None);
+        }
+        let temperature = fit_temperature(&examples);
+        let known = model.metadata.get(CALIBRATION).map(|text| serde_json::from_str(text));
+        if let Some(Ok(known)) = known {
+            let known = Calibration { temperature: temperature as f32, ..known };
+            let text = serde_json::to_string(&known).unwrap_or_default();
+            model.metadata.insert(CALIBRATION.into(), text);
+        }
+        model.metadata.insert(TEMPERATURE.into(), temperature.to_string());
+        write_whole(path, &model.to_pack()?)?;
+        Ok(Some(temperature))
+    }
+}
+
 impl Objective for Stage<'_> {
     type Network = MaskRcnn;
     type Config = ClassifierConfig;
@@ -302,29 +336,10 @@ pub fn train_classifier(
     let mut stage = Stage::new(dataset, base, config, device, &held)?;
     let outcome = run(&mut stage, execution)?;
 
-    let path = folder.join(MODEL);
-    let read =
-        |source| crate::train::checkpoint::CheckpointError::File { path: path.clone(), source };
-    let mut model = StateDict::from_bytes(&std::fs::read(&path).map_err(read)?)?;
-    let network = stage.init(&model, device)?;
-    let mut examples = Vec::new();
-    for index in (0..held.len()).filter(|index| held[*index]) {
-        let (slice, input) = stage.slice(index, Transform::NONE)?;
-        let heads = stage.heads(&network);
-        let logits = heads.logits_of_fixed(&heads.fixed(&slice, &input), 0, Dropout::default());
-        let logits: Vec<f64> = to_cpu_vec(logits.inner()).into_iter().map(f64::from).collect();
-        examples.push((logits, dataset.files[index].class.index()));
-    }
-    let temperature = (!examples.is_empty()).then(|| fit_temperature(&examples));
-    if let Some(temperature) = temperature {
-        let known = model.metadata.get(CALIBRATION).map(|text| serde_json::from_str(text));
-        if let Some(Ok(known)) = known {
-            let known = Calibration { temperature: temperature as f32, ..known };
-            let text = serde_json::to_string(&known).unwrap_or_default();
-            model.metadata.insert(CALIBRATION.into(), text);
-        }
-        model.metadata.insert(TEMPERATURE.into(), temperature.to_string());
-        write_whole(&path, &model.to_pack()?)?;
+    let temperature = stage.store_temperature(&folder.join(MODEL), &held)?;
+    let best = folder.join(BEST);
+    if best.is_file() {
+        stage.store_temperature(&best, &held)?;
     }
     Ok(ClassifierOutcome { outcome, temperature, warning })
 }

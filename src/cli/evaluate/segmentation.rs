@@ -17,12 +17,13 @@ use crate::dataset::instances::{LesionRules, LesionTargets, MINIMUM_AREA};
 use crate::dataset::lesions::LesionDataset;
 use crate::evaluate::coco::{self, CocoSlice, Overlap};
 use crate::evaluate::froc::FALSE_POSITIVES;
+use crate::evaluate::lesion_measures::{self, LesionMatches};
 use crate::evaluate::segmentation::{self, SegmentationResult};
-use crate::evaluate::tables::Evaluation;
+use crate::evaluate::tables::{Against, Difference, Evaluation};
 use crate::evaluate::union;
 use crate::figures;
 use crate::figures::lines::{LineChart, Series};
-use crate::inference::{LoadedModel, MaskThreshold, Settings};
+use crate::inference::{LoadedModel, MaskThreshold, ModelFile, Settings};
 use crate::report::NOTICE;
 use crate::train::provenance::TRAINING;
 
@@ -32,6 +33,9 @@ pub struct EvaluateSegmentation {
     /// Weights (.bpk, .pth or .safetensors)
     #[arg(long)]
     model: PathBuf,
+    /// Weights of another model, measured on the same slices: how much `--model` is ahead of it
+    #[arg(long, value_name = "MODEL")]
+    against: Option<PathBuf>,
     /// Folder with `imgs` and `masks`, or with `imagesTr` and `labelsTr` of NIfTI volumes; or a COCO file (.json)
     #[arg(long)]
     data: PathBuf,
@@ -68,7 +72,8 @@ fn parse_pair(text: &str) -> Result<(f32, f32)> {
 impl EvaluateSegmentation {
     /// What must not be written over.
     fn dataset_paths(&self) -> Vec<PathBuf> {
-        [vec![self.model.clone(), self.data.clone()], files::below(&self.data)].concat()
+        let models = self.against.iter().chain([&self.model, &self.data]).cloned().collect();
+        [models, files::below(&self.data)].concat()
     }
 
     pub fn run(self) -> Result<ExitCode> {
@@ -83,15 +88,23 @@ impl EvaluateSegmentation {
             "--froc needs low scores: --thresholds 0.05,0.5"
         );
         let provenance = provenance(&file, &self.output.label, &self.data, TRAINING)?;
-        let model = LoadedModel::new(Some(file), None)
-            .with_context(|| format!("{}", self.model.display()))?;
+        let model = detector(file, &self.model)?;
+        let other = self.against.as_ref().map(|path| {
+            let file = read_weights(path)?;
+            Ok::<_, anyhow::Error>((file.info.clone(), detector(file, path)?))
+        });
+        let other = other.transpose()?;
         let minimum_area = if self.keep_small { 0 } else { MINIMUM_AREA };
         let rules = LesionRules { classes: self.masks, minimum_area, ignore_small: true };
         let dataset = LesionDataset::open_one(&self.data, rules)?;
         eprintln!("{}", dataset.report());
+        let of_other = other.as_ref().map(|(_, other)| predictor(other, self.output.device));
+        let of_other = of_other.transpose()?;
         let predictor = predictor(&model, self.output.device)?;
-        let bar = ProgressBar::new((dataset.files.len() * self.thresholds.len()) as u64);
-        let mut results = Vec::new();
+        let models = 1 + usize::from(of_other.is_some());
+        let bar = ProgressBar::new((dataset.files.len() * self.thresholds.len() * models) as u64);
+        let patients = segmentation::patients(&dataset);
+        let (mut results, mut differences) = (Vec::new(), Vec::new());
         for (score_threshold, nms_threshold) in &self.thresholds {
             let settings = Settings {
                 score_threshold: *score_threshold,
@@ -107,16 +120,41 @@ impl EvaluateSegmentation {
                 let name = format!("{score_threshold}-{nms_threshold}");
                 write_coco(folder, &name, &slices)?;
             }
-            results.push(segmentation::evaluate(&slices, &dataset, &settings)?);
+            let matches = LesionMatches::new(&slices)?;
+            results.push(segmentation::evaluate(&slices, &matches, &dataset, &settings));
+            if let Some(predictor) = &of_other {
+                let slices = segmentation::predict(predictor, &dataset, &settings, || bar.inc(1))?;
+                let other = LesionMatches::new(&slices)?;
+                differences.push(ahead(&other, &matches, &patients, is_complete(&settings)));
+            }
         }
         bar.finish_and_clear();
-        let evaluation = Evaluation::Segmentation { provenance, results };
+        let against = other.map(|(model, _)| Against { model, differences });
+        let evaluation = Evaluation::Segmentation { provenance, results, against };
         let text = segmentation_markdown(&evaluation);
         let drawn = froc.map(|file| file.write(froc_svg(&evaluation)?.as_bytes()));
         outputs.write(&evaluation, &text)?;
         drawn.transpose()?;
         Ok(ExitCode::SUCCESS)
     }
+}
+
+/// The detector of a file.
+fn detector(file: ModelFile, path: &Path) -> Result<LoadedModel> {
+    LoadedModel::new(Some(file), None).with_context(|| format!("{}", path.display()))
+}
+
+/// By how much the second is ahead of the first.
+fn ahead(
+    first: &LesionMatches,
+    second: &LesionMatches,
+    patients: &[String],
+    complete: bool,
+) -> Vec<Difference> {
+    lesion_measures::differences(first, second, patients, complete)
+        .into_iter()
+        .map(|(measure, difference)| Difference { measure: measure.into(), difference })
+        .collect()
 }
 
 /// Whether measures of low scores mean something, as none were left out.
@@ -164,11 +202,11 @@ fn write_coco(folder: &Path, name: &str, slices: &[CocoSlice]) -> Result<()> {
 }
 
 fn segmentation_markdown(evaluation: &Evaluation) -> String {
-    let Evaluation::Segmentation { provenance, results } = evaluation else {
+    let Evaluation::Segmentation { provenance, results, against } = evaluation else {
         return String::new();
     };
     let mut text = format!("## {} on {}\n\n{NOTICE}\n\n", provenance.model.name, provenance.data);
-    for result in results {
+    for (index, result) in results.iter().enumerate() {
         let Settings { score_threshold, nms_threshold, .. } = result.settings;
         let shown_ap =
             |value: Option<f64>| value.map_or("none".into(), |value| format!("{value:.4}"));
@@ -177,7 +215,8 @@ fn segmentation_markdown(evaluation: &Evaluation) -> String {
             "{} slices ({} with lesions) of {} scans, {} lesions; {} found at score > {score_threshold}, NMS {nms_threshold}\n\n\
              | measure | value (95 % interval over scans) |\n|---|---|\n\
              | per-image AP at IoU 0.5 (the reference's rule: 1 for silence on a slice without lesions) | {} |\n| per-image AP at IoU 0.75 | {} |\n| per-image AP, mean of 0.5 to 0.95 | {} |\n\
-             | COCO AP of masks (0.5 to 0.95 / 0.5 / 0.75) | {} / {} / {} |\n| COCO AP of boxes (0.5 to 0.95 / 0.5 / 0.75) | {} / {} / {} |\n\n",
+             | COCO AP of masks, 0.5 to 0.95 | {} |\n| COCO AP of masks at 0.5 | {} |\n| COCO AP of masks at 0.75 | {} |\n\
+             | COCO AP of boxes, 0.5 to 0.95 | {} |\n| COCO AP of boxes at 0.5 / 0.75 | {} / {} |\n\n",
             result.slices,
             result.slices_with_lesions,
             result.scans,
@@ -186,10 +225,10 @@ fn segmentation_markdown(evaluation: &Evaluation) -> String {
             shown(&result.ap50),
             shown(&result.ap75),
             shown(&result.mean_ap),
-            shown_ap(result.coco_masks.ap),
-            shown_ap(result.coco_masks.ap50),
+            shown(&result.coco_masks_ap),
+            shown(&result.coco_masks_ap50),
             shown_ap(result.coco_masks.ap75),
-            shown_ap(result.coco_boxes.ap),
+            shown(&result.coco_boxes_ap),
             shown_ap(result.coco_boxes.ap50),
             shown_ap(result.coco_boxes.ap75),
         ).ok();
@@ -220,6 +259,16 @@ fn segmentation_markdown(evaluation: &Evaluation) -> String {
             writeln!(text, "| {name} | {value} |").ok();
         }
         text.push('\n');
+        let of_setting = against.as_ref().and_then(|against| against.differences.get(index));
+        if let Some((against, differences)) = against.as_ref().zip(of_setting) {
+            writeln!(text, "| measure | less {} (95 % interval over scans) |", against.model.name)
+                .ok();
+            text.push_str("|---|---|\n");
+            for Difference { measure, difference } in differences {
+                writeln!(text, "| {measure} | {} |", shown(difference)).ok();
+            }
+            text.push('\n');
+        }
     }
     text
 }

@@ -19,6 +19,7 @@ use crate::network::StateDict;
 use crate::sha256::hex;
 use crate::train::class_sampling::draw_weights;
 use crate::train::folds::Origin;
+use crate::train::run::Measures;
 
 /// File with the logits of held-out slices in the run's folder.
 pub const FILE: &str = "held_out.csv";
@@ -136,6 +137,12 @@ pub fn classify(state: &StateDict, dataset: &ClassDataset) -> Result<Vec<Classif
         Classified::of(file, &report).context("no class came out")
     };
     dataset.files.iter().map(classified).collect()
+}
+
+/// What decides which weights of a run are best.
+pub fn measure(state: &StateDict, held_out: &ClassDataset) -> Measures {
+    let slices = classify(state, held_out)?;
+    Ok(vec![("balanced_accuracy".to_owned(), balanced_accuracy(&slices).unwrap_or(0.0))])
 }
 
 /// Writes to `folder` what the model says of every slice, and prints how often it is right.

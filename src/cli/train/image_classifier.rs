@@ -13,7 +13,6 @@ use crate::cli::train::{
     serde_value, set,
 };
 use crate::dataset::source::DataSource;
-use crate::evaluate::classification::balanced_accuracy;
 use crate::network::{StateDict, Variant};
 use crate::train::Augmentation;
 use crate::train::config::{Freeze, ImageClassifierTraining, Norm};
@@ -113,10 +112,7 @@ impl TrainImageClassifier {
         if let Some(taken) = taken {
             println!("{} parameters of the body come from the backbone", taken.parameters);
         }
-        let mut measure = |state: &StateDict| {
-            let slices = class_slices::classify(state, &held_out)?;
-            Ok(vec![("balanced_accuracy".to_owned(), balanced_accuracy(&slices).unwrap_or(0.0))])
-        };
+        let mut measure = |state: &StateDict| class_slices::measure(state, &held_out);
         let validation = self.folds.validation(&mut measure);
         let outcome = self.run.execute(&LOSS_NAMES, validation, |execution| {
             train_image_classifier(training, &weights, start, &config, execution)

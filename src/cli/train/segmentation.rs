@@ -15,6 +15,7 @@ use crate::cli::train::{
 use crate::dataset::instances::LesionTargets;
 use crate::dataset::lesions::{LesionDataset, LesionFile};
 use crate::dataset::source::DataSource;
+use crate::evaluate::lesion_measures::LesionMatches;
 use crate::evaluate::segmentation;
 use crate::image::preprocess::Resize;
 use crate::inference::{CpuBackend, LoadedModel, ModelFile, Predictor, Settings};
@@ -403,15 +404,17 @@ pub(super) fn measure(state: &StateDict, held_out: &LesionDataset) -> Result<Vec
     let predictor: Predictor<CpuBackend> = Predictor::on_cpu(&model, "cpu")?;
     let settings = Settings { score_threshold: 0.05, nms_threshold: 0.5, ..Settings::reference() };
     let slices = segmentation::predict(&predictor, held_out, &settings, || {})?;
-    let result = segmentation::evaluate(&slices, held_out, &settings)?;
+    let matches = LesionMatches::new(&slices)?;
+    let all: Vec<usize> = (0..slices.len()).collect();
+    let [ap, ap50] = matches.coco_masks(&all).unwrap_or_default();
     let measured = [
-        ("coco_masks_ap50", result.coco_masks.ap50),
-        ("coco_masks_ap", result.coco_masks.ap),
-        ("per_image_ap", result.mean_ap.map(|estimate| estimate.value)),
-        ("froc_mean", result.froc_mean.map(|estimate| estimate.value)),
-        ("union_dice", result.union_dice.map(|estimate| estimate.value)),
+        ("coco_masks_ap50", ap50),
+        ("coco_masks_ap", ap),
+        ("per_image_ap", matches.mean_ap(&all)),
+        ("froc_mean", matches.froc(&all).map_or(0.0, |froc| froc.mean)),
+        ("union_dice", matches.union(&all).dice().unwrap_or(0.0)),
     ];
-    Ok(measured.into_iter().map(|(name, value)| (name.into(), value.unwrap_or(0.0))).collect())
+    Ok(measured.map(|(name, value)| (name.to_owned(), value)).to_vec())
 }
 
 #[cfg(test)]

@@ -3,7 +3,7 @@
 use serde::{Deserialize, Serialize};
 
 use crate::dataset::lesions::DataRecord;
-use crate::train::config::{Augmentation, LearningRate};
+use crate::train::config::{Augmentation, LearningRate, Schedule};
 use crate::train::folds::Fold;
 
 /// Stage II. Defaults are the paper's (docs/method.md, 2, 4).
@@ -32,7 +32,7 @@ pub struct ClassifierConfig {
     /// Whether classes are drawn alike; else every slice comes once an epoch. Default: once an epoch
     #[serde(default)]
     pub balanced: bool,
-    /// Share of the hidden features that are zeroed in the head beside module S. Default: 0
+    /// Share of the hidden features that are zeroed in the head beside module S. Default: 0, of s+f 0.3
     #[serde(default)]
     pub dropout: f64,
     /// The held-out part. Default: none
@@ -41,6 +41,34 @@ pub struct ClassifierConfig {
     /// What the run learns from.
     #[serde(default)]
     pub data: Vec<DataRecord>,
+}
+
+impl Default for ClassifierConfig {
+    fn default() -> Self {
+        Self {
+            trainable: Trainable::default(),
+            learning_rate: LearningRate { peak: 1e-5, warmup: 0, schedule: Schedule::Constant },
+            weight_decay: 1e-3,
+            batch: 8,
+            epochs: 50,
+            seed: 0,
+            roi_batch: 128,
+            features: 512,
+            augmentation: Augmentation::None,
+            holdout: 0.2,
+            balanced: false,
+            dropout: 0.0,
+            fold: None,
+            data: Vec::new(),
+        }
+    }
+}
+
+impl ClassifierConfig {
+    /// Share of zeroed features, where none is given, of what is trained.
+    pub fn default_dropout(trainable: Trainable) -> f64 {
+        if trainable == Trainable::ScoreAndFeatures { 0.3 } else { 0.0 }
+    }
 }
 
 /// What stage II trains.

@@ -1,0 +1,230 @@
+//! COCO's average precision of any selection of slices: what an interval over resampled patients needs.
+//!
+//! Which detection matches which lesion is hotcoco's to say, once; a selection only counts the matches anew, by the
+//! rules of pycocotools' `accumulate`.
+
+use hotcoco::{COCOeval, EvalImg};
+
+use crate::evaluate::coco::CocoSlice;
+
+/// Recalls at which the precision is read: 0, 0.01, ... 1.
+const RECALLS: usize = 101;
+/// IoU 0.50, 0.55, ... 0.95.
+const OVERLAPS: usize = 10;
+
+/// What became of a detection at one IoU.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Outcome {
+    Hit,
+    FalsePositive,
+    /// Neither: it lies on what is not to be counted.
+    Ignored,
+}
+
+/// A detection with its outcomes at the ten IoUs.
+#[derive(Clone, Copy, Debug)]
+struct Detection {
+    score: f64,
+    outcomes: [Outcome; OVERLAPS],
+}
+
+/// Detections and lesions of one category in one slice.
+#[derive(Clone, Debug)]
+struct CategoryMatches {
+    category: u64,
+    detections: Vec<Detection>,
+    lesions: usize,
+}
+
+/// Detections of every slice, each as a hit or a false positive.
+#[derive(Clone, Debug)]
+pub struct CocoMatches {
+    slices: Vec<Vec<CategoryMatches>>,
+    categories: Vec<u64>,
+}
+
+impl CocoMatches {
+    /// Where nothing was detected: every lesion is missed.
+    pub(super) fn of_silence(slices: &[CocoSlice]) -> Self {
+        let category = 1;
+        let missed = |slice: &CocoSlice| CategoryMatches {
+            category,
+            detections: Vec::new(),
+            lesions: slice.truth.len(),
+        };
+        Self {
+            slices: slices.iter().map(|slice| vec![missed(slice)]).collect(),
+            categories: vec![category],
+        }
+    }
+
+    /// From an evaluation whose image ids are the slices' numbers from 1 on: lesions of all sizes.
+    pub(super) fn new(evaluation: &COCOeval, slices: usize) -> Self {
+        let mut matches = Self { slices: vec![Vec::new(); slices], categories: Vec::new() };
+        let all_sizes = evaluation.params.area_ranges.first().map(|area| area.range);
+        for found in evaluation.eval_imgs().iter().flatten() {
+            let slice = usize::try_from(found.image_id).ok().and_then(|id| id.checked_sub(1));
+            let slice = slice.and_then(|index| matches.slices.get_mut(index));
+            if let Some(slice) = slice
+                && Some(found.area_rng) == all_sizes
+            {
+                slice.push(CategoryMatches::new(found));
+                matches.categories.push(found.category_id);
+            }
+        }
+        matches.categories.sort_unstable();
+        matches.categories.dedup();
+        matches
+    }
+
+    /// AP of the slices `items`, each as often as it is named: mean over IoU 0.50 to 0.95, and at 0.50. None without a
+    /// lesion.
+    pub fn average_precision(&self, items: &[usize]) -> Option<[f64; 2]> {
+        let mut sums = [0.0; 2];
+        let mut count = 0.0;
+        for category in &self.categories {
+            let of_category = items
+                .iter()
+                .flat_map(|item| &self.slices[*item])
+                .filter(|matches| matches.category == *category);
+            let lesions: usize = of_category.clone().map(|matches| matches.lesions).sum();
+            if lesions == 0 {
+                continue;
+            }
+            let mut detections: Vec<&Detection> =
+                of_category.flat_map(|matches| &matches.detections).collect();
+            // Stable: equal scores stay in the order of their slices, as in pycocotools.
+            detections.sort_by(|a, b| b.score.total_cmp(&a.score));
+            let by_overlap: [f64; OVERLAPS] =
+                std::array::from_fn(|overlap| precision(&detections, overlap, lesions));
+            sums[0] += by_overlap.iter().sum::<f64>() / OVERLAPS as f64;
+            sums[1] += by_overlap[0];
+            count += 1.0;
+        }
+        (count > 0.0).then(|| sums.map(|sum| sum / count))
+    }
+}
+
+impl CategoryMatches {
+    fn new(found: &EvalImg) -> Self {
+        let detections = found.dt_scores.iter().enumerate().map(|(index, score)| {
+            let outcomes = std::array::from_fn(|overlap| {
+                if found.dt_ignore[(overlap, index)] {
+                    Outcome::Ignored
+                } else if found.dt_matched[(overlap, index)] {
+                    Outcome::Hit
+                } else {
+                    Outcome::FalsePositive
+                }
+            });
+            Detection { score: *score, outcomes }
+        });
+        Self {
+            category: found.category_id,
+            detections: detections.collect(),
+            lesions: found.num_gt_in_denominator(),
+        }
+    }
+}
+
+/// Mean precision over [`RECALLS`] of detections by descending score, at one IoU.
+fn precision(detections: &[&Detection], overlap: usize, lesions: usize) -> f64 {
+    let mut curve: Vec<(usize, f64)> = Vec::with_capacity(detections.len());
+    let (mut hits, mut counted) = (0, 0);
+    for detection in detections {
+        hits += usize::from(detection.outcomes[overlap] == Outcome::Hit);
+        counted += usize::from(detection.outcomes[overlap] != Outcome::Ignored);
+        curve.push((hits, hits as f64 / counted.max(1) as f64));
+    }
+    // The best precision at this recall or a higher one.
+    let mut best = 0.0_f64;
+    for (_, precision) in curve.iter_mut().rev() {
+        best = best.max(*precision);
+        *precision = best;
+    }
+    let at = |recall: usize| {
+        // As numpy's linspace rounds it: recalls lie on these points often.
+        let wanted = if recall + 1 == RECALLS { 1.0 } else { recall as f64 * 0.01 };
+        let first = curve.partition_point(|(hits, _)| (*hits as f64 / lesions as f64) < wanted);
+        curve.get(first).map_or(0.0, |(_, precision)| *precision)
+    };
+    (0..RECALLS).map(at).sum::<f64>() / RECALLS as f64
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+    use crate::detection::{BBox, Mask};
+    use crate::evaluate::average_precision::ScoredMask;
+    use crate::evaluate::coco::{Overlap, evaluate};
+
+    fn square(class: usize, score: f32, [x, y, side]: [usize; 3]) -> ScoredMask {
+        let mut mask = Mask::empty(48, 48);
+        for row in y..y + side {
+            mask.pixels[row * 48 + x..][..side].fill(true);
+        }
+        ScoredMask { class, score, mask }
+    }
+
+    /// Squares here and there, in two classes, with scores of which some are the same.
+    fn squares() -> impl Strategy<Value = Vec<ScoredMask>> {
+        let square = (1_usize..3, 1_u8..8, 0_usize..20, 0_usize..20, 4_usize..24).prop_map(
+            |(class, score, x, y, side)| square(class, f32::from(score) / 8.0, [x, y, side]),
+        );
+        proptest::collection::vec(square, 0..5)
+    }
+
+    fn slice(
+        truth: Vec<ScoredMask>,
+        ignored: Vec<ScoredMask>,
+        predictions: Vec<ScoredMask>,
+    ) -> CocoSlice {
+        let boxes = vec![BBox::default(); predictions.len()];
+        let ignored = ignored.into_iter().map(|place| place.mask).collect();
+        CocoSlice { size: (48, 48), truth, ignored, predictions, boxes }
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig::with_cases(64))]
+        #[test]
+        fn all_slices_have_the_precision_that_hotcoco_gives(
+            parts in proptest::collection::vec((squares(), squares(), squares()), 1..5)
+        ) {
+            let slices: Vec<CocoSlice> = parts.into_iter().map(|(truth, mut ignored, found)| {
+                ignored.truncate(1);
+                slice(truth, ignored, found)
+            }).collect();
+            let (result, matches) = evaluate(&slices, Overlap::Masks).unwrap();
+            let all: Vec<usize> = (0..slices.len()).collect();
+            let found = matches.average_precision(&all);
+            prop_assert_eq!(found.is_some(), result.ap.is_some());
+            if let Some([ap, ap50]) = found {
+                prop_assert!((ap - result.ap.unwrap()).abs() < 1e-9, "{} {:?}", ap, result);
+                prop_assert!((ap50 - result.ap50.unwrap()).abs() < 1e-9, "{} {:?}", ap50, result);
+            }
+            // A selection is what these slices alone give, however often each is named.
+            let last = slices.len() - 1;
+            let (alone, _) = evaluate(&slices[last..], Overlap::Masks).unwrap();
+            let selected = matches.average_precision(&[last]).map(|[ap, _]| ap);
+            prop_assert_eq!(selected.is_some(), alone.ap.is_some());
+            if let Some(ap) = selected {
+                prop_assert!((ap - alone.ap.unwrap()).abs() < 1e-9);
+            }
+            let twice = [&slices[last..], &slices[last..]].concat();
+            let (twice, _) = evaluate(&twice, Overlap::Masks).unwrap();
+            let selected = matches.average_precision(&[last, last]).map(|[ap, _]| ap);
+            prop_assert!((selected.unwrap_or(0.0) - twice.ap.unwrap_or(0.0)).abs() < 1e-9);
+        }
+    }
+
+    #[test]
+    fn a_lesion_without_any_detection_is_missed_and_no_lesion_has_no_precision() {
+        let lesion = || vec![square(1, 1.0, [2, 2, 10])];
+        let slices = [slice(lesion(), vec![], vec![]), slice(vec![], vec![], vec![])];
+        let (_, matches) = evaluate(&slices, Overlap::Masks).unwrap();
+        assert_eq!(matches.average_precision(&[0, 1]), Some([0.0, 0.0]));
+        assert_eq!(matches.average_precision(&[1]), None);
+    }
+}
