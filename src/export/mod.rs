@@ -3,6 +3,7 @@
 pub mod coco;
 pub mod csv;
 pub mod dicom;
+pub mod findings_file;
 pub mod html;
 pub mod label_map;
 pub mod names;

@@ -68,6 +68,11 @@ pub struct SliceKey {
     pub place: usize,
 }
 
+impl SliceKey {
+    /// Of a slice that is not among those of the opened files.
+    pub const NOWHERE: Self = Self { checksum: 0, place: usize::MAX };
+}
+
 /// Why a session file cannot be used.
 #[derive(Debug, Error)]
 pub enum SessionFileError {
@@ -167,7 +172,7 @@ impl SessionFile {
 
 impl SavedSlice {
     /// Whether every mask has the size of the slice, and every correction a lesion.
-    fn is_sound(&self) -> bool {
+    pub(super) fn is_sound(&self) -> bool {
         let sides = [self.report.width, self.report.height];
         sides.iter().all(|side| (1..=MAX_SIDE).contains(side))
             && self.report.is_sound()

@@ -9,7 +9,7 @@ use crate::report::measurements::Measurement;
 use crate::report::slice::{Corrections, Lesion, Origin, ReaderClass, SliceReport};
 
 /// The order in which lesions are listed, and cover each other: what was drawn last lies on top.
-fn rank(id: LesionId) -> (bool, usize) {
+pub(super) fn rank(id: LesionId) -> (bool, usize) {
     match id {
         LesionId::Drawn(index) => (false, usize::MAX - index),
         LesionId::Found(index) => (true, index),
@@ -20,15 +20,15 @@ fn rank(id: LesionId) -> (bool, usize) {
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct SliceCorrections {
     // Few of each, in order, and a map would be kilobytes of the page.
-    rejected: Vec<LesionId>,
+    pub(super) rejected: Vec<LesionId>,
     /// Lesions that were changed or drawn, as they are now.
-    changed: Vec<(LesionId, Lesion)>,
+    pub(super) changed: Vec<(LesionId, Lesion)>,
     /// Lesions that became part of others.
-    joined: Vec<LesionId>,
+    pub(super) joined: Vec<LesionId>,
     /// How many were drawn or split off.
-    drawn: usize,
-    class: Option<ReaderClass>,
-    measurements: Vec<Measurement>,
+    pub(super) drawn: usize,
+    pub(super) class: Option<ReaderClass>,
+    pub(super) measurements: Vec<Measurement>,
 }
 
 /// What a slice's report is with its corrections.
@@ -468,6 +468,28 @@ mod tests {
         assert_eq!(all, SliceCorrections::default());
     }
 
+    #[test]
+    fn a_corrected_report_is_taken_apart_into_what_the_model_found_and_what_was_corrected() {
+        let class = ReaderClass { class: SliceClass::Covid19, note: "PCR".into() };
+        let steps = [
+            Correction::Reject(FIRST),
+            Correction::Relabel(SECOND, LesionKind::Consolidation),
+            stroke(None, &[(5.5, 1.5)], false),
+            Correction::Class(Some(class)),
+        ];
+        let found = corrected(&steps, 0.1);
+        let (model, again) = SliceCorrections::reopened(found.report.clone()).unwrap();
+        assert_eq!(model, report().with_threshold(0.1));
+        assert_eq!(again.corrected(&model, 0.1), found);
+        let forged = |change: fn(&mut SliceReport)| {
+            let mut forged = found.report.clone();
+            change(&mut forged);
+            SliceCorrections::reopened(forged)
+        };
+        assert!(forged(|report| report.lesions[2].score += 0.01).is_none(), "not the model's");
+        assert!(forged(|report| report.corrections = None).is_none(), "drawn by nobody");
+    }
+
     proptest! {
         #[test]
         fn whatever_is_done_areas_and_boxes_are_those_of_the_masks(
@@ -500,6 +522,16 @@ mod tests {
                 prop_assert!(lesion.area_px > 0);
                 prop_assert_eq!(lesion.area_mm2, Some(mask.area() as f64));
             }
+            // Written and opened again, it is what it was, and can be gone on with.
+            let known = found.report.lesions.clone();
+            let (model, again) = SliceCorrections::reopened(found.report.clone()).unwrap();
+            prop_assert!(again.fit(&model));
+            prop_assert_eq!(&model, &report().with_threshold(0.1));
+            let reopened = again.corrected(&model, 0.1);
+            prop_assert_eq!(reopened.report.lesions, known);
+            prop_assert_eq!(&reopened.report.lungs, &found.report.lungs);
+            let is_plain = found.report.corrections.is_none();
+            prop_assert!(!is_plain || reopened.report.corrections.is_none());
         }
     }
 }

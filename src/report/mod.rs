@@ -8,6 +8,7 @@ pub mod lungs;
 pub mod measurements;
 pub mod probabilities;
 pub mod regions;
+pub mod reopened;
 pub mod series;
 pub mod slice;
 pub mod verdict;

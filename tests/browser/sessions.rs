@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::fs;
 
+use groundglass::export::coco::coco;
 use groundglass::report::Report;
 
 use super::common::dicom::write_series;
@@ -64,6 +65,45 @@ pub async fn saved_and_resumed() {
     unusable(&site, &session, folder.path()).await;
 }
 
+/// JSON and COCO of a corrected series are opened again: with its images, over its images, and not over others.
+pub async fn reports_reopened() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let files = write_series(folder.path(), 2, 60);
+    let site = Site::serve(BTreeMap::new());
+    let visitor = with_a_drawn_lesion(&site, &files).await;
+    let before = timeless(report(&visitor).await);
+    visitor.leave().await;
+    let json = folder.path().join("findings.json");
+    fs::write(&json, serde_json::to_vec(&before).expect("JSON")).expect("a file");
+    let visitor = with_opened(&site, &[files.clone(), vec![json.clone()]].concat()).await;
+    visitor.wait_for("of 2 slices have lesions.", SOON).await;
+    visitor.wait_for("drawn by you", SOON).await;
+    assert_eq!(timeless(report(&visitor).await).slices, before.slices);
+    visitor.leave().await;
+
+    let visitor = with_opened(&site, &files).await;
+    let outlines = folder.path().join("outlines.json");
+    fs::write(&outlines, coco(&before).to_string()).expect("a file");
+    visitor.choose(&outlines).await;
+    visitor.wait_for("drawn by you", SOON).await;
+    let lesions = |report: Report| report.slices.into_iter().map(|slice| slice.lesions);
+    let after = lesions(report(&visitor).await).collect::<Vec<_>>();
+    assert_eq!(after, lesions(before).collect::<Vec<_>>());
+    let other = folder.path().join("other.json");
+    fs::write(&other, b"{\"type\": \"FeatureCollection\"}").expect("a file");
+    visitor.choose(&other).await;
+    visitor.wait_for("neither a report", SOON).await;
+    visitor.wait_for("drawn by you", SOON).await;
+    visitor.leave().await;
+
+    let visitor = ready_on_cpu(&site).await;
+    visitor.press("COVID-19 phantom").await;
+    visitor.wait_for("Done:", SOON).await;
+    visitor.choose(&json).await;
+    visitor.wait_for("belong to other images", SOON).await;
+    visitor.leave().await;
+}
+
 /// The reader of pictures leaves sessions to that of every format.
 async fn of_a_picture(site: &Site, folder: &std::path::Path) {
     let visitor = ready_on_cpu(site).await;
@@ -89,7 +129,7 @@ async fn unusable(site: &Site, session: &[u8], folder: &std::path::Path) {
     changed[place] ^= 1;
     let cases: [(&[u8], &str); 3] = [
         (&session[..session.len() / 2], "is damaged"),
-        (session, "holds no images"),
+        (session, "no images"),
         (&changed, "is damaged"),
     ];
     for (bytes, wanted) in cases {
@@ -102,7 +142,7 @@ async fn unusable(site: &Site, session: &[u8], folder: &std::path::Path) {
     visitor.wait_for("Done:", SOON).await;
     fs::write(&broken, session).expect("a file");
     visitor.choose(&broken).await;
-    visitor.wait_for("belongs to other images", SOON).await;
+    visitor.wait_for("belong to other images", SOON).await;
     visitor.wait_for("Done:", SOON).await;
     assert!(!visitor.lesions().await.is_empty(), "they are predicted all the same");
     visitor.leave().await;

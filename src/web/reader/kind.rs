@@ -1,10 +1,13 @@
 //! The two readers: one for pictures, which is small, and one for every format.
 
+use thiserror::Error;
+
 use crate::export::dicom::{self, Identity};
+use crate::export::findings_file::{self, FindingsError, KnownSlice, may_hold_findings};
 use crate::export::session_file::{SessionFile, SessionFileError, is_session_file};
 use crate::export::{ExportError, Format};
 use crate::image::decode::{AllFormats, Formats, RasterOnly};
-use crate::image::{FileBytes, SeriesSlice};
+use crate::image::{FileBytes, ImageError, SeriesSlice};
 use crate::report::{ModelsInfo, SliceReport};
 
 /// What a reader links beyond what all of them need.
@@ -25,13 +28,46 @@ pub trait Kind: Formats + 'static {
         None
     }
 
-    /// The session in a file that begins with `head`, if it is a session file.
-    fn session(
-        _head: &[u8],
-        _file: &impl FileBytes,
-    ) -> Option<Result<SessionFile, SessionFileError>> {
+    /// What findings a file that begins with `head` may hold; `None` if none, or if they are left to the reader of every
+    /// format.
+    fn findings_kind(_head: &[u8]) -> Option<FindingsKind> {
         None
     }
+
+    /// The findings of such a file on the slices `known`.
+    ///
+    /// # Errors
+    /// If it cannot be read, or they cannot be used.
+    fn findings(
+        _kind: FindingsKind,
+        _file: &impl FileBytes,
+        _known: &[KnownSlice<'_>],
+    ) -> Result<SessionFile, FindingsFileError> {
+        Err(FindingsFileError::Findings(FindingsError::Unknown))
+    }
+}
+
+/// Kinds of files with findings.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum FindingsKind {
+    /// A session file.
+    Session,
+    /// JSON, a report or COCO.
+    Json,
+}
+
+/// Why the findings of a file cannot be used.
+#[derive(Debug, Error)]
+pub enum FindingsFileError {
+    /// The file.
+    #[error(transparent)]
+    File(#[from] ImageError),
+    /// A session file.
+    #[error(transparent)]
+    Session(#[from] SessionFileError),
+    /// Another.
+    #[error(transparent)]
+    Findings(#[from] FindingsError),
 }
 
 impl Kind for AllFormats {
@@ -52,13 +88,23 @@ impl Kind for AllFormats {
         Some(session.to_bytes())
     }
 
-    fn session(
-        head: &[u8],
+    fn findings_kind(head: &[u8]) -> Option<FindingsKind> {
+        if is_session_file(head) {
+            Some(FindingsKind::Session)
+        } else {
+            may_hold_findings(head).then_some(FindingsKind::Json)
+        }
+    }
+
+    fn findings(
+        kind: FindingsKind,
         file: &impl FileBytes,
-    ) -> Option<Result<SessionFile, SessionFileError>> {
-        is_session_file(head).then(|| match file.bytes() {
-            Ok(bytes) => SessionFile::from_bytes(&bytes),
-            Err(error) => Err(SessionFileError::Damaged(error.to_string())),
+        known: &[KnownSlice<'_>],
+    ) -> Result<SessionFile, FindingsFileError> {
+        let bytes = file.bytes()?;
+        Ok(match kind {
+            FindingsKind::Session => SessionFile::from_bytes(&bytes)?,
+            FindingsKind::Json => findings_file::read(&bytes, known)?,
         })
     }
 }

@@ -9,11 +9,12 @@ use std::cell::RefCell;
 use thiserror::Error;
 use web_time::{Duration, Instant};
 
-pub use kind::Kind;
+pub use kind::{FindingsKind, Kind};
 
 use self::files::{BrowserFile, head};
 use crate::export::Options;
-use crate::export::session_file::{self, SessionFile, SessionFileError};
+use crate::export::findings_file::KnownSlice;
+use crate::export::session_file::{self, SessionFile, SliceKey};
 use crate::image::slice::RawSlice;
 use crate::image::study::Opening;
 use crate::image::volume::{Volume, VolumeError};
@@ -67,6 +68,17 @@ impl<K: Kind> OpenBatch<K> {
         })
     }
 
+    /// All slices with what tells each.
+    fn known(&self, keys: Vec<SliceKey>) -> Vec<KnownSlice<'_>> {
+        let slices = self.study.series.iter().flat_map(|series| &series.slices);
+        let slice = |(slice, key)| {
+            let SeriesSlice { name, header, .. }: &SeriesSlice<_> = slice;
+            let size = (header.width, header.height);
+            KnownSlice { name, size, spacing_mm: header.spacing_mm, key }
+        };
+        slices.zip(keys).map(slice).collect()
+    }
+
     fn contents(&self) -> OpenedStudy {
         let series = self.study.series.iter().map(|series| OpenedSeries {
             name: series.name.clone(),
@@ -111,13 +123,38 @@ fn all_are_taken<K: Kind>(
     })
 }
 
-/// Why a session file is not used: it is unusable, or not the only one.
-fn refused_session(source: String, found: Result<SessionFile, SessionFileError>) -> FileError {
-    let message = match found {
-        Ok(_) => "another session file was opened with it: open one at a time".into(),
-        Err(error) => error.to_string(),
-    };
-    FileError { source, message }
+/// A file with findings among those that were opened.
+struct FindingsSource<K: Kind> {
+    name: String,
+    kind: FindingsKind,
+    file: BrowserFile<K>,
+}
+
+/// The findings of the first of these files that can be used on the slices of `opened`, and why the others are not.
+fn first_findings<K: Kind>(
+    sources: Vec<FindingsSource<K>>,
+    opened: &OpenBatch<K>,
+) -> (Option<Box<SessionFile>>, Vec<FileError>) {
+    let (mut first, mut refused) = (None, Vec::new());
+    if sources.is_empty() {
+        return (first, refused);
+    }
+    let contents = opened.contents();
+    let known = opened.known(contents.keys());
+    for FindingsSource { name: source, kind, file } in sources {
+        let message = match (&first, K::findings(kind, &file, &known)) {
+            (None, Ok(found)) => {
+                first = Some(Box::new(found));
+                continue;
+            }
+            (Some(_), Ok(_)) => {
+                "other findings were opened with it: open one file at a time".into()
+            }
+            (_, Err(error)) => error.to_string(),
+        };
+        refused.push(FileError { source, message });
+    }
+    (first, refused)
 }
 
 /// Reads slices into a volume for a moment, one at least; says how many it has.
@@ -161,7 +198,7 @@ impl<K: Kind> Reader<K> {
                 *self.volume.borrow_mut() = None;
                 let count = files.len();
                 let mut opening = Opening::default();
-                let (mut session, mut refused_sessions) = (None, Vec::new());
+                let mut sources = Vec::new();
                 for (place, (name, file)) in names.into_iter().zip(files).enumerate() {
                     if let Some((_, reason)) = refused.iter().find(|(broken, _)| *broken == place) {
                         opening.refuse(name, ImageError::broken(reason.clone()));
@@ -171,16 +208,16 @@ impl<K: Kind> Reader<K> {
                     post(&Event::Opening { batch, file: place }, Transfer::Nothing);
                     let head = head(&file);
                     let file = BrowserFile::<K>::new(file);
-                    match K::session(&head, &file) {
+                    match K::findings_kind(&head) {
                         None => opening.add(name, file),
-                        Some(Ok(found)) if session.is_none() => session = Some(Box::new(found)),
-                        Some(found) => refused_sessions.push(refused_session(name, found)),
+                        Some(kind) => sources.push(FindingsSource { name, kind, file }),
                     }
                 }
                 post(&Event::Opening { batch, file: count }, Transfer::Nothing);
                 let opened = OpenBatch { batch, study: opening.finish() };
+                let (session, refused) = first_findings(sources, &opened);
                 let mut contents = opened.contents();
-                contents.refused.extend(refused_sessions);
+                contents.refused.extend(refused);
                 post(&Event::Opened { batch, contents, session }, Transfer::Nothing);
                 *self.opened.borrow_mut() = opened;
             }
@@ -216,10 +253,16 @@ impl<K: Kind> Reader<K> {
                     let message = format!("{name}: {message}");
                     Event::SessionRefused { batch, message }
                 };
-                let answer = match K::session(&head, &BrowserFile::<K>::new(file)) {
-                    Some(Ok(session)) => Event::SessionOpened { batch, session: Box::new(session) },
-                    Some(Err(error)) => refused(error.to_string()),
-                    None if K::TAKES_ALL => refused("this is no session file".into()),
+                let answer = match K::findings_kind(&head) {
+                    Some(kind) => {
+                        let opened = self.opened.borrow();
+                        let known = opened.known(opened.contents().keys());
+                        match K::findings(kind, &BrowserFile::<K>::new(file), &known) {
+                            Ok(found) => Event::SessionOpened { batch, session: Box::new(found) },
+                            Err(error) => refused(error.to_string()),
+                        }
+                    }
+                    None if K::TAKES_ALL => refused("this file holds no findings".into()),
                     None => Event::NeedsAllFormats { batch },
                 };
                 post(&answer, Transfer::Nothing);

@@ -14,6 +14,7 @@ use self::watchdog::Watchdog;
 use self::worker_handle::WorkerHandle;
 use crate::export::Format;
 use crate::export::dicom::Identity;
+use crate::export::findings_file::may_hold_findings;
 use crate::export::session_file::{self, SessionFile};
 use crate::image::Window;
 use crate::report::Report;
@@ -144,7 +145,7 @@ impl Session {
         &self.inner.options
     }
 
-    /// Opens files instead of those that are open; a session file alone belongs to those.
+    /// Opens files instead of those that are open; a file with findings alone belongs to those.
     pub fn open(&self, files: Vec<(String, File)>) {
         self.inner.opens.set(self.inner.opens.get() + 1);
         let own = self.inner.opens.get();
@@ -160,7 +161,7 @@ impl Session {
             if session.inner.opens.get() != own {
                 return;
             }
-            if !session_file::is_session_file(&head) {
+            if !session_file::is_session_file(&head) && !may_hold_findings(&head) {
                 return session.open_images(files);
             }
             session.inner.running.borrow_mut().session_file = Some(file);
