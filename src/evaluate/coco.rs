@@ -124,7 +124,8 @@ pub fn evaluate(
         let zero = any.then_some(0.0);
         let ap_by_size = [None; 3];
         let result = CocoResult { ap: zero, ap50: zero, ap75: zero, ap_by_size, ar100: zero };
-        return Ok((result, CocoMatches::of_silence(slices)));
+        let lesions = slices.iter().map(|slice| slice.truth.len());
+        return Ok((result, CocoMatches::of_silence(lesions)));
     }
     let found = truth.load_res_anns(found).map_err(|error| failed(&error))?;
     let kind = match overlap {

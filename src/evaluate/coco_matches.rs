@@ -5,8 +5,6 @@
 
 use hotcoco::{COCOeval, EvalImg};
 
-use crate::evaluate::coco::CocoSlice;
-
 /// Recalls at which the precision is read: 0, 0.01, ... 1.
 const RECALLS: usize = 101;
 /// IoU 0.50, 0.55, ... 0.95.
@@ -44,18 +42,11 @@ pub struct CocoMatches {
 }
 
 impl CocoMatches {
-    /// Where nothing was detected: every lesion is missed.
-    pub(super) fn of_silence(slices: &[CocoSlice]) -> Self {
+    /// Where nothing was detected: every lesion is missed. `lesions` has how many there are on each slice.
+    pub(super) fn of_silence(lesions: impl Iterator<Item = usize>) -> Self {
         let category = 1;
-        let missed = |slice: &CocoSlice| CategoryMatches {
-            category,
-            detections: Vec::new(),
-            lesions: slice.truth.len(),
-        };
-        Self {
-            slices: slices.iter().map(|slice| vec![missed(slice)]).collect(),
-            categories: vec![category],
-        }
+        let missed = |lesions| vec![CategoryMatches { category, detections: Vec::new(), lesions }];
+        Self { slices: lesions.map(missed).collect(), categories: vec![category] }
     }
 
     /// From an evaluation whose image ids are the slices' numbers from 1 on: lesions of all sizes.
@@ -158,7 +149,7 @@ mod tests {
     use super::*;
     use crate::detection::{BBox, Mask};
     use crate::evaluate::average_precision::ScoredMask;
-    use crate::evaluate::coco::{Overlap, evaluate};
+    use crate::evaluate::coco::{CocoSlice, Overlap, evaluate};
 
     fn square(class: usize, score: f32, [x, y, side]: [usize; 3]) -> ScoredMask {
         let mut mask = Mask::empty(48, 48);
