@@ -1,26 +1,24 @@
-//! Findings that were written as JSON or COCO, put over the slices that they belong to: what a session file would hold
-//! of them. Such files know names and no checksums, so slices are found by their names.
-
-use std::collections::BTreeMap;
+//! Findings that were written as JSON, put over the slices that they belong to: what a session file would hold of
+//! them. Such a file knows names and no checksums, so slices are found by their names.
 
 use serde::Deserialize;
-use serde_json::Value;
 use thiserror::Error;
 
-use crate::classes::LesionKind;
-use crate::detection::BBox;
-use crate::detection::mask::rle::Rle;
 use crate::export::session_file::{SavedSlice, SessionFile, SliceKey};
-use crate::image::decode::limits::MAX_SIDE;
-use crate::image::{CtSlice, Refusal};
+use crate::image::plane::is_same_spacing;
 use crate::report::corrections::SliceCorrections;
-use crate::report::slice::Corrections;
-use crate::report::{Lesion, ModelsInfo, Origin, Report, SCHEMA, SliceReport};
+use crate::report::{Report, SCHEMA, SliceReport};
 
-/// Steps of the threshold that shows all lesions of a file.
+/// Bytes of a report: thousands of slices have less.
+const MOST_BYTES: usize = 256 << 20;
+/// Some editors put it before the text.
+const BYTE_ORDER_MARK: &[u8] = b"\xef\xbb\xbf";
+/// Steps of the threshold over which all lesions of a file lie.
 const STEPS: f32 = 20.0;
 /// The highest such threshold: where the page begins.
 const HIGHEST: f32 = 0.5;
+/// Millimetres by which two slices at one place differ.
+const SAME_PLACE_MM: f64 = 0.01;
 
 /// A slice of the opened files.
 #[derive(Clone, Copy, Debug)]
@@ -31,7 +29,9 @@ pub struct KnownSlice<'a> {
     pub size: (usize, usize),
     /// Millimetres between rows and between columns.
     pub spacing_mm: Option<[f64; 2]>,
-    /// What tells it.
+    /// Millimetres towards the patient's head.
+    pub position_mm: Option<f64>,
+    /// What identifies it.
     pub key: SliceKey,
 }
 
@@ -42,16 +42,20 @@ pub enum FindingsError {
     #[error("the findings cannot be read ({0}); is the file complete?")]
     Damaged(String),
     /// JSON of something else.
-    #[error("this JSON is neither a report of this program nor a COCO file with annotations")]
+    #[error("this JSON file is no report of this program")]
     Unknown,
+    /// More than any report has.
+    #[error("the file is too large for a report")]
+    TooLarge,
     /// A later layout.
     #[error(
         "the report has the layout {0:?}, this version reads {SCHEMA:?}: open it with the version that wrote it"
     )]
     Version(String),
-    /// Findings of something else.
+    /// Findings on a slice of another size.
     #[error(
-        "the findings on {name} are of a slice of {found:?} pixels, the opened one has {expected:?}: these are other images"
+        "the findings on {name} are of a slice of {} x {} pixels, the opened one has {} x {}: these are other images",
+        found.0, found.1, expected.0, expected.1
     )]
     Size {
         /// The slice.
@@ -61,206 +65,152 @@ pub enum FindingsError {
         /// Those of the slice.
         expected: (usize, usize),
     },
+    /// Findings on a slice with the same name at another place.
+    #[error(
+        "the findings on {name} are of a slice that lies elsewhere or has pixels of another size: these are other images"
+    )]
+    Place {
+        /// The slice.
+        name: String,
+    },
     /// Two findings on one slice.
-    #[error("the file has findings on {name} twice")]
+    #[error("the report has findings on {name} twice")]
     Twice {
         /// The slice.
         name: String,
     },
-    /// What cannot be.
+    /// Masks of another size, areas, scores or corrections that cannot be.
     #[error("the findings on {name} contradict themselves: they are not used")]
     Contradictory {
         /// The slice.
         name: String,
     },
-    /// Outlines of another kind.
-    #[error(
-        "annotation {id} has no mask in compressed run lengths, as pycocotools writes them: export it so"
-    )]
-    Outline {
-        /// Its number.
-        id: u64,
-    },
 }
 
-/// Whether a file that begins with these bytes may hold findings: whether it begins as JSON does.
+/// Whether a file that begins with these bytes may hold findings: whether it begins as a JSON object does.
 pub fn may_hold_findings(head: &[u8]) -> bool {
-    head.trim_ascii_start().starts_with(b"{")
+    let text = head.strip_prefix(BYTE_ORDER_MARK).unwrap_or(head);
+    text.trim_ascii_start().starts_with(b"{")
 }
 
-/// The findings of a file on the slices `known`. Those on other slices are kept under [`SliceKey::NOWHERE`], so that they
-/// are counted.
+/// The findings of a report on the slices `known`. Those on other slices are kept by name alone under
+/// [`SliceKey::NOWHERE`], so that they can be counted.
 ///
 /// # Errors
-/// If it is no such file, or contradicts itself or the slices.
+/// If it is no report, or contradicts itself or the slices.
 pub fn read(bytes: &[u8], known: &[KnownSlice<'_>]) -> Result<SessionFile, FindingsError> {
+    #[derive(Deserialize)]
+    struct Layout {
+        schema: Option<String>,
+    }
+    if bytes.len() > MOST_BYTES {
+        return Err(FindingsError::TooLarge);
+    }
+    let text = bytes.strip_prefix(BYTE_ORDER_MARK).unwrap_or(bytes);
     let damaged = |error: serde_json::Error| FindingsError::Damaged(error.to_string());
-    let document: Value = serde_json::from_slice(bytes).map_err(damaged)?;
-    let (model, reports) = match document.get("schema").and_then(Value::as_str) {
-        Some(SCHEMA) => {
-            let report: Report = serde_json::from_value(document).map_err(damaged)?;
-            (report.model, report.slices)
-        }
-        Some(other) => return Err(FindingsError::Version(other.into())),
-        None if document.get("annotations").is_some() => {
-            of_coco(serde_json::from_value(document).map_err(damaged)?, known)?
-        }
-        None => return Err(FindingsError::Unknown),
-    };
-    let mut slices: Vec<SavedSlice> = Vec::with_capacity(reports.len());
-    for report in reports {
-        let name = report.source.clone();
-        let slice = slice_named(&name, known);
-        let key = slice.map_or(SliceKey::NOWHERE, |slice| slice.key);
-        if slice.is_some() && slices.iter().any(|other| other.key == key) {
+    let layout: Layout = serde_json::from_slice(text).map_err(damaged)?;
+    match layout.schema.as_deref() {
+        Some(SCHEMA) => {}
+        Some(other) if is_of_reports(other) => return Err(FindingsError::Version(other.into())),
+        _ => return Err(FindingsError::Unknown),
+    }
+    let report: Report = serde_json::from_slice(text).map_err(damaged)?;
+    let mut slices: Vec<SavedSlice> = Vec::with_capacity(report.slices.len());
+    for found in report.slices {
+        let name = found.source.clone();
+        let Some(slice) = slice_named(&name, known) else {
+            slices.push(elsewhere(found));
+            continue;
+        };
+        if slices.iter().any(|other| other.key == slice.key) {
             return Err(FindingsError::Twice { name });
         }
-        if let Some(slice) = slice
-            && slice.size != (report.width, report.height)
-        {
-            let (found, expected) = ((report.width, report.height), slice.size);
-            return Err(FindingsError::Size { name, found, expected });
-        }
-        let taken_apart = SliceCorrections::reopened(report);
-        let saved =
-            taken_apart.map(|(report, corrections)| SavedSlice { key, report, corrections });
-        match saved.filter(SavedSlice::is_sound) {
-            Some(saved) => slices.push(saved),
-            None => return Err(FindingsError::Contradictory { name }),
-        }
+        slices.push(over(found, slice)?);
     }
     let threshold = threshold(&slices);
-    Ok(SessionFile::new(model, threshold, None, slices))
+    Ok(SessionFile::new(report.model, threshold, None, slices))
 }
 
-/// The slice that is called so, or the only one whose path ends with the same file name.
+/// Whether a schema is that of reports, whatever its version.
+fn is_of_reports(schema: &str) -> bool {
+    let name = |schema: &str| schema.rsplit_once('/').map(|(name, _)| name.to_owned());
+    name(schema) == name(SCHEMA)
+}
+
+/// Findings on a slice that is not there.
+fn elsewhere(found: SliceReport) -> SavedSlice {
+    let report = SliceReport {
+        lesions: Vec::new(),
+        regions: Vec::new(),
+        lungs: None,
+        corrections: None,
+        measurements: Vec::new(),
+        ..found
+    };
+    let corrections = SliceCorrections::default();
+    SavedSlice { key: SliceKey::NOWHERE, report, corrections }
+}
+
+/// Findings on a slice that is there. Sizes are compared before any mask is decoded.
+fn over(found: SliceReport, slice: &KnownSlice<'_>) -> Result<SavedSlice, FindingsError> {
+    let name = found.source.clone();
+    let size = (found.width, found.height);
+    if size != slice.size {
+        return Err(FindingsError::Size { name, found: size, expected: slice.size });
+    }
+    let is_elsewhere = |(own, other): (f64, f64)| (own - other).abs() > SAME_PLACE_MM;
+    let places = found.position_mm.zip(slice.position_mm);
+    let spacings = found.spacing_mm.is_some() && slice.spacing_mm.is_some();
+    if places.is_some_and(is_elsewhere)
+        || (spacings && !is_same_spacing(found.spacing_mm, slice.spacing_mm))
+    {
+        return Err(FindingsError::Place { name });
+    }
+    let models = found.corrections.iter().flat_map(|made| &made.model_lesions);
+    let is_sound = found.is_sound() && models.clone().all(|lesion| lesion.fits(&found));
+    let taken_apart = if is_sound { SliceCorrections::reopened(found) } else { None };
+    let saved =
+        taken_apart.map(|(report, corrections)| SavedSlice { key: slice.key, report, corrections });
+    saved.filter(SavedSlice::is_sound).ok_or(FindingsError::Contradictory { name })
+}
+
+/// The one slice that is called so; or the one whose path ends so, or is the end of this one, folder by folder.
 fn slice_named<'a>(name: &str, known: &'a [KnownSlice<'a>]) -> Option<&'a KnownSlice<'a>> {
-    let file_name = |name: &str| name.rsplit(['/', '\\']).next().unwrap_or_default().to_owned();
-    let exact = known.iter().find(|slice| slice.name == name);
-    exact.or_else(|| {
-        let mut alike = known.iter().filter(|slice| file_name(slice.name) == file_name(name));
-        let only = alike.next();
-        only.filter(|_| alike.next().is_none())
-    })
+    let only = |is_meant: &dyn Fn(&str) -> bool| {
+        let mut meant = known.iter().filter(|slice| is_meant(slice.name));
+        let first = meant.next();
+        first.filter(|_| meant.next().is_none())
+    };
+    let parts =
+        |path: &str| -> Vec<String> { path.split(['/', '\\']).rev().map(str::to_owned).collect() };
+    let own = parts(name);
+    let ends_alike = |other: &str| own.iter().zip(parts(other)).all(|(own, other)| *own == other);
+    match known.iter().any(|slice| slice.name == name) {
+        true => only(&|other| other == name),
+        false => only(&ends_alike),
+    }
 }
 
-/// A threshold over which all lesions of the model lie.
+/// A threshold over which all lesions of the model lie, as far as the steps go down.
 fn threshold(slices: &[SavedSlice]) -> f32 {
     let scores = slices.iter().flat_map(|slice| &slice.report.lesions).map(|lesion| lesion.score);
     let lowest = scores.fold(HIGHEST, f32::min);
     // Lesions are shown whose score is higher, not as high.
     let steps = (lowest * STEPS).ceil() - 1.0;
-    if lowest < HIGHEST { steps.max(0.0) / STEPS } else { HIGHEST }
-}
-
-#[derive(Deserialize)]
-struct Coco {
-    #[serde(default)]
-    info: Info,
-    images: Vec<Image>,
-    annotations: Vec<Annotation>,
-    #[serde(default)]
-    categories: Vec<Category>,
-}
-
-#[derive(Default, Deserialize)]
-struct Info {
-    #[serde(default)]
-    model: ModelsInfo,
-}
-
-#[derive(Deserialize)]
-struct Image {
-    id: u64,
-    file_name: String,
-    width: usize,
-    height: usize,
-}
-
-#[derive(Deserialize)]
-struct Category {
-    id: u64,
-    name: String,
-}
-
-#[derive(Deserialize)]
-struct Annotation {
-    #[serde(default)]
-    id: u64,
-    image_id: u64,
-    category_id: u64,
-    #[serde(default)]
-    segmentation: Value,
-    /// Lesions of the model have one.
-    score: Option<f32>,
-    origin: Option<Origin>,
-}
-
-/// Reports of the images of a COCO file, with no more than their lesions: those without a score were drawn.
-fn of_coco(
-    file: Coco,
-    known: &[KnownSlice<'_>],
-) -> Result<(ModelsInfo, Vec<SliceReport>), FindingsError> {
-    let named: BTreeMap<u64, &str> =
-        file.categories.iter().map(|category| (category.id, category.name.as_str())).collect();
-    let mut reports: BTreeMap<u64, SliceReport> = BTreeMap::new();
-    for image in &file.images {
-        if ![image.width, image.height].iter().all(|side| (1..=MAX_SIDE).contains(side)) {
-            return Err(FindingsError::Contradictory { name: image.file_name.clone() });
-        }
-        let slice = CtSlice::new(&image.file_name, (image.width, image.height), Vec::new());
-        let refused = SliceReport::refused(&slice, Refusal::NoLung, Default::default());
-        let report = SliceReport {
-            refusal: None,
-            refusal_reason: None,
-            segmented: true,
-            spacing_mm: slice_named(&image.file_name, known).and_then(|known| known.spacing_mm),
-            ..refused
-        };
-        reports.insert(image.id, report);
-    }
-    for annotation in file.annotations {
-        let Annotation { id, image_id, category_id, segmentation, score, origin } = annotation;
-        let Some(report) = reports.get_mut(&image_id) else { continue };
-        let rle: Rle =
-            serde_json::from_value(segmentation).map_err(|_| FindingsError::Outline { id })?;
-        let contradictory = || FindingsError::Contradictory { name: report.source.clone() };
-        if rle.size != [report.height, report.width] {
-            return Err(contradictory());
-        }
-        let mask = rle.decode().map_err(|_| contradictory())?;
-        let is_consolidation = match named.get(&category_id) {
-            Some(name) => name.eq_ignore_ascii_case(LesionKind::Consolidation.category_name()),
-            None => category_id == u64::from(LesionKind::Consolidation.category()),
-        };
-        let kind = if is_consolidation { LesionKind::Consolidation } else { LesionKind::Lesion };
-        let unscored = if score.is_some() { Origin::Model } else { Origin::Reader };
-        let bare = Lesion {
-            score: score.unwrap_or(1.0),
-            origin: origin.unwrap_or(unscored),
-            bbox: BBox::default(),
-            ..Lesion::drawn(kind)
-        };
-        // An empty outline is none.
-        report.lesions.extend(bare.with_mask(&mask, report.spacing_mm));
-    }
-    for report in reports.values_mut() {
-        if report.lesions.iter().any(|lesion| !lesion.origin.is_model()) {
-            let models = report.lesions.iter().filter(|lesion| lesion.origin.is_model());
-            let model_lesions = models.cloned().collect();
-            report.corrections = Some(Corrections { model_lesions, ..Corrections::default() });
-        }
-    }
-    Ok((file.info.model, reports.into_values().collect()))
+    if lowest < HIGHEST { steps.max(1.0) / STEPS } else { HIGHEST }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::classes::LesionKind;
     use crate::detection::Mask;
-    use crate::export::coco::coco;
-    use crate::report::ModelInfo;
+    use crate::detection::mask::rle::Rle;
+    use crate::image::lungs::{Lungs, Midline};
+    use crate::image::{CtSlice, Refusal};
     use crate::report::correction::{Correction, LesionId, Stroke};
+    use crate::report::lungs::LungsSlice;
+    use crate::report::{Lesion, ModelInfo, ModelsInfo, Origin};
 
     const SIZE: (usize, usize) = (20, 10);
 
@@ -273,6 +223,7 @@ mod tests {
             name,
             size: SIZE,
             spacing_mm: Some([2.0, 0.5]),
+            position_mm: Some(10.0),
             key: key(place),
         };
         names.iter().enumerate().map(slice).collect()
@@ -341,85 +292,102 @@ mod tests {
     }
 
     #[test]
-    fn coco_holds_the_lesions_and_who_drew_them() {
-        let bytes = serde_json::to_vec(&coco(&report())).unwrap();
-        let session = read(&bytes, &known(&["study/a.dcm", "study/b.dcm"])).unwrap();
-        assert_eq!(session.model, report().model);
-        assert_eq!(session.slices[0].report.lesions, report().slices[0].lesions);
-        let SavedSlice { report: model, corrections, .. } = &session.slices[1];
-        assert_eq!(corrections.corrected(model, 0.5).report.lesions, report().slices[1].lesions);
-    }
-
-    #[test]
-    fn annotations_without_scores_are_a_readers() {
-        let Value::Object(mut file) = coco(&report()) else { unreachable!() };
-        file.remove("info");
-        for annotation in file["annotations"].as_array_mut().unwrap() {
-            annotation
-                .as_object_mut()
-                .unwrap()
-                .retain(|name, _| !["score", "origin"].contains(&name.as_str()));
-        }
-        let bytes = serde_json::to_vec(&file).unwrap();
-        let session = read(&bytes, &known(&["study/a.dcm", "study/b.dcm"])).unwrap();
-        assert_eq!(session.model, ModelsInfo::default());
-        let SavedSlice { report: model, corrections, .. } = &session.slices[0];
-        let lesion = &corrections.corrected(model, 0.5).report.lesions[0];
-        assert_eq!(
-            (lesion.origin, lesion.score, lesion.area_mm2),
-            (Origin::Reader, 1.0, Some(30.0))
-        );
-    }
-
-    #[test]
-    fn slices_are_found_by_their_file_names_if_only_one_is_called_so() {
+    fn slices_are_found_by_the_end_of_their_paths_if_only_one_ends_so() {
         let bytes = serde_json::to_vec(&report()).unwrap();
         let keys = |names: &[&str]| -> Vec<SliceKey> {
             read(&bytes, &known(names)).unwrap().slices.iter().map(|slice| slice.key).collect()
         };
-        assert_eq!(keys(&["b.dcm", "elsewhere/a.dcm"]), [key(1), key(0)]);
-        assert_eq!(keys(&["one/a.dcm", "two/a.dcm", "b.dcm"]), [SliceKey::NOWHERE, key(2)]);
-        assert_eq!(keys(&["c.dcm"]), [SliceKey::NOWHERE; 2]);
+        assert_eq!(keys(&["b.dcm", "home/study/a.dcm"]), [key(1), key(0)]);
+        assert_eq!(keys(&["study/a.dcm", "other/study/a.dcm"])[0], key(0), "called exactly so");
+        assert_eq!(keys(&["1/study/a.dcm", "2/study/a.dcm"]), [SliceKey::NOWHERE; 2]);
+        assert_eq!(keys(&["elsewhere/a.dcm", "c.dcm"]), [SliceKey::NOWHERE; 2], "another folder");
+        assert_eq!(keys(&["study/a.dcm", "study/a.dcm"]), [SliceKey::NOWHERE; 2]);
+        let gone = &read(&bytes, &[]).unwrap().slices[1];
+        assert!(gone.report.lesions.is_empty() && gone.report.corrections.is_none());
     }
 
     #[test]
     fn all_lesions_of_the_model_lie_over_the_threshold() {
-        for (score, expected) in [(0.07, 0.05), (0.05, 0.0), (0.31, 0.3), (0.3, 0.25), (0.8, 0.5)] {
+        for (score, expected) in [(0.07, 0.05), (0.01, 0.05), (0.31, 0.3), (0.3, 0.25), (0.8, 0.5)]
+        {
             let mut report = report();
             report.slices = vec![found("a.dcm", &[0.9, score])];
-            let session = read(&serde_json::to_vec(&report).unwrap(), &[]).unwrap();
+            let session = read(&serde_json::to_vec(&report).unwrap(), &known(&["a.dcm"])).unwrap();
             assert!((session.threshold - expected).abs() < 1e-6, "{score} {}", session.threshold);
         }
     }
 
+    fn said(bytes: &[u8]) -> String {
+        read(bytes, &known(&["a.dcm", "b.dcm"])).unwrap_err().to_string()
+    }
+
+    fn with(change: impl FnOnce(&mut Report)) -> Vec<u8> {
+        let mut changed = report();
+        change(&mut changed);
+        serde_json::to_vec(&changed).unwrap()
+    }
+
     #[test]
-    fn what_is_no_such_file_or_contradicts_the_slices_is_named() {
-        let said = |bytes: &[u8]| read(bytes, &known(&["a.dcm"])).unwrap_err().to_string();
+    fn what_is_no_report_is_named() {
         assert!(said(b"{").contains("complete"), "{}", said(b"{"));
-        assert!(said(b"{}").contains("neither"));
-        assert!(
-            said(br#"{"schema": "groundglass/report/9"}"#).contains("\"groundglass/report/9\"")
-        );
-        let with = |change: fn(&mut Report)| {
-            let mut changed = report();
-            change(&mut changed);
-            serde_json::to_vec(&changed).unwrap()
-        };
-        let other = with(|report| report.slices[0] = found("a.dcm", &[]));
-        assert!(read(&other, &known(&["a.dcm"])).is_ok());
+        for other in
+            [&b"{}"[..], b"{\"schema\": \"groundglass/models/1\"}", b"{\"annotations\": []}"]
+        {
+            assert!(said(other).contains("no report"), "{}", said(other));
+        }
+        let later = said(b"{\"schema\": \"groundglass/report/9\"}");
+        assert!(later.contains("\"groundglass/report/9\""), "{later}");
+        assert!(said(b"{\"schema\": \"groundglass/report/1\"}").contains("missing field"));
+    }
+
+    #[test]
+    fn findings_on_other_images_of_the_same_name_are_refused() {
         let twice = with(|report| report.slices = vec![found("a.dcm", &[]); 2]);
         assert!(said(&twice).contains("a.dcm twice"));
         let wide = with(|report| report.slices[0].width = 21);
-        assert!(said(&wide).contains("(21, 10)"), "{}", said(&wide));
-        let forged = with(|report| report.slices[0].lesions[0].area_px += 1);
+        assert!(said(&wide).contains("21 x 10"), "{}", said(&wide));
+        let moved = with(|report| report.slices[0].position_mm = Some(11.0));
+        assert!(said(&moved).contains("lies elsewhere"));
+        let coarse = with(|report| report.slices[0].spacing_mm = Some([2.0, 0.6]));
+        assert!(said(&coarse).contains("lies elsewhere"));
+        let there = with(|report| report.slices[0].position_mm = Some(10.0));
+        assert!(read(&there, &known(&["a.dcm", "b.dcm"])).is_ok());
+    }
+
+    #[test]
+    fn what_contradicts_itself_is_refused_before_anything_is_made_of_it() {
+        let refused = |change: fn(&mut SliceReport)| {
+            let forged = with(|report| change(&mut report.slices[1]));
+            let said = said(&forged);
+            assert!(said.contains("contradict"), "{said}");
+        };
+        let huge = || Some(Rle { size: [usize::MAX, usize::MAX], counts: "0".into() });
+        refused(|slice| slice.lesions[0].area_px += 1);
+        refused(|slice| slice.corrections = None);
+        refused(|slice| slice.lesions[0].score = 2.0);
+        let forged = with(|report| report.slices[1].lesions[0].mask = huge());
         assert!(said(&forged).contains("contradict"));
-        let forged = with(|report| report.slices[1].corrections = None);
+        let forged = with(|report| {
+            let made = report.slices[1].corrections.as_mut().unwrap();
+            made.model_lesions[0].mask = huge();
+        });
         assert!(said(&forged).contains("contradict"));
-        let polygons = br#"{"images": [{"id": 1, "file_name": "a.dcm", "width": 20, "height": 10}],
-            "annotations": [{"id": 4, "image_id": 1, "category_id": 1, "segmentation": [[1, 1, 5, 1, 5, 5]]}]}"#;
-        assert!(said(polygons).contains("annotation 4"));
-        let endless = br#"{"images": [{"id": 1, "file_name": "a", "width": 4000000000, "height": 4000000000}],
-            "annotations": []}"#;
-        assert!(said(endless).contains("contradict"));
+        refused(|slice| {
+            let made = slice.corrections.as_mut().unwrap();
+            made.model_lesions[0].mask = Some(Rle::encode(&Mask::empty(2, 2)));
+        });
+        refused(|slice| {
+            let lung = Mask::empty(4, 4);
+            let midline = Midline { column: 2, right_first: true };
+            let lungs = Lungs { right: lung.clone(), left: lung, midline };
+            slice.lungs = Some(LungsSlice::new(&lungs, &[]));
+        });
+        // Nothing is made of slices that are not there.
+        let sides = with(|report| {
+            for slice in &mut report.slices {
+                (slice.width, slice.height) = (usize::MAX, usize::MAX);
+            }
+        });
+        assert!(read(&sides, &[]).is_ok());
     }
 }

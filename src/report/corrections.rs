@@ -522,7 +522,7 @@ mod tests {
                 prop_assert!(lesion.area_px > 0);
                 prop_assert_eq!(lesion.area_mm2, Some(mask.area() as f64));
             }
-            // Written and opened again, it is what it was, and can be gone on with.
+            // Written and opened again, it is what it was, and can be edited further.
             let known = found.report.lesions.clone();
             let (model, again) = SliceCorrections::reopened(found.report.clone()).unwrap();
             prop_assert!(again.fit(&model));
@@ -530,6 +530,11 @@ mod tests {
             let reopened = again.corrected(&model, 0.1);
             prop_assert_eq!(reopened.report.lesions, known);
             prop_assert_eq!(&reopened.report.lungs, &found.report.lungs);
+            let models = |report: &SliceReport| {
+                report.corrections.as_ref().map(|made| (made.model_lesions.clone(), made.class.clone()))
+            };
+            let (before, after) = (models(&found.report), models(&reopened.report));
+            prop_assert!(after.is_none() || before == after);
             let is_plain = found.report.corrections.is_none();
             prop_assert!(!is_plain || reopened.report.corrections.is_none());
         }

@@ -9,7 +9,7 @@ use crate::report::slice::{Lesion, Origin, SliceReport};
 impl SliceCorrections {
     /// The model's report behind a corrected one, and the corrections that make the second of the first; `None` if they
     /// contradict each other. What is not written down is lost: lesions under the threshold that the report was made with,
-    /// and the outlines of lesions that were rejected after they had been changed.
+    /// the outlines of lesions that were rejected after they had been changed, and which parts of a split one were.
     pub fn reopened(corrected: SliceReport) -> Option<(SliceReport, Self)> {
         let mut own = Self { measurements: corrected.measurements.clone(), ..Self::default() };
         let Some(made) = corrected.corrections.clone() else {
@@ -42,7 +42,9 @@ impl SliceCorrections {
         own.drawn = own.changed.iter().filter(|(id, _)| matches!(id, LesionId::Drawn(_))).count();
         // What is neither left nor changed was rejected, or joined to one that was changed.
         let mut gone: Vec<usize> = (0..is_free.len()).filter(|place| is_free[*place]).collect();
-        gone.sort_by_key(|place| covered(&report.lesions[*place], &own.changed));
+        let outlines: Vec<Mask> =
+            own.changed.iter().filter_map(|(_, lesion)| mask(lesion)).collect();
+        gone.sort_by_cached_key(|place| covered(&report.lesions[*place], &outlines));
         let joined = gone.split_off(made.rejected.min(gone.len()));
         gone.sort_unstable();
         own.rejected = gone.into_iter().map(LesionId::Found).collect();
@@ -79,12 +81,16 @@ fn numbered(
     numbered
 }
 
-/// Pixels of a lesion that lie in one of these.
-fn covered(lesion: &Lesion, others: &[(LesionId, Lesion)]) -> usize {
-    let mask = |lesion: &Lesion| lesion.mask.as_ref().and_then(|mask| mask.decode().ok());
+fn mask(lesion: &Lesion) -> Option<Mask> {
+    lesion.mask.as_ref()?.decode().ok()
+}
+
+/// Share of a lesion that lies in one of these masks, in thousandths.
+fn covered(lesion: &Lesion, others: &[Mask]) -> usize {
     let Some(own) = mask(lesion) else { return 0 };
-    let others: Vec<Mask> = others.iter().filter_map(|(_, other)| mask(other)).collect();
-    let is_covered =
-        |place: &usize| own.pixels[*place] && others.iter().any(|other| other.pixels[*place]);
-    (0..own.pixels.len()).filter(is_covered).count()
+    let is_covered = |place: &usize| {
+        let in_other = |other: &Mask| other.pixels.get(*place).is_some_and(|inside| *inside);
+        own.pixels[*place] && others.iter().any(in_other)
+    };
+    1000 * (0..own.pixels.len()).filter(is_covered).count() / own.area().max(1)
 }

@@ -87,7 +87,7 @@ fn main() -> ExitCode {
         trial("findings_are_corrected_by_hand_and_files_say_so", corrections::by_hand),
         trial("corrections_of_a_series_are_undone_where_they_were_made", corrections::in_a_series),
         trial("a_session_is_saved_and_resumed", sessions::saved_and_resumed),
-        trial("json_and_coco_are_opened_over_their_images", sessions::reports_reopened),
+        trial("a_report_is_opened_over_its_images", sessions::reports_reopened),
         trial("a_cancelled_series_is_resumed", studies::resuming),
         trial("keys_wheel_and_pointer_move_through_the_slices", studies::the_viewer),
         trial("every_format_is_opened_and_transfer_syntaxes_agree", studies::formats)

@@ -3,7 +3,6 @@
 use std::collections::BTreeMap;
 use std::fs;
 
-use groundglass::export::coco::coco;
 use groundglass::report::Report;
 
 use super::common::dicom::write_series;
@@ -65,7 +64,7 @@ pub async fn saved_and_resumed() {
     unusable(&site, &session, folder.path()).await;
 }
 
-/// JSON and COCO of a corrected series are opened again: with its images, over its images, and not over others.
+/// The JSON report of a corrected series is opened again: with its images, over its images, and not over others.
 pub async fn reports_reopened() {
     let folder = tempfile::tempdir().expect("a folder");
     let files = write_series(folder.path(), 2, 60);
@@ -82,23 +81,27 @@ pub async fn reports_reopened() {
     visitor.leave().await;
 
     let visitor = with_opened(&site, &files).await;
-    let outlines = folder.path().join("outlines.json");
-    fs::write(&outlines, coco(&before).to_string()).expect("a file");
-    visitor.choose(&outlines).await;
+    visitor.choose(&json).await;
     visitor.wait_for("drawn by you", SOON).await;
-    let lesions = |report: Report| report.slices.into_iter().map(|slice| slice.lesions);
-    let after = lesions(report(&visitor).await).collect::<Vec<_>>();
-    assert_eq!(after, lesions(before).collect::<Vec<_>>());
+    assert_eq!(timeless(report(&visitor).await).slices, before.slices);
     let other = folder.path().join("other.json");
     fs::write(&other, b"{\"type\": \"FeatureCollection\"}").expect("a file");
     visitor.choose(&other).await;
-    visitor.wait_for("neither a report", SOON).await;
+    visitor.wait_for("no report of this program", SOON).await;
     visitor.wait_for("drawn by you", SOON).await;
     visitor.leave().await;
 
+    // The reader of pictures leaves it to that of every format.
     let visitor = ready_on_cpu(&site).await;
     visitor.press("COVID-19 phantom").await;
     visitor.wait_for("Done:", SOON).await;
+    let own = timeless(report(&visitor).await);
+    let of_picture = folder.path().join("picture.json");
+    fs::write(&of_picture, serde_json::to_vec(&own).expect("JSON")).expect("a file");
+    visitor.choose(&of_picture).await;
+    visitor.wait_for("Done:", SOON).await;
+    assert_eq!(visitor.alert().await, None);
+    assert_eq!(timeless(report(&visitor).await), own);
     visitor.choose(&json).await;
     visitor.wait_for("belong to other images", SOON).await;
     visitor.leave().await;

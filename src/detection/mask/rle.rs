@@ -86,8 +86,10 @@ impl Rle {
     /// If the string is malformed or does not fit the size.
     pub fn decode(&self) -> Result<Mask, RleError> {
         let [height, width] = self.size;
+        // Runs that do not fit cost no memory.
+        let runs = self.runs_inside()?;
         let mut mask = Mask::empty(width, height);
-        for run in self.runs_inside()? {
+        for run in runs {
             for p in run {
                 mask.pixels[p % height * width + p / height] = true;
             }

@@ -52,7 +52,7 @@ pub trait Kind: Formats + 'static {
 pub enum FindingsKind {
     /// A session file.
     Session,
-    /// JSON, a report or COCO.
+    /// A report as JSON.
     Json,
 }
 

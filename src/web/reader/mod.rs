@@ -68,13 +68,14 @@ impl<K: Kind> OpenBatch<K> {
         })
     }
 
-    /// All slices with what tells each.
+    /// All slices with what identifies each.
     fn known(&self, keys: Vec<SliceKey>) -> Vec<KnownSlice<'_>> {
         let slices = self.study.series.iter().flat_map(|series| &series.slices);
         let slice = |(slice, key)| {
             let SeriesSlice { name, header, .. }: &SeriesSlice<_> = slice;
             let size = (header.width, header.height);
-            KnownSlice { name, size, spacing_mm: header.spacing_mm, key }
+            let position_mm = header.plane.map(|plane| plane.origin[2]);
+            KnownSlice { name, size, spacing_mm: header.spacing_mm, position_mm, key }
         };
         slices.zip(keys).map(slice).collect()
     }

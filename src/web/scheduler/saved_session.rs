@@ -118,8 +118,7 @@ impl Scheduler {
                     self.show(middle, None);
                 }
             }
-            // Outlines that no model had a part in go with any.
-            Some(models) if ![weights(models), [None; 2]].contains(&weights(&session.model)) => {
+            Some(models) if weights(models) != weights(&session.model) => {
                 let (own, other) = (names(models), names(&session.model));
                 let message = text!("session.file.other_model", own = own, other = other);
                 self.refuse_session(message.to_string(), opening);

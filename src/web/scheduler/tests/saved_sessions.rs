@@ -56,14 +56,6 @@ fn a_session_goes_on_where_it_was_saved() {
 }
 
 #[test]
-fn outlines_that_no_model_had_a_part_in_go_with_any() {
-    let mut page = Page::new();
-    page.open_with(4, Some(SessionFile { model: Default::default(), ..saved() }));
-    page.settle();
-    assert_restored(&page);
-}
-
-#[test]
 fn a_session_waits_for_its_model() {
     let mut page = Page::without_model(WorkerPool::of(1));
     page.open_with(4, Some(saved()));
