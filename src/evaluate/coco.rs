@@ -10,7 +10,7 @@ use crate::detection::mask::connected_components::bounding_box;
 use crate::detection::mask::rle::Rle;
 use crate::detection::{BBox, Mask};
 use crate::evaluate::average_precision::ScoredMask;
-use crate::evaluate::coco_matches::CocoMatches;
+use crate::evaluate::coco_matches::{CocoMatches, SizeRange};
 
 /// hotcoco refused.
 #[derive(Debug, Error)]
@@ -105,14 +105,14 @@ fn corner_and_size(bbox: &BBox) -> [f32; 4] {
     [bbox.x1, bbox.y1, bbox.width(), bbox.height()]
 }
 
-/// Average precision by COCO's rules, and the matches that it is computed from.
+/// Average precision by COCO's rules, and the matches that it is computed from, for all sizes and for each range of them.
 ///
 /// # Errors
 /// If hotcoco does not take the data.
 pub fn evaluate(
     slices: &[CocoSlice],
     overlap: Overlap,
-) -> Result<(CocoResult, CocoMatches), CocoError> {
+) -> Result<(CocoResult, [CocoMatches; 4]), CocoError> {
     let failed = |error: &dyn std::fmt::Display| CocoError(error.to_string());
     let truth: Dataset =
         serde_json::from_value(ground_truth(slices)).map_err(|error| failed(&error))?;
@@ -125,7 +125,7 @@ pub fn evaluate(
         let ap_by_size = [None; 3];
         let result = CocoResult { ap: zero, ap50: zero, ap75: zero, ap_by_size, ar100: zero };
         let lesions = slices.iter().map(|slice| slice.truth.len());
-        return Ok((result, CocoMatches::of_silence(lesions)));
+        return Ok((result, std::array::from_fn(|_| CocoMatches::of_silence(lesions.clone()))));
     }
     let found = truth.load_res_anns(found).map_err(|error| failed(&error))?;
     let kind = match overlap {
@@ -134,7 +134,7 @@ pub fn evaluate(
     };
     let mut evaluation = COCOeval::new(truth, found, kind);
     evaluation.evaluate().map_err(|error| failed(&error))?;
-    let matches = CocoMatches::new(&evaluation, slices.len());
+    let matches = SizeRange::ALL.map(|size| CocoMatches::new(&evaluation, slices.len(), size));
     evaluation.accumulate();
     evaluation.summarize_lines();
     let stats = evaluation.stats().unwrap_or_default().to_vec();

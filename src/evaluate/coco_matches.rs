@@ -34,6 +34,35 @@ struct CategoryMatches {
     lesions: usize,
 }
 
+/// COCO's ranges of sizes, in its order.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum SizeRange {
+    /// All.
+    All = 0,
+    /// Up to 32 x 32 pixels.
+    Small = 1,
+    /// Up to 96 x 96.
+    Medium = 2,
+    /// Larger ones.
+    Large = 3,
+}
+
+impl SizeRange {
+    /// All of them.
+    pub const ALL: [Self; 4] = [Self::All, Self::Small, Self::Medium, Self::Large];
+}
+
+/// Average precisions of some slices.
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+pub struct Precisions {
+    /// Mean over IoU 0.50 to 0.95.
+    pub mean: f64,
+    /// At IoU 0.50.
+    pub at_50: f64,
+    /// At IoU 0.75.
+    pub at_75: f64,
+}
+
 /// Detections of every slice, each as a hit or a false positive.
 #[derive(Clone, Debug)]
 pub struct CocoMatches {
@@ -49,15 +78,16 @@ impl CocoMatches {
         Self { slices: lesions.map(missed).collect(), categories: vec![category] }
     }
 
-    /// From an evaluation whose image ids are the slices' numbers from 1 on: lesions of all sizes.
-    pub(super) fn new(evaluation: &COCOeval, slices: usize) -> Self {
+    /// From an evaluation whose image ids are the slices' numbers from 1 on: lesions of all sizes, or of one of COCO's
+    /// ranges.
+    pub(super) fn new(evaluation: &COCOeval, slices: usize, size: SizeRange) -> Self {
         let mut matches = Self { slices: vec![Vec::new(); slices], categories: Vec::new() };
-        let all_sizes = evaluation.params.area_ranges.first().map(|area| area.range);
+        let range = evaluation.params.area_ranges.get(size as usize).map(|area| area.range);
         for found in evaluation.eval_imgs().iter().flatten() {
             let slice = usize::try_from(found.image_id).ok().and_then(|id| id.checked_sub(1));
             let slice = slice.and_then(|index| matches.slices.get_mut(index));
             if let Some(slice) = slice
-                && Some(found.area_rng) == all_sizes
+                && Some(found.area_rng) == range
             {
                 slice.push(CategoryMatches::new(found));
                 matches.categories.push(found.category_id);
@@ -68,10 +98,9 @@ impl CocoMatches {
         matches
     }
 
-    /// AP of the slices `items`, each as often as it is named: mean over IoU 0.50 to 0.95, and at 0.50. None without a
-    /// lesion.
-    pub fn average_precision(&self, items: &[usize]) -> Option<[f64; 2]> {
-        let mut sums = [0.0; 2];
+    /// AP of the slices `items`, each as often as it is named. None without a lesion.
+    pub fn average_precision(&self, items: &[usize]) -> Option<Precisions> {
+        let mut sums = [0.0; 3];
         let mut count = 0.0;
         for category in &self.categories {
             let of_category = items
@@ -90,9 +119,11 @@ impl CocoMatches {
                 std::array::from_fn(|overlap| precision(&detections, overlap, lesions));
             sums[0] += by_overlap.iter().sum::<f64>() / OVERLAPS as f64;
             sums[1] += by_overlap[0];
+            sums[2] += by_overlap[5];
             count += 1.0;
         }
-        (count > 0.0).then(|| sums.map(|sum| sum / count))
+        let [mean, at_50, at_75] = sums.map(|sum| sum / count);
+        (count > 0.0).then_some(Precisions { mean, at_50, at_75 })
     }
 }
 
@@ -147,7 +178,8 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
-    use crate::detection::{BBox, Mask};
+    use crate::detection::Mask;
+    use crate::detection::mask::connected_components::bounding_box;
     use crate::evaluate::average_precision::ScoredMask;
     use crate::evaluate::coco::{CocoSlice, Overlap, evaluate};
 
@@ -172,7 +204,7 @@ mod tests {
         ignored: Vec<ScoredMask>,
         predictions: Vec<ScoredMask>,
     ) -> CocoSlice {
-        let boxes = vec![BBox::default(); predictions.len()];
+        let boxes = predictions.iter().map(|p| bounding_box(&p.mask).unwrap_or_default()).collect();
         let ignored = ignored.into_iter().map(|place| place.mask).collect();
         CocoSlice { size: (48, 48), truth, ignored, predictions, boxes }
     }
@@ -187,26 +219,30 @@ mod tests {
                 ignored.truncate(1);
                 slice(truth, ignored, found)
             }).collect();
-            let (result, matches) = evaluate(&slices, Overlap::Masks).unwrap();
             let all: Vec<usize> = (0..slices.len()).collect();
-            let found = matches.average_precision(&all);
-            prop_assert_eq!(found.is_some(), result.ap.is_some());
-            if let Some([ap, ap50]) = found {
-                prop_assert!((ap - result.ap.unwrap()).abs() < 1e-9, "{} {:?}", ap, result);
-                prop_assert!((ap50 - result.ap50.unwrap()).abs() < 1e-9, "{} {:?}", ap50, result);
-            }
             // A selection is what these slices alone give, however often each is named.
             let last = slices.len() - 1;
-            let (alone, _) = evaluate(&slices[last..], Overlap::Masks).unwrap();
-            let selected = matches.average_precision(&[last]).map(|[ap, _]| ap);
-            prop_assert_eq!(selected.is_some(), alone.ap.is_some());
-            if let Some(ap) = selected {
-                prop_assert!((ap - alone.ap.unwrap()).abs() < 1e-9);
+            for overlap in [Overlap::Masks, Overlap::Boxes] {
+                let (_, matches) = evaluate(&slices, overlap).unwrap();
+                for items in [all.clone(), vec![last], vec![last, 0, last]] {
+                    let selected: Vec<CocoSlice> =
+                        items.iter().map(|item| slices[*item].clone()).collect();
+                    let (result, _) = evaluate(&selected, overlap).unwrap();
+                    let [small, medium, large] = result.ap_by_size;
+                    let sizes = [result.ap, small, medium, large];
+                    let found = [0, 1, 2, 3].map(|size| matches[size].average_precision(&items));
+                    for (found, expected) in found.into_iter().zip(sizes) {
+                        let found = found.map(|precisions| precisions.mean);
+                        let [found, expected] = [found, expected].map(|ap| ap.unwrap_or(-1.0));
+                        // Where nothing was detected hotcoco is not asked about sizes.
+                        let is_silent = selected.iter().all(|slice| slice.predictions.is_empty());
+                        prop_assert!(is_silent || (found - expected).abs() < 1e-9);
+                    }
+                    let all_sizes = found[0].unwrap_or_default();
+                    prop_assert!((all_sizes.at_50 - result.ap50.unwrap_or(0.0)).abs() < 1e-9);
+                    prop_assert!((all_sizes.at_75 - result.ap75.unwrap_or(0.0)).abs() < 1e-9);
+                }
             }
-            let twice = [&slices[last..], &slices[last..]].concat();
-            let (twice, _) = evaluate(&twice, Overlap::Masks).unwrap();
-            let selected = matches.average_precision(&[last, last]).map(|[ap, _]| ap);
-            prop_assert!((selected.unwrap_or(0.0) - twice.ap.unwrap_or(0.0)).abs() < 1e-9);
         }
     }
 
@@ -214,8 +250,8 @@ mod tests {
     fn a_lesion_without_any_detection_is_missed_and_no_lesion_has_no_precision() {
         let lesion = || vec![square(1, 1.0, [2, 2, 10])];
         let slices = [slice(lesion(), vec![], vec![]), slice(vec![], vec![], vec![])];
-        let (_, matches) = evaluate(&slices, Overlap::Masks).unwrap();
-        assert_eq!(matches.average_precision(&[0, 1]), Some([0.0, 0.0]));
+        let (_, [matches, ..]) = evaluate(&slices, Overlap::Masks).unwrap();
+        assert_eq!(matches.average_precision(&[0, 1]), Some(Precisions::default()));
         assert_eq!(matches.average_precision(&[1]), None);
     }
 }

@@ -1,10 +1,12 @@
 //! What is measured of lesions, for any selection of slices: all of them, a patient's, those of a resampling; and the
 //! difference between two models on the same slices.
 
+use serde::{Deserialize, Serialize};
+
 use crate::evaluate::average_precision::{ImageMatches, THRESHOLDS};
 use crate::evaluate::bootstrap::{Estimate, estimate};
 use crate::evaluate::coco::{self, CocoError, CocoResult, CocoSlice, Overlap};
-use crate::evaluate::coco_matches::CocoMatches;
+use crate::evaluate::coco_matches::{CocoMatches, Precisions, SizeRange};
 use crate::evaluate::froc::{Froc, SliceHits, froc};
 use crate::evaluate::union::UnionPixels;
 
@@ -17,8 +19,9 @@ pub struct LesionMatches {
     means: Vec<f64>,
     hits: Vec<SliceHits>,
     pixels: Vec<UnionPixels>,
-    masks: CocoMatches,
-    boxes: CocoMatches,
+    /// For all sizes and for each range of them.
+    masks: [CocoMatches; 4],
+    boxes: [CocoMatches; 4],
     /// COCO's numbers of masks and boxes.
     pub(super) coco: [CocoResult; 2],
     has_lesions: Vec<bool>,
@@ -31,9 +34,11 @@ type Measure = fn(&LesionMatches, &[usize]) -> Option<f64>;
 
 /// The measures by which two models are compared.
 const COMPARED: [(&str, Measure); 7] = [
-    ("COCO AP of masks, 0.5 to 0.95", |matches, items| Some(matches.coco_masks(items)?[0])),
-    ("COCO AP of masks at 0.5", |matches, items| Some(matches.coco_masks(items)?[1])),
-    ("COCO AP of boxes, 0.5 to 0.95", |matches, items| Some(matches.coco_boxes(items)?[0])),
+    ("COCO AP of masks, 0.5 to 0.95", |matches, items| Some(matches.coco_masks(items)?.mean)),
+    ("COCO AP of masks at 0.5", |matches, items| Some(matches.coco_masks(items)?.at_50)),
+    ("COCO AP of boxes, 0.5 to 0.95", |matches, items| {
+        Some(matches.boxes[0].average_precision(items)?.mean)
+    }),
     ("per-image AP, mean, slices with lesions only", LesionMatches::mean_ap_with_lesions),
     ("detections a slice on slices without lesions", LesionMatches::false_positives),
     ("FROC, mean sensitivity", |matches, items| Some(matches.froc(items)?.mean)),
@@ -106,15 +111,42 @@ impl LesionMatches {
         UnionPixels::sum(items.iter().map(|i| &self.pixels[*i]))
     }
 
-    /// COCO's AP of masks: mean over IoU 0.50 to 0.95, and at 0.50.
-    pub fn coco_masks(&self, items: &[usize]) -> Option<[f64; 2]> {
-        self.masks.average_precision(items)
+    /// COCO's AP of masks.
+    pub fn coco_masks(&self, items: &[usize]) -> Option<Precisions> {
+        self.masks[0].average_precision(items)
     }
 
-    /// The same of boxes.
-    pub fn coco_boxes(&self, items: &[usize]) -> Option<[f64; 2]> {
-        self.boxes.average_precision(items)
+    /// COCO's AP of masks, or of boxes, over patients.
+    pub fn coco_estimates(&self, overlap: Overlap, patients: &[String]) -> CocoEstimates {
+        let matches = match overlap {
+            Overlap::Masks => &self.masks,
+            Overlap::Boxes => &self.boxes,
+        };
+        let of = |size: SizeRange, value: fn(Precisions) -> f64| {
+            let matches = &matches[size as usize];
+            estimate(patients, |items| matches.average_precision(items).map(value))
+        };
+        CocoEstimates {
+            ap: of(SizeRange::All, |found| found.mean),
+            ap50: of(SizeRange::All, |found| found.at_50),
+            ap75: of(SizeRange::All, |found| found.at_75),
+            ap_by_size: [SizeRange::Small, SizeRange::Medium, SizeRange::Large]
+                .map(|size| of(size, |found| found.mean)),
+        }
     }
+}
+
+/// COCO's average precision with intervals over patients; none where there is nothing to compute it from.
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+pub struct CocoEstimates {
+    /// Mean over IoU 0.50 to 0.95.
+    pub ap: Option<Estimate>,
+    /// At IoU 0.50.
+    pub ap50: Option<Estimate>,
+    /// At IoU 0.75.
+    pub ap75: Option<Estimate>,
+    /// Of lesions of up to 32 x 32, up to 96 x 96, and more pixels: mean over IoU 0.50 to 0.95.
+    pub ap_by_size: [Option<Estimate>; 3],
 }
 
 /// Each measure of the second model less that of the first, on the same slices; what both find hard cancels out.
@@ -189,7 +221,7 @@ mod tests {
     fn two_patients_have_their_own_values() {
         let patients: Vec<String> = (0..12).map(|i| format!("p{}", i / 6)).collect();
         let matches = LesionMatches::new(&slices(Some(0))).unwrap();
-        let ap = estimate(&patients, |items| Some(matches.coco_masks(items)?[0])).unwrap();
+        let ap = estimate(&patients, |items| Some(matches.coco_masks(items)?.mean)).unwrap();
         assert_eq!((ap.interval, ap.patients), (None, vec![1.0, 1.0]));
     }
 }

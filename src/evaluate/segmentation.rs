@@ -9,9 +9,9 @@ use crate::dataset::DatasetError;
 use crate::dataset::lesions::LesionDataset;
 use crate::evaluate::average_precision::{ScoredMask, THRESHOLDS, mean_by_threshold};
 use crate::evaluate::bootstrap::{Estimate, estimate};
-use crate::evaluate::coco::{CocoError, CocoResult, CocoSlice};
+use crate::evaluate::coco::{CocoError, CocoResult, CocoSlice, Overlap};
 use crate::evaluate::froc::Froc;
-use crate::evaluate::lesion_measures::LesionMatches;
+use crate::evaluate::lesion_measures::{CocoEstimates, LesionMatches};
 use crate::inference::{Backend, NoProgress, PredictError, Predictor, Settings};
 
 /// Why nothing was measured.
@@ -90,15 +90,15 @@ pub struct SegmentationResult {
     pub coco_masks: CocoResult,
     /// COCO's AP of boxes.
     pub coco_boxes: CocoResult,
-    /// Its AP of masks, mean over IoU 0.50 to 0.95, over patients.
+    /// COCO's AP of masks over patients.
     #[serde(default)]
-    pub coco_masks_ap: Option<Estimate>,
-    /// The same at IoU 0.50.
+    pub coco_masks_estimates: CocoEstimates,
+    /// COCO's AP of boxes over patients.
     #[serde(default)]
-    pub coco_masks_ap50: Option<Estimate>,
-    /// Its AP of boxes, mean over IoU 0.50 to 0.95, over patients.
+    pub coco_boxes_estimates: CocoEstimates,
+    /// Sensitivities of the FROC curve over patients.
     #[serde(default)]
-    pub coco_boxes_ap: Option<Estimate>,
+    pub froc_estimates: [Option<Estimate>; 7],
 }
 
 /// Runs `predictor` over a dataset; `tick` is called after every slice.
@@ -171,9 +171,11 @@ pub fn evaluate(
         ap50: of(&|items| Some(matches.ap_at(items, 0.5))),
         ap75: of(&|items| Some(matches.ap_at(items, 0.75))),
         mean_ap: of(&|items| Some(matches.mean_ap(items))),
-        coco_masks_ap: of(&|items| Some(matches.coco_masks(items)?[0])),
-        coco_masks_ap50: of(&|items| Some(matches.coco_masks(items)?[1])),
-        coco_boxes_ap: of(&|items| Some(matches.coco_boxes(items)?[0])),
+        coco_masks_estimates: matches.coco_estimates(Overlap::Masks, &patients),
+        coco_boxes_estimates: matches.coco_estimates(Overlap::Boxes, &patients),
+        froc_estimates: std::array::from_fn(|rate| {
+            of(&|items| Some(matches.froc(items)?.sensitivities[rate]))
+        }),
         coco_masks,
         coco_boxes,
     }

@@ -13,9 +13,9 @@ use crate::inference::model::RESIZE;
 use crate::network::pretrained::{BODY, BackboneError, Taken, load_backbone, load_detector};
 use crate::network::{Architecture, MaskRcnn, MaskRcnnConfig, StateDict, Task, WeightsError};
 use crate::train::adam::Adam;
-use crate::train::config::SegmentationConfig;
+use crate::train::config::{Augmentation, SegmentationConfig};
 use crate::train::freeze::train_body;
-use crate::train::mask_rcnn_losses::{LOSS_NAMES, TrainingSlice, accumulate, slices};
+use crate::train::mask_rcnn_losses::{LOSS_NAMES, TrainingSlice, accumulate, losses, slices};
 use crate::train::provenance::{provenance, record};
 use crate::train::run::{Execution, Objective, Outcome, Plan, TrainError, advance, run};
 
@@ -160,6 +160,34 @@ pub fn train_segmentation(
     let device = execution.device;
     let mut detection = Detection { open, from, config, architecture, device, slices: None };
     run(&mut detection, execution)
+}
+
+/// The losses of weights on slices that are not learnt from, as they are: without random changes, each slice once. Means, in
+/// the order of [`LOSS_NAMES`]; zeros without a slice.
+///
+/// # Errors
+/// If a file fails, or the weights do not fit the configuration.
+pub fn held_out_losses(
+    state: &StateDict,
+    dataset: &LesionDataset,
+    config: &SegmentationConfig,
+    device: &Device,
+) -> Result<[f64; LOSS_NAMES.len()], TrainError> {
+    let config = SegmentationConfig {
+        augmentation: Augmentation::None,
+        copy_paste: 0.0,
+        crop: None,
+        ..config.clone()
+    };
+    let network = network_of(&config, &architecture(&config), state, device)?;
+    let mut sums = [0.0; LOSS_NAMES.len()];
+    for index in 0..dataset.files.len() {
+        // The number of a slice decides what is sampled of it: the same at every validation.
+        let slice = TrainingSlice::read(dataset, &config, index, index as u64)?;
+        let of_slice = losses(&network, &config, &slice, index as u64, device).values();
+        sums.iter_mut().zip(of_slice).for_each(|(sum, value)| *sum += f64::from(value));
+    }
+    Ok(sums.map(|sum| sum / dataset.files.len().max(1) as f64))
 }
 
 /// Milliseconds of `runs` steps on one slice by [`SegmentationConfig::fast`], after two that are not

@@ -15,6 +15,7 @@ use crate::cli::outputs::Paths;
 use crate::cli::predict::ReferenceOptions;
 use crate::dataset::instances::{LesionRules, LesionTargets, MINIMUM_AREA};
 use crate::dataset::lesions::LesionDataset;
+use crate::evaluate::bootstrap::Estimate;
 use crate::evaluate::coco::{self, CocoSlice, Overlap};
 use crate::evaluate::froc::FALSE_POSITIVES;
 use crate::evaluate::lesion_measures::{self, LesionMatches};
@@ -201,6 +202,43 @@ fn write_coco(folder: &Path, name: &str, slices: &[CocoSlice]) -> Result<()> {
     Ok(())
 }
 
+/// What is measured at one setting; what needs low scores only if none were left out.
+fn rows(result: &SegmentationResult) -> Vec<(String, &Option<Estimate>)> {
+    let mut rows = vec![
+        (
+            "per-image AP at IoU 0.5 (the reference's rule: 1 for silence on a slice without lesions)".into(),
+            &result.ap50,
+        ),
+        ("per-image AP at IoU 0.75".into(), &result.ap75),
+        ("per-image AP, mean of 0.5 to 0.95".into(), &result.mean_ap),
+        ("per-image AP, mean, slices with lesions only".into(), &result.mean_ap_with_lesions),
+        (
+            "detections a slice on slices without lesions".into(),
+            &result.false_positives_without_lesions,
+        ),
+    ];
+    for (name, coco) in
+        [("masks", &result.coco_masks_estimates), ("boxes", &result.coco_boxes_estimates)]
+    {
+        rows.push((format!("COCO AP of {name}, 0.5 to 0.95"), &coco.ap));
+        rows.push((format!("COCO AP of {name} at 0.5"), &coco.ap50));
+        rows.push((format!("COCO AP of {name} at 0.75"), &coco.ap75));
+    }
+    let sizes = ["small", "medium", "large"].iter().zip(&result.coco_masks_estimates.ap_by_size);
+    rows.extend(sizes.map(|(size, ap)| (format!("COCO AP of masks, {size} lesions"), ap)));
+    if is_complete(&result.settings) {
+        rows.push(("FROC, mean sensitivity".into(), &result.froc_mean));
+        let rates = FALSE_POSITIVES.iter().zip(&result.froc_estimates);
+        rows.extend(rates.map(|(rate, sensitivity)| {
+            (format!("FROC, sensitivity at {rate} false positives a slice"), sensitivity)
+        }));
+        rows.push(("Dice of all lesions together (score > 0.4)".into(), &result.union_dice));
+        rows.push(("recall of all lesions' pixels".into(), &result.union_recall));
+        rows.push(("precision of all lesions' pixels".into(), &result.union_precision));
+    }
+    rows
+}
+
 fn segmentation_markdown(evaluation: &Evaluation) -> String {
     let Evaluation::Segmentation { provenance, results, against } = evaluation else {
         return String::new();
@@ -208,55 +246,19 @@ fn segmentation_markdown(evaluation: &Evaluation) -> String {
     let mut text = format!("## {} on {}\n\n{NOTICE}\n\n", provenance.model.name, provenance.data);
     for (index, result) in results.iter().enumerate() {
         let Settings { score_threshold, nms_threshold, .. } = result.settings;
-        let shown_ap =
-            |value: Option<f64>| value.map_or("none".into(), |value| format!("{value:.4}"));
-        write!(
+        writeln!(
             text,
             "{} slices ({} with lesions) of {} scans, {} lesions; {} found at score > {score_threshold}, NMS {nms_threshold}\n\n\
-             | measure | value (95 % interval over scans) |\n|---|---|\n\
-             | per-image AP at IoU 0.5 (the reference's rule: 1 for silence on a slice without lesions) | {} |\n| per-image AP at IoU 0.75 | {} |\n| per-image AP, mean of 0.5 to 0.95 | {} |\n\
-             | COCO AP of masks, 0.5 to 0.95 | {} |\n| COCO AP of masks at 0.5 | {} |\n| COCO AP of masks at 0.75 | {} |\n\
-             | COCO AP of boxes, 0.5 to 0.95 | {} |\n| COCO AP of boxes at 0.5 / 0.75 | {} / {} |\n\n",
+             | measure | value (95 % interval over scans) |\n|---|---|",
             result.slices,
             result.slices_with_lesions,
             result.scans,
             result.lesions,
             result.predictions,
-            shown(&result.ap50),
-            shown(&result.ap75),
-            shown(&result.mean_ap),
-            shown(&result.coco_masks_ap),
-            shown(&result.coco_masks_ap50),
-            shown_ap(result.coco_masks.ap75),
-            shown(&result.coco_boxes_ap),
-            shown_ap(result.coco_boxes.ap50),
-            shown_ap(result.coco_boxes.ap75),
-        ).ok();
-        // Transfer the rows above, in the same table.
-        text.pop();
-        let [small, medium, large] = result.coco_masks.ap_by_size.map(shown_ap);
-        let sensitivities = result.froc.as_ref().map_or("none".into(), |froc| {
-            froc.sensitivities.map(|value| format!("{value:.3}")).join(" / ")
-        });
-        let complete = is_complete(&result.settings);
-        let rows = [
-            ("per-image AP, mean, slices with lesions only", shown(&result.mean_ap_with_lesions)),
-            (
-                "detections a slice on slices without lesions",
-                shown(&result.false_positives_without_lesions),
-            ),
-            ("COCO AP of masks, small / medium / large", format!("{small} / {medium} / {large}")),
-            (
-                "FROC sensitivity at 1/8, 1/4, 1/2, 1, 2, 4, 8 false positives a slice",
-                sensitivities,
-            ),
-            ("FROC, mean sensitivity", shown(&result.froc_mean)),
-            ("Dice of all lesions together (score > 0.4)", shown(&result.union_dice)),
-            ("recall of all lesions' pixels", shown(&result.union_recall)),
-            ("precision of all lesions' pixels", shown(&result.union_precision)),
-        ];
-        for (name, value) in rows.into_iter().take(if complete { 8 } else { 3 }) {
-            writeln!(text, "| {name} | {value} |").ok();
+        )
+        .ok();
+        for (name, value) in rows(result) {
+            writeln!(text, "| {name} | {} |", shown(value)).ok();
         }
         text.push('\n');
         let of_setting = against.as_ref().and_then(|against| against.differences.get(index));

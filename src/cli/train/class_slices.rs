@@ -19,7 +19,6 @@ use crate::network::StateDict;
 use crate::sha256::hex;
 use crate::train::class_sampling::draw_weights;
 use crate::train::folds::Origin;
-use crate::train::run::Measures;
 
 /// File with the logits of held-out slices in the run's folder.
 pub const FILE: &str = "held_out.csv";
@@ -139,10 +138,21 @@ pub fn classify(state: &StateDict, dataset: &ClassDataset) -> Result<Vec<Classif
     dataset.files.iter().map(classified).collect()
 }
 
-/// What decides which weights of a run are best.
-pub fn measure(state: &StateDict, held_out: &ClassDataset) -> Measures {
+/// Balanced accuracy and cross-entropy on held-out slices; the first decides which weights are best.
+pub fn measure(state: &StateDict, held_out: &ClassDataset) -> Result<Vec<(String, f64)>> {
     let slices = classify(state, held_out)?;
-    Ok(vec![("balanced_accuracy".to_owned(), balanced_accuracy(&slices).unwrap_or(0.0))])
+    let log_likelihood = |slice: &Classified| {
+        let logits = slice.logits.map(f64::from);
+        let highest = logits.into_iter().fold(f64::MIN, f64::max);
+        let sum: f64 = logits.iter().map(|logit| (logit - highest).exp()).sum();
+        logits[slice.class.index()] - highest - sum.ln()
+    };
+    let sum: f64 = slices.iter().map(log_likelihood).sum();
+    let measured = [
+        ("balanced_accuracy", balanced_accuracy(&slices).unwrap_or(0.0)),
+        ("loss_class", -sum / slices.len().max(1) as f64),
+    ];
+    Ok(measured.map(|(name, value)| (name.to_owned(), value)).to_vec())
 }
 
 /// Writes to `folder` what the model says of every slice, and prints how often it is right.

@@ -100,7 +100,8 @@ impl TrainClassifier {
             self.pictures.list.iter().map(|path| DataSource { path: path.clone(), weight: 1.0 });
         let lists: Vec<DataSource> = list.collect();
         config.data = class_slices::records(&self.pictures.data, &lists, &dataset);
-        let mut measure = |state: &StateDict| class_slices::measure(state, &held_out);
+        let mut measure =
+            |state: &StateDict| class_slices::measure(state, &held_out).map_err(Into::into);
         let validation = self.folds.validation(&mut measure);
         let found = self.run.execute(&LOSS_NAMES, validation, |execution| {
             train_classifier(&dataset, &base, &config, execution)

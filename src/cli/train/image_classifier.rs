@@ -112,7 +112,8 @@ impl TrainImageClassifier {
         if let Some(taken) = taken {
             println!("{} parameters of the body come from the backbone", taken.parameters);
         }
-        let mut measure = |state: &StateDict| class_slices::measure(state, &held_out);
+        let mut measure =
+            |state: &StateDict| class_slices::measure(state, &held_out).map_err(Into::into);
         let validation = self.folds.validation(&mut measure);
         let outcome = self.run.execute(&LOSS_NAMES, validation, |execution| {
             train_image_classifier(training, &weights, start, &config, execution)

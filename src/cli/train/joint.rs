@@ -7,10 +7,9 @@ use anyhow::{Result, ensure};
 use clap::Args;
 
 use crate::cli::train::class_slices::{self, ClassSlices};
-use crate::cli::train::segmentation::{self, TrainSegmentation};
+use crate::cli::train::segmentation::TrainSegmentation;
 use crate::cli::train::{at_most_one, below_one, read_config, serde_value, set};
 use crate::dataset::source::DataSource;
-use crate::evaluate::classification::balanced_accuracy;
 use crate::network::StateDict;
 use crate::train::Augmentation;
 use crate::train::config::Norm;
@@ -76,15 +75,15 @@ impl TrainJoint {
         config.classes.data = records;
         let mut measure = |state: &StateDict| {
             let measured = || {
-                let slices = class_slices::classify(state, &held_out)?;
-                let classes = balanced_accuracy(&slices).unwrap_or(0.0);
+                let classes = class_slices::measure(state, &held_out)?;
                 let mut all = match &held_out_lesions {
-                    Some(lesions) => segmentation::measure(state, lesions)?,
+                    Some(lesions) => self.detector.measure(state, lesions, &config.detector)?,
                     None => Vec::new(),
                 };
-                let lesions = all.first().map_or(0.0, |(_, value)| *value);
-                all.insert(0, ("mean_of_both".to_owned(), (classes + lesions) / 2.0));
-                all.push(("balanced_accuracy".to_owned(), classes));
+                let first = |measures: &[(String, f64)]| measures.first().map_or(0.0, |(_, v)| *v);
+                let mean = (first(&classes) + first(&all)) / 2.0;
+                all.insert(0, ("mean_of_both".to_owned(), mean));
+                all.extend(classes);
                 Ok::<_, anyhow::Error>(all)
             };
             measured().map_err(Into::into)

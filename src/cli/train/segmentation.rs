@@ -7,7 +7,7 @@ use std::process::ExitCode;
 use anyhow::{Context, Result, bail, ensure};
 use clap::{Args, ValueEnum};
 
-use crate::cli::model::{read_state, read_weights};
+use crate::cli::model::{read_state, read_weights, training_device};
 use crate::cli::train::{
     FoldArguments, RunArguments, at_most_one, below_one, from_scratch, given_again, not_negative,
     read_config, serde_value, set,
@@ -24,7 +24,9 @@ use crate::network::{StateDict, Variant};
 use crate::train::config::{Freeze, Norm, Sampling, Schedule};
 use crate::train::folds::{FoldBy, Origin};
 use crate::train::mask_rcnn_losses::LOSS_NAMES;
-use crate::train::segmentation::{state_with_backbone, state_with_detector, train_segmentation};
+use crate::train::segmentation::{
+    held_out_losses, state_with_backbone, state_with_detector, train_segmentation,
+};
 use crate::train::{Augmentation, SegmentationConfig};
 
 /// Slices of a patient that validation looks at.
@@ -186,7 +188,7 @@ impl TrainSegmentation {
         let (dataset, held_out) = self.slices(&mut config)?;
         let start = self.starting_state(&mut config)?;
         let mut measure = |state: &StateDict| match &held_out {
-            Some(held_out) => measure(state, held_out).map_err(Into::into),
+            Some(held_out) => self.measure(state, held_out, &config).map_err(Into::into),
             None => Ok(Vec::new()),
         };
         let validation = self.folds.validation(&mut measure);
@@ -194,6 +196,41 @@ impl TrainSegmentation {
             train_segmentation(dataset, start.as_ref(), &config, execution)
         })?;
         self.run.finish(&outcome, None)
+    }
+
+    /// Average precision and losses on held-out slices; the first value decides which weights are best.
+    pub(super) fn measure(
+        &self,
+        state: &StateDict,
+        held_out: &LesionDataset,
+        config: &SegmentationConfig,
+    ) -> Result<Vec<(String, f64)>> {
+        let bytes = state.to_pack()?;
+        let file = ModelFile::read("validation", &bytes)?;
+        let model = LoadedModel::new(Some(file), None)?;
+        let predictor: Predictor<CpuBackend> = Predictor::on_cpu(&model, "cpu")?;
+        let settings =
+            Settings { score_threshold: 0.05, nms_threshold: 0.5, ..Settings::reference() };
+        let slices = segmentation::predict(&predictor, held_out, &settings, || {})?;
+        let matches = LesionMatches::new(&slices)?;
+        let all: Vec<usize> = (0..slices.len()).collect();
+        let coco = matches.coco_masks(&all).unwrap_or_default();
+        let measured = [
+            ("coco_masks_ap50", coco.at_50),
+            ("coco_masks_ap", coco.mean),
+            ("per_image_ap", matches.mean_ap(&all)),
+            ("froc_mean", matches.froc(&all).map_or(0.0, |froc| froc.mean)),
+            ("union_dice", matches.union(&all).dice().unwrap_or(0.0)),
+        ];
+        let device = training_device(self.run.device)?;
+        let losses = held_out_losses(state, held_out, config, &device)?;
+        let losses =
+            LOSS_NAMES.iter().zip(losses).map(|(name, loss)| (format!("loss_{name}"), loss));
+        Ok(measured
+            .map(|(name, value)| (name.to_owned(), value))
+            .into_iter()
+            .chain(losses)
+            .collect())
     }
 
     /// The slices to learn from and those that are held out; their record goes into `config`.
@@ -394,27 +431,6 @@ fn announce(path: &Path, taken: Taken, config: &SegmentationConfig) -> Result<()
         path.display()
     );
     Ok(())
-}
-
-/// Average precision on held-out slices; the first value decides which weights are best.
-pub(super) fn measure(state: &StateDict, held_out: &LesionDataset) -> Result<Vec<(String, f64)>> {
-    let bytes = state.to_pack()?;
-    let file = ModelFile::read("validation", &bytes)?;
-    let model = LoadedModel::new(Some(file), None)?;
-    let predictor: Predictor<CpuBackend> = Predictor::on_cpu(&model, "cpu")?;
-    let settings = Settings { score_threshold: 0.05, nms_threshold: 0.5, ..Settings::reference() };
-    let slices = segmentation::predict(&predictor, held_out, &settings, || {})?;
-    let matches = LesionMatches::new(&slices)?;
-    let all: Vec<usize> = (0..slices.len()).collect();
-    let [ap, ap50] = matches.coco_masks(&all).unwrap_or_default();
-    let measured = [
-        ("coco_masks_ap50", ap50),
-        ("coco_masks_ap", ap),
-        ("per_image_ap", matches.mean_ap(&all)),
-        ("froc_mean", matches.froc(&all).map_or(0.0, |froc| froc.mean)),
-        ("union_dice", matches.union(&all).dice().unwrap_or(0.0)),
-    ];
-    Ok(measured.map(|(name, value)| (name.to_owned(), value)).to_vec())
 }
 
 #[cfg(test)]
