@@ -338,6 +338,16 @@ fn a_classifier_that_sees_the_slice_learns_is_calibrated_and_joins_a_detector() 
         succeed(&["evaluate", "classifier", "--model", &joined, "--data", &data, "--list", &list]);
     assert!(shown.contains("pneumonia or not"), "{shown}");
     assert!(shown.contains("said, at the model's thresholds"), "{shown}");
+    let measured = at(&folder, "measured.bpk");
+    let words = ["evaluate", "classifier", "--model", &joined, "--data", &data, "--list", &list];
+    succeed(&[&words[..], &["--store", &measured]].concat());
+    let calibration = |path: &str| -> Value {
+        serde_json::from_str(&state(path).metadata["calibration"]).unwrap()
+    };
+    let (before, after) = (calibration(&joined), calibration(&measured));
+    assert_eq!(before["signs_from"], after["signs_from"]);
+    assert_ne!(before["measured"], after["measured"]);
+    assert!(state(&joined).tensors == state(&measured).tensors);
     let detector = format!("{detector}/model.bpk");
     let tables = [&tables[0], &tables[1]].map(String::as_str);
     let words = ["calibrate", "--model", &detector, "--out", &calibrated, "--predictions"];
@@ -355,13 +365,38 @@ fn a_killed_run_with_all_new_options_ends_as_one_left_alone() {
     let folder = phantoms("30");
     let (data, classes) = (at(&folder, "data/lesions/train"), at(&folder, "data/classes"));
     let list = format!("{classes}/train_COVIDx_CT.txt");
+    succeed(&train(&data, &at(&folder, "first"), &["--steps", "1"]));
+    let first = at(&folder, "first/model.bpk");
     let of = |kind: &str, out: &str| -> Vec<String> {
         let arguments: Vec<&str> = match kind {
-            "segmentation" => train(
+            // All that the preset holds, and what it does not.
+            "segmentation" => vec![
+                "train",
+                "segmentation",
+                "--preset",
+                "small-data",
+                "--from",
+                &first,
+                "--data",
                 &data,
+                &list,
+                "--out",
                 out,
-                &["--steps", "30", "--negatives", "0", "--clip", "1", "--ignore-small", "true"],
-            ),
+                "--checkpoint-every",
+                "1",
+                "--crop",
+                "256",
+                "--steps",
+                "20",
+                "--copy-paste",
+                "0.5",
+                "--folds",
+                "2",
+                "--fold",
+                "0",
+                "--validate",
+                "10",
+            ],
             _ => vec![
                 "train",
                 "image-classifier",
@@ -381,6 +416,12 @@ fn a_killed_run_with_all_new_options_ends_as_one_left_alone() {
                 "60",
                 "--checkpoint-every",
                 "1",
+                "--folds",
+                "2",
+                "--fold",
+                "0",
+                "--validate",
+                "30",
             ],
         };
         arguments.into_iter().map(String::from).collect()
@@ -405,10 +446,13 @@ fn a_killed_run_with_all_new_options_ends_as_one_left_alone() {
         }
         assert!(borrowed(&of(kind, &disturbed)).output().unwrap().status.success());
         let [calm, disturbed] = [calm, disturbed].map(|run| {
-            let losses = fs::read_to_string(format!("{run}/losses.csv")).unwrap();
-            (state(&format!("{run}/checkpoint.bpk")).tensors, losses)
+            let [losses, validation] = ["losses", "validation"]
+                .map(|table| fs::read_to_string(format!("{run}/{table}.csv")).unwrap());
+            assert!(validation.lines().next().unwrap().contains(",loss_"), "{validation}");
+            (state(&format!("{run}/checkpoint.bpk")).tensors, losses, validation)
         });
         assert_eq!(calm.1, disturbed.1, "{kind}: losses");
+        assert_eq!(calm.2, disturbed.2, "{kind}: validation");
         assert!(calm.0 == disturbed.0, "{kind}: weights and moments");
     }
 }

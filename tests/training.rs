@@ -70,14 +70,18 @@ fn phantoms_are_enough_for_every_step_from_data_to_tables() {
     let json = at(&folder, "segmentation.json");
     let froc = at(&folder, "froc.svg");
     let words = ["evaluate", "segmentation", "--model", &model, "--data", &test];
-    let shown = succeed(&[&words[..], &["--json", &json, "--froc", &froc]].concat());
+    let compared = ["--json", &json, "--froc", &froc, "--against", &model];
+    let shown = succeed(&[&words[..], &compared].concat());
     assert!(shown.contains("Research use only"), "{shown}");
     assert!(fs::read_to_string(&froc).unwrap().contains("Lesions found (FROC)"));
     let said = fail(&[&words[..], &["--froc", &froc, "--thresholds", "0.75,0.75"]].concat());
     assert!(said.contains("--froc needs low scores"), "{said}");
-    let Evaluation::Segmentation { results, .. } = evaluation(&json) else {
+    let Evaluation::Segmentation { results, against, .. } = evaluation(&json) else {
         panic!("another evaluation");
     };
+    let differences = against.unwrap().differences.concat();
+    let itself = differences.iter().flat_map(|measure| &measure.difference);
+    assert!(itself.clone().count() > 0 && itself.into_iter().all(|found| found.value == 0.0));
     let loose = results.last().unwrap();
     let ap50 = loose.coco_boxes.ap50.unwrap();
     println!("{shown}");
@@ -317,6 +321,33 @@ fn parts_told_by_names_hold_a_patient_out_of_every_set() {
     fs::write(&names, "name\n0\n").unwrap();
     let said = fail(&borrowed(&train_segmentation(&lesions, &at(&folder, "other"), &options)));
     assert!(said.contains("names.csv: expected the columns name, patient"), "{said}");
+}
+
+#[test]
+fn stage_two_keeps_its_best_weights_and_goes_on_from_its_configuration() {
+    let folder = phantoms("30");
+    let classes = at(&folder, "data/classes");
+    let [start, out] = ["start", "two"].map(|name| at(&folder, name));
+    let lesions = at(&folder, "data/lesions/train");
+    succeed(&borrowed(&train_segmentation(&lesions, &start, &["--steps", "1"])));
+    let (model, list) = (format!("{start}/model.bpk"), format!("{classes}/train_COVIDx_CT.txt"));
+    let words = ["train", "classifier", "--from", &model, "--data", &classes, "--list", &list];
+    let fold = ["--folds", "2", "--fold", "0"];
+    let options = ["--trainable", "s", "--epochs", "2", "--batch", "4", "--validate", "3"];
+    succeed(&[&words[..], &fold, &options, &["--out", &out]].concat());
+    let table = fs::read_to_string(format!("{out}/validation.csv")).unwrap();
+    assert!(table.starts_with("step,score,balanced_accuracy,loss_class"), "{table}");
+    for file in ["model", "best"] {
+        let state = state(&format!("{out}/{file}.bpk"));
+        assert!(state.metadata.contains_key("temperature"), "{file}");
+    }
+    let (config, again) = (format!("{out}/config.json"), at(&folder, "again"));
+    let from_config = ["--config", &config, "--out", &again];
+    let said = fail(&[&words[..], &from_config].concat());
+    assert!(said.contains("held out part 0 of 2"), "{said}");
+    succeed(&[&words[..], &fold, &from_config].concat());
+    let [before, after] = [&out, &again].map(|run| state(&format!("{run}/model.bpk")).tensors);
+    assert!(before == after, "the same options give the same weights");
 }
 
 #[test]

@@ -528,7 +528,7 @@ mod tests {
             prop_assert!(again.fit(&model));
             prop_assert_eq!(&model, &report().with_threshold(0.1));
             let reopened = again.corrected(&model, 0.1);
-            prop_assert_eq!(reopened.report.lesions, known);
+            prop_assert_eq!(&reopened.report.lesions, &known);
             prop_assert_eq!(&reopened.report.lungs, &found.report.lungs);
             let models = |report: &SliceReport| {
                 report.corrections.as_ref().map(|made| (made.model_lesions.clone(), made.class.clone()))

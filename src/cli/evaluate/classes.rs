@@ -29,9 +29,10 @@ use crate::figures::{
     self,
     lines::{LineChart, Series},
 };
-use crate::inference::model::{TRAINING_CLASSIFIER, TRAINING_IMAGE_CLASSIFIER};
+use crate::inference::model::{CALIBRATION, TRAINING_CLASSIFIER, TRAINING_IMAGE_CLASSIFIER};
 use crate::inference::{LoadedModel, NoProgress, Settings};
 use crate::report::NOTICE;
+use crate::report::verdict::Calibration;
 
 /// Arguments of `evaluate classifier`.
 #[derive(Debug, Args)]
@@ -44,6 +45,10 @@ pub struct EvaluateClassifier {
     /// Seed of the replication in the RoI batch
     #[arg(long, default_value_t = 0)]
     seed: u64,
+    /// Write the model as .bpk with what is measured here of its verdicts, for page and reports to show instead of what
+    /// its calibration was measured with
+    #[arg(long, value_name = "FILE")]
+    store: Option<PathBuf>,
     #[command(flatten)]
     reference: ReferenceOptions,
     #[command(flatten)]
@@ -102,6 +107,13 @@ impl EvaluateClassifier {
         let inputs = [vec![self.model.clone()], lists.collect(), pictures].concat();
         let mut paths = Paths::of_inputs(inputs.iter().map(PathBuf::as_path));
         let (outputs, classes) = (self.output.open(&mut paths)?, self.classes.open(&mut paths)?);
+        let store = opened(&self.store, &mut paths)?;
+        ensure!(
+            store.is_none() || file.state.metadata.contains_key(CALIBRATION),
+            "{}: the model is not calibrated, so it gives no verdicts that could be measured; see groundglass calibrate",
+            self.model.display()
+        );
+        let state = store.is_some().then(|| file.state.clone());
         let provenance = provenance(&file, &self.output.label, data, training)?;
         let model = LoadedModel::new(None, Some(file))
             .with_context(|| format!("{}", self.model.display()))?;
@@ -130,9 +142,11 @@ impl EvaluateClassifier {
             bar.inc(1);
         }
         bar.finish_and_clear();
+        let calibration = predictor.calibration().cloned();
+        let verdicts = calibration.as_ref().map(|known| measure(known, &slices));
         let result = Box::new(classification::ClassificationResult {
             refused: refused.len(),
-            verdicts: predictor.calibration().map(|known| measure(known, &slices)),
+            verdicts,
             ..classification::evaluate(&slices)
         });
         for refusal in &refused {
@@ -142,6 +156,11 @@ impl EvaluateClassifier {
         let text = classification_markdown(&evaluation);
         let written = outputs.write(&evaluation, &text);
         classes.write(&slices)?;
+        if let (Some(store), Some(mut state), Some(known)) = (store, state, calibration) {
+            let known = Calibration { measured: verdicts, ..known };
+            state.metadata.insert(CALIBRATION.into(), serde_json::to_string(&known)?);
+            store.write(&state.to_pack()?)?;
+        }
         written?;
         Ok(ExitCode::SUCCESS)
     }
