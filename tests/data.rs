@@ -67,6 +67,12 @@ fn exported_weights_are_a_backbone_and_come_back_to_the_bit() {
     succeed(&["import", &safetensors, "--out", &again]);
     assert_eq!(fs::read(&again).unwrap(), fs::read(&model).unwrap());
 
+    let graphs = at(&folder, "onnx");
+    let shown = succeed(&["export", &model, "--format", "onnx", "--out", &graphs]);
+    assert!(shown.contains("the model has no classifier: no graph gives class logits"), "{shown}");
+    let written = |name: &str| Path::new(&graphs).join(name).is_file();
+    assert!(written("regions.onnx") && !written("classifier.onnx"));
+
     // Nothing of the body moves in a run at rate 0.
     let second = at(&folder, "second");
     let options =

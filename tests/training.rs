@@ -391,6 +391,9 @@ fn stage_two_with_batch_norm_trains_what_the_paper_trains_and_nothing_else() {
     assert_eq!(moved, 26);
     assert!(after.tensors.contains_key("s2new.fc_scores.weight"));
     assert!(!after.tensors.keys().any(|name| name.contains("mask")));
+    let (file, graphs) = (format!("{out}/model.bpk"), at(&folder, "onnx"));
+    let shown = succeed(&["export", &file, "--format", "onnx", "--out", &graphs]);
+    assert!(shown.contains("the model has no mask branch"), "{shown}");
 }
 
 #[test]
