@@ -93,14 +93,21 @@ impl Scheduler {
     }
 
     /// The reader has read it.
-    pub(super) fn session_opened(&mut self, batch: u32, found: Result<Box<SessionFile>, String>) {
-        if self.batch_number() != Some(batch) || self.reading.session.take().is_none() {
-            return;
+    pub(super) fn session_opened(&mut self, batch: u32, session: Box<SessionFile>) {
+        if self.is_awaited_session(batch) {
+            self.resume(session, SessionOpening::OverImages);
         }
-        match found {
-            Ok(session) => self.resume(session, SessionOpening::OverImages),
-            Err(message) => self.dispatch(Action::Failed(message)),
+    }
+
+    /// The reader cannot use it.
+    pub(super) fn session_refused(&mut self, batch: u32, message: String) {
+        if self.is_awaited_session(batch) {
+            self.dispatch(Action::Failed(message));
         }
+    }
+
+    fn is_awaited_session(&mut self, batch: u32) -> bool {
+        self.batch_number() == Some(batch) && self.reading.session.take().is_some()
     }
 
     /// Goes on with what `session` holds, once the model that found it is loaded.

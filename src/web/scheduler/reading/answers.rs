@@ -137,8 +137,8 @@ impl Scheduler {
                 self.reading.opening = None;
                 self.opened(batch, contents, session);
             }
-            Event::SessionOpened { batch, session } => self.session_opened(batch, Ok(session)),
-            Event::SessionRefused { batch, message } => self.session_opened(batch, Err(message)),
+            Event::SessionOpened { batch, session } => self.session_opened(batch, session),
+            Event::SessionRefused { batch, message } => self.session_refused(batch, message),
             Event::Shown { batch, slice, chosen, shown } => {
                 if let Some(source) = self.name_if_open(batch, slice) {
                     let (pixels, values) = split_values(bytes, shown.width * shown.height);
