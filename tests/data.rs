@@ -393,7 +393,7 @@ fn a_killed_run_with_all_new_options_ends_as_one_left_alone() {
                 "--crop",
                 "256",
                 "--steps",
-                "20",
+                "8",
                 "--copy-paste",
                 "0.5",
                 "--folds",
@@ -401,7 +401,7 @@ fn a_killed_run_with_all_new_options_ends_as_one_left_alone() {
                 "--fold",
                 "0",
                 "--validate",
-                "10",
+                "4",
             ],
             _ => vec![
                 "train",
