@@ -122,7 +122,19 @@ fn number(value: &serde_json::Value) -> f32 {
     value.as_f64().expect("a number") as f32
 }
 
-/// The same count, boxes within 0.05 px, scores within 1e-3, masks of IoU 0.999 and more.
+/// Whether a corner of the box, widened as masks are pasted, lies so near a whole number that rounding decides to which pixel
+/// it is cut off (torchvision's `expand_boxes` and `paste_mask_in_image`).
+fn is_cut_at_a_pixel([x1, y1, x2, y2]: [f32; 4]) -> bool {
+    const WIDENED: f32 = 30.0 / 28.0;
+    let corners = [(x1, x2), (y1, y2)].map(|(low, high)| {
+        let (middle, half) = ((low + high) / 2.0, (high - low) / 2.0 * WIDENED);
+        [middle - half, middle + half]
+    });
+    corners.as_flattened().iter().any(|corner| (corner - corner.round()).abs() < 1e-3)
+}
+
+/// The same count, boxes within 0.05 px, scores within 1e-3, masks of IoU 0.999 and more; 0.9 where a box ends so near a
+/// pixel's edge that its mask may lie a pixel further.
 fn assert_same_lesions(what: &str, theirs: &serde_json::Value, ours: &SliceReport) {
     let lesions = theirs["lesions"].as_array().expect("a list");
     assert_eq!(lesions.len(), ours.lesions.len(), "{what}: number of lesions");
@@ -145,7 +157,8 @@ fn assert_same_lesions(what: &str, theirs: &serde_json::Value, ours: &SliceRepor
             }
             place += length;
         }
-        assert!(mask.iou(&other) >= 0.999, "{what}: mask {}", mask.iou(&other));
+        let least = if is_cut_at_a_pixel(b) { 0.9 } else { 0.999 };
+        assert!(mask.iou(&other) >= least, "{what}: mask {}", mask.iou(&other));
     }
 }
 
