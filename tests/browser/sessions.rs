@@ -76,12 +76,16 @@ pub async fn reports_reopened() {
     fs::write(&json, serde_json::to_vec(&before).expect("JSON")).expect("a file");
     let visitor = with_opened(&site, &[files.clone(), vec![json.clone()]].concat()).await;
     visitor.wait_for("of 2 slices have lesions.", SOON).await;
+    // The first slice with findings is shown.
+    visitor.slide("Slice", "2").await;
     visitor.wait_for("drawn by you", SOON).await;
     assert_eq!(timeless(report(&visitor).await).slices, before.slices);
     visitor.leave().await;
 
     let visitor = with_opened(&site, &files).await;
     visitor.choose(&json).await;
+    visitor.wait_for("of 2 slices have lesions.", SOON).await;
+    visitor.slide("Slice", "2").await;
     visitor.wait_for("drawn by you", SOON).await;
     assert_eq!(timeless(report(&visitor).await).slices, before.slices);
     let other = folder.path().join("other.json");
