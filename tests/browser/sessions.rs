@@ -83,16 +83,15 @@ pub async fn reports_reopened() {
     visitor.leave().await;
 
     let visitor = with_opened(&site, &files).await;
+    let other = folder.path().join("other.json");
+    fs::write(&other, b"{\"type\": \"FeatureCollection\"}").expect("a file");
+    visitor.choose(&other).await;
+    visitor.wait_for("no report of this program", SOON).await;
     visitor.choose(&json).await;
     visitor.wait_for("of 2 slices have lesions.", SOON).await;
     visitor.slide("Slice", "2").await;
     visitor.wait_for("drawn by you", SOON).await;
     assert_eq!(timeless(report(&visitor).await).slices, before.slices);
-    let other = folder.path().join("other.json");
-    fs::write(&other, b"{\"type\": \"FeatureCollection\"}").expect("a file");
-    visitor.choose(&other).await;
-    visitor.wait_for("no report of this program", SOON).await;
-    visitor.wait_for("drawn by you", SOON).await;
     visitor.leave().await;
 
     // The reader of pictures leaves it to that of every format.
